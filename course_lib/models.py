@@ -1,0 +1,166 @@
+"""The models of the course, and how to rebuild one from a description.
+
+An *architecture* is a plain dict ``{"builder": name, "arguments": {...}}``. ``build`` makes a model from it,
+``describe`` gives it back; stored files carry it, so that they can be loaded with no other information.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from course_lib import assets
+from course_lib.arguments import check_choice
+
+BASELINES = ("resnet18", "minilm")
+ARCHITECTURE_ATTRIBUTE = "course_architecture"
+
+Builder = Callable[..., nn.Module]
+BUILDERS: dict[str, Builder] = {}
+
+
+def builder(name: str) -> Callable[[Builder], Builder]:
+    """Register a function that makes a module from JSON-able keyword arguments."""
+
+    def register(function: Builder) -> Builder:
+        BUILDERS[name] = function
+        return function
+
+    return register
+
+
+def build(architecture: Mapping[str, Any]) -> nn.Module:
+    """Make an untrained model from its description, in eval mode.
+
+    Raises:
+        ValueError: if the builder is unknown or does not take these arguments.
+    """
+    name, arguments = architecture.get("builder"), dict(architecture.get("arguments", {}))
+    check_choice("builder", name, tuple(BUILDERS))
+    try:
+        model = BUILDERS[str(name)](**arguments)
+    except (TypeError, KeyError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"builder {name!r} cannot use the arguments {arguments}: {error}") from error
+    setattr(model, ARCHITECTURE_ATTRIBUTE, {"builder": name, "arguments": arguments})
+    return model.eval()
+
+
+def describe(model: nn.Module) -> dict[str, Any]:
+    """The description from which ``build`` makes a model of the same shape.
+
+    Raises:
+        ValueError: if the model was not made by ``build`` or ``load``.
+    """
+    architecture = getattr(model, ARCHITECTURE_ATTRIBUTE, None)
+    if architecture is None:
+        raise ValueError(
+            f"model {type(model).__name__} has no description; make it with models.build or models.load, or "
+            "register a builder for it with models.builder"
+        )
+    return architecture
+
+
+def load(name: str, *, weights: str = "course") -> nn.Module:
+    """A trained model in eval mode, with fp32 weights.
+
+    Args:
+        name: ``"resnet18"`` or ``"minilm"`` (shipped), another torchvision classifier with
+            ``weights="imagenet"``, or the name or folder of a Hugging Face model.
+        weights: ``"course"`` for the shipped ones, ``"imagenet"`` for torchvision's, ``"none"`` for untrained.
+
+    Raises:
+        ValueError: if ``weights`` or ``name`` is unknown.
+        ConnectionError: if the weights have to be fetched and the network is not there.
+    """
+    check_choice("weights", weights, ("course", "imagenet", "none"))
+    if weights == "imagenet":
+        return _fetch(name, _load_torchvision)
+    if name not in BASELINES:
+        return _fetch(name, _load_hugging_face)
+    from course_lib import storage
+
+    trained = storage.load(assets.path(name))
+    return build(describe(trained)) if weights == "none" else trained
+
+
+def forward(model: nn.Module, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
+    """Logits of a vision model (a tensor goes in) or of a transformers model (a dict of tokens goes in)."""
+    output = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
+    return getattr(output, "logits", output)
+
+
+def to_device(inputs: Tensor | Mapping[str, Tensor], device: torch.device | str) -> Any:
+    """Move a tensor or a dict of tensors."""
+    if isinstance(inputs, Mapping):
+        return {key: value.to(device) for key, value in inputs.items()}
+    return inputs.to(device)
+
+
+def device(choice: str = "auto") -> torch.device:
+    """``"auto"`` is a GPU when there is one, else the CPU."""
+    if choice == "auto":
+        choice = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(choice)
+
+
+def prunable_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Name → module of every convolution and linear layer, in the order of the model."""
+    kinds = (nn.Conv2d, nn.Linear)
+    return {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
+
+
+@builder("resnet18")
+def resnet18(num_classes: int = 10) -> nn.Module:
+    """torchvision's ResNet18, unchanged (He et al., Deep Residual Learning, 2015)."""
+    from torchvision.models import resnet18 as torchvision_resnet18
+
+    return torchvision_resnet18(num_classes=num_classes)
+
+
+@builder("bert")
+def bert(**config: Any) -> nn.Module:
+    """BERT with a classification head (Devlin et al., 2018); ``config`` are fields of ``BertConfig``."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    return BertForSequenceClassification(BertConfig(**config))
+
+
+@builder("mlp")
+def mlp(sizes: tuple[int, ...] = (784, 300, 100, 10)) -> nn.Module:
+    """LeNet-300-100 by default (LeCun et al., 1998): flatten, then linear layers with ReLU between them."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    for before, after in zip(sizes, sizes[1:], strict=False):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def _fetch(name: str, loader: Callable[[str], nn.Module]) -> nn.Module:
+    try:
+        return loader(name).eval()
+    except OSError as error:
+        raise ConnectionError(
+            f"model {name!r} is neither shipped nor on this machine and could not be fetched "
+            f"({str(error).splitlines()[0]}); connect to the network once, or use one of {', '.join(BASELINES)}"
+        ) from error
+
+
+def _load_torchvision(name: str) -> nn.Module:
+    from torchvision import models as torchvision_models
+
+    check_choice("name", name, torchvision_models.list_models(module=torchvision_models))
+    model = torchvision_models.get_model(name, weights="DEFAULT")
+    if name == "resnet18":
+        setattr(model, ARCHITECTURE_ATTRIBUTE, {"builder": name, "arguments": {"num_classes": 1000}})
+    return model
+
+
+def _load_hugging_face(name: str) -> nn.Module:
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(name)
+    classifier = any("SequenceClassification" in kind for kind in config.architectures or [])
+    maker = transformers.AutoModelForSequenceClassification if classifier else transformers.AutoModelForCausalLM
+    return maker.from_pretrained(name, dtype=torch.float32)

@@ -1,0 +1,290 @@
+"""How models are trained and evaluated: one loop for every lesson."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from course_lib import models
+from course_lib.arguments import check_choice, check_positive
+from course_lib.data import Split, refuse_test
+
+Loss = Callable[[nn.Module, Any, Tensor], Tensor]
+StepHook = Callable[[nn.Module, int, int], None]
+
+
+def seed_everything(seed: int = 0) -> None:
+    """Seed Python, NumPy and torch."""
+    import numpy
+
+    random.seed(seed)
+    numpy.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model answered on a split.
+
+    Args:
+        predictions: int64 ``(N,)``.
+        labels: int64 ``(N,)``.
+        loss: mean cross entropy in nats.
+        classes: one name per label.
+    """
+
+    predictions: Tensor
+    labels: Tensor
+    loss: float
+    classes: tuple[str, ...] = ()
+
+    @property
+    def correct(self) -> Tensor:
+        """Boolean ``(N,)``."""
+        return self.predictions == self.labels
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of right answers."""
+        return self.correct.double().mean().item()
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson score interval of the accuracy (Wilson, 1927)."""
+        n, p, z = len(self.labels), self.accuracy, 1.959964
+        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+        return centre - half, centre + half
+
+    def per_class(self) -> dict[str, float]:
+        """Class name → fraction of its examples that were answered right."""
+        names = self.classes or tuple(str(label) for label in range(int(self.labels.max()) + 1))
+        return {
+            name: self.correct[self.labels == label].double().mean().item()
+            for label, name in enumerate(names)
+            if (self.labels == label).any()
+        }
+
+
+@dataclass
+class History:
+    """One entry per finished epoch, and whether the run was cut short."""
+
+    train_loss: list[float] = field(default_factory=list)
+    validation_accuracy: list[float] = field(default_factory=list)
+    best_epoch: int | None = None
+    interrupted: bool = False
+
+
+@torch.no_grad()
+def predict_logits(model: nn.Module, split: Split, *, batch_size: int = 256, progress: bool = False) -> Tensor:
+    """Logits ``(N, classes)`` on the CPU, in the order of the split; the model's mode is put back afterwards."""
+    place = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    batches = split.batches(batch_size)
+    if progress:
+        batches = tqdm(batches, total=math.ceil(len(split) / batch_size), desc="evaluate", leave=False)
+    logits = [models.forward(model, models.to_device(inputs, place)).float().cpu() for inputs, _ in batches]
+    model.train(was_training)
+    return torch.cat(logits)
+
+
+def evaluate(model: nn.Module, split: Split, *, batch_size: int = 256, progress: bool = False) -> Evaluation:
+    """Accuracy, loss and every single answer of ``model`` on ``split``."""
+    if len(split) == 0:
+        raise ValueError(f"split {split.name!r} of {split.dataset} is empty; there is nothing to evaluate")
+    logits = predict_logits(model, split, batch_size=batch_size, progress=progress)
+    loss = F.cross_entropy(logits, split.labels).item()
+    return Evaluation(logits.argmax(dim=1), split.labels, loss, split.classes)
+
+
+def cross_entropy(label_smoothing: float = 0.0) -> Loss:
+    """The usual loss as a function ``(model, inputs, labels) -> scalar``."""
+
+    def loss(model: nn.Module, inputs: Any, labels: Tensor) -> Tensor:
+        return F.cross_entropy(models.forward(model, inputs).float(), labels, label_smoothing=label_smoothing)
+
+    return loss
+
+
+def fit(
+    model: nn.Module,
+    train: Split,
+    validation: Split | None = None,
+    *,
+    epochs: int,
+    learning_rate: float,
+    optimizer: str = "adamw",
+    weight_decay: float = 0.01,
+    schedule: str = "one_cycle",
+    batch_size: int = 128,
+    augment: bool = False,
+    loss: Loss | None = None,
+    after_step: StepHook | None = None,
+    precision: str = "fp32",
+    keep_best: bool = False,
+    patience: int | None = None,
+    checkpoint: str | Path | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    progress: bool = True,
+) -> History:
+    """Train ``model`` in place; it ends in eval mode on the device where it was.
+
+    Args:
+        validation: evaluated after every epoch, if given.
+        optimizer: ``"adamw"`` or ``"sgd"`` (Nesterov momentum 0.9).
+        schedule: ``"one_cycle"`` (Smith, 2018), ``"linear"`` (decay to zero) or ``"constant"``.
+        loss: ``(model, inputs, labels) -> scalar``; cross entropy by default.
+        after_step: called as ``(model, step, total_steps)`` after every update, for example to re-apply masks.
+        precision: ``"fp32"``, or ``"bf16"`` for mixed precision.
+        keep_best: end with the weights of the best validation epoch instead of the last.
+        patience: stop after so many epochs without a better validation accuracy.
+        checkpoint: file that is written after every epoch, and from which an interrupted run goes on.
+
+    Raises:
+        TestSplitError: if either split is the test split.
+        ValueError: if an argument is out of range, or the training split is empty.
+    """
+    for split in (train, validation):
+        if split is not None:
+            refuse_test(split, "trained or tuned on")
+    check_positive("epochs", epochs)
+    check_positive("learning_rate", learning_rate)
+    check_choice("precision", precision, ("fp32", "bf16"))
+    if len(train) < 2:
+        raise ValueError(f"the training split needs at least 2 examples, got {len(train)}")
+    if validation is None and (keep_best or patience):
+        raise ValueError("keep_best and patience need a validation split")
+
+    home, place = next(model.parameters()).device, models.device(device)
+    model.to(place)
+    steps_per_epoch = math.ceil(len(train) / batch_size) - (len(train) % batch_size == 1)
+    total_steps = epochs * steps_per_epoch
+    update = _optimizer(model, optimizer, learning_rate, weight_decay)
+    rate = _schedule(update, schedule, learning_rate, total_steps)
+    run = _Run(model, update, rate, Path(checkpoint) if checkpoint else None)
+    start = run.resume()
+    objective = loss or cross_entropy()
+    bar = tqdm(total=total_steps, initial=start * steps_per_epoch, desc="train", disable=not progress)
+    try:
+        for epoch in range(start, epochs):
+            torch.manual_seed(seed * 1_000_003 + epoch)
+            batches = train.batches(batch_size, shuffle=True, augment=augment, seed=seed * 1_000_003 + epoch)
+            model.train()
+            total = torch.zeros((), device=place)
+            for index, (inputs, labels) in zip(range(steps_per_epoch), batches, strict=False):
+                with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
+                    value = objective(model, models.to_device(inputs, place), labels.to(place))
+                update.zero_grad(set_to_none=True)
+                value.backward()
+                update.step()
+                rate.step()
+                if after_step is not None:
+                    after_step(model, epoch * steps_per_epoch + index + 1, total_steps)
+                total += value.detach()
+                bar.update()
+            accuracy = evaluate(model, validation).accuracy if validation is not None else None
+            run.finish_epoch(epoch, total.item() / steps_per_epoch, accuracy, keep_best)
+            bar.set_postfix(run.summary())
+            if patience and run.epochs_since_best(epoch) >= patience:
+                break
+    except KeyboardInterrupt:
+        run.history.interrupted = True
+    bar.close()
+    run.restore_best(keep_best)
+    model.to(home).eval()
+    return run.history
+
+
+def _optimizer(model: nn.Module, name: str, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:
+    """Weight decay goes to matrices and filters only, not to biases and norms."""
+    check_choice("optimizer", name, ("adamw", "sgd"))
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.dim() > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trainable if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    if name == "sgd":
+        return torch.optim.SGD(groups, lr=learning_rate, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(groups, lr=learning_rate)
+
+
+def _schedule(
+    update: torch.optim.Optimizer, name: str, learning_rate: float, total_steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    check_choice("schedule", name, ("one_cycle", "linear", "constant"))
+    if name == "one_cycle":
+        return torch.optim.lr_scheduler.OneCycleLR(
+            update, learning_rate, total_steps + 1, pct_start=0.2, cycle_momentum=False, final_div_factor=1e3
+        )
+    if name == "linear":
+        return torch.optim.lr_scheduler.LinearLR(update, 1.0, 0.0, total_steps)
+    return torch.optim.lr_scheduler.ConstantLR(update, 1.0)
+
+
+class _Run:
+    """Bookkeeping of one training run: history, best weights, checkpoint."""
+
+    def __init__(self, model: nn.Module, update: Any, rate: Any, checkpoint: Path | None) -> None:
+        self.model, self.update, self.rate, self.checkpoint = model, update, rate, checkpoint
+        self.history = History()
+        self.best: dict[str, Tensor] | None = None
+
+    def finish_epoch(self, epoch: int, train_loss: float, accuracy: float | None, keep_best: bool) -> None:
+        self.history.train_loss.append(train_loss)
+        if accuracy is not None:
+            past = self.history.validation_accuracy
+            if not past or accuracy > max(past):
+                self.history.best_epoch = epoch
+                if keep_best:
+                    self.best = {key: value.detach().clone() for key, value in self.model.state_dict().items()}
+            past.append(accuracy)
+        if self.checkpoint is not None:
+            self.save(epoch)
+
+    def epochs_since_best(self, epoch: int) -> int:
+        return epoch - (self.history.best_epoch or 0)
+
+    def summary(self) -> dict[str, str]:
+        numbers = {"loss": f"{self.history.train_loss[-1]:.3f}"}
+        if self.history.validation_accuracy:
+            numbers["validation"] = f"{self.history.validation_accuracy[-1]:.2%}"
+        return numbers
+
+    def restore_best(self, keep_best: bool) -> None:
+        if keep_best and self.best is not None:
+            self.model.load_state_dict(self.best)
+
+    def save(self, epoch: int) -> None:
+        assert self.checkpoint is not None
+        state = {
+            "epoch": epoch, "model": self.model.state_dict(), "update": self.update.state_dict(),
+            "rate": self.rate.state_dict(), "best": self.best, "history": vars(self.history),
+        }  # fmt: skip
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.checkpoint.with_suffix(".partial")
+        torch.save(state, partial)
+        os.replace(partial, self.checkpoint)
+
+    def resume(self) -> int:
+        """Load the checkpoint if there is one; returns the epoch to start with."""
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return 0
+        state = torch.load(self.checkpoint, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.update.load_state_dict(state["update"])
+        self.rate.load_state_dict(state["rate"])
+        self.best, self.history = state["best"], History(**state["history"])
+        return state["epoch"] + 1
