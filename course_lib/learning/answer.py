@@ -1,0 +1,142 @@
+"""The learner's function as a check sees it: it gets copies, gives back exact types, and fails in one line."""
+
+from __future__ import annotations
+
+import dis
+import functools
+import inspect
+import linecache
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from course_lib.learning.expect import CheckFailed, NotAttempted
+from course_lib.learning.values import UnusableResult, clone, describe, describe_call, plain
+
+LONGEST_SOURCE = 60
+_OURS = str(Path(__file__).resolve().parents[1])
+_LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+
+
+class Answer:
+    """A callable around the learner's function.
+
+    Calling it hands out copies of tensors, containers and modules, so that nothing the function does to them
+    reaches the check; ``in_place`` hands out the objects themselves. What comes back is ``values.plain``.
+
+    Args:
+        function: what the learner wrote.
+
+    Raises:
+        CheckFailed: if ``function`` is not callable, does not take these arguments, raises, or returns
+            something that cannot be compared.
+        NotAttempted: if it raises ``NotImplementedError``.
+    """
+
+    def __init__(self, function: Any) -> None:
+        if not callable(function):
+            problem = f"the answer should be a function, got {_describe(function)}"
+            raise CheckFailed(problem, hint="pass the function itself, without calling it: no brackets after its name")
+        self.function: Callable[..., Any] = function
+        self.given: str | None = None
+        self.returned: str | None = None
+        functools.update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.in_place(*[clone(value) for value in args], **{key: clone(kwargs[key]) for key in kwargs})
+
+    def in_place(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function with these very objects."""
+        try:
+            result = plain(self.raw(*args, **kwargs))
+        except (CheckFailed, NotAttempted):
+            raise
+        except UnusableResult as error:
+            raise CheckFailed(f"what your function returns cannot be compared: {error}", self.given) from error
+        except (Exception, SystemExit) as error:
+            raise CheckFailed(f"your function raised {explain(error)}", self.given) from error
+        self.returned = describe(result)
+        return result
+
+    def raw(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function and let its exceptions through, except the one that says *not attempted*."""
+        self.returned = None
+        self.given = self._bind(args, kwargs)
+        try:
+            return self.function(*args, **kwargs)
+        except NotImplementedError as error:
+            if is_stub(error):
+                raise NotAttempted() from error
+            raise
+
+    def names(self, count: int) -> list[str]:
+        """Names of the first ``count`` positional parameters."""
+        try:
+            known = list(inspect.signature(self.function).parameters)
+        except (TypeError, ValueError):
+            known = []
+        return known[:count] if len(known) >= count else [f"argument {index + 1}" for index in range(count)]
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+        """Describe the arguments by the names that the function gives them."""
+        by_position = {f"argument {index + 1}": value for index, value in enumerate(args)} | kwargs
+        try:
+            signature = inspect.signature(self.function)
+        except (TypeError, ValueError):
+            return describe_call(by_position) or None
+        try:
+            return describe_call(signature.bind(*args, **kwargs).arguments) or None
+        except TypeError as error:
+            takes, handed = ", ".join(signature.parameters) or "nothing", len(args) + len(kwargs)
+            problem = f"your function takes ({takes}), but it is called with {handed} argument{'s' * (handed != 1)}"
+            hint = "keep the parameters of the function as they were handed out"
+            raise CheckFailed(problem, describe_call(by_position) or None, hint) from error
+
+
+def explain(error: BaseException) -> str:
+    """``IndexError: index 5 is out of range (line 3: `x[5]`)``, with the learner's own line."""
+    line, frame = "", learner_frame(error)
+    if frame is not None:
+        source = linecache.getline(frame.tb_frame.f_code.co_filename, frame.tb_lineno).strip()
+        shown = source if len(source) <= LONGEST_SOURCE else source[: LONGEST_SOURCE - 1] + "…"
+        line = f" (line {frame.tb_lineno}{f': `{shown}`' if shown else ''})"
+    try:
+        first = next(iter(str(error).strip().splitlines()), "")
+    except Exception:
+        first = "(its message cannot be printed)"
+    return f"{type(error).__name__}{': ' if first else ''}{first[:160]}{line}"
+
+
+def learner_frame(error: BaseException) -> TracebackType | None:
+    """The innermost traceback entry that is the learner's own code, not the course's or a library's."""
+    found, step = None, error.__traceback__
+    while step is not None:
+        if _is_learners(step.tb_frame):
+            found = step
+        step = step.tb_next
+    return found
+
+
+def is_stub(error: NotImplementedError) -> bool:
+    """Whether a ``raise`` in the learner's code made this error, and not a library that lacks an operation."""
+    step = error.__traceback__
+    while step is not None and step.tb_next is not None:
+        step = step.tb_next
+    if step is None or not _is_learners(step.tb_frame):
+        return False
+    instructions = dis.get_instructions(step.tb_frame.f_code)
+    return any(one.offset == step.tb_lasti and one.opname == "RAISE_VARARGS" for one in instructions)
+
+
+def _is_learners(frame: FrameType) -> bool:
+    name = frame.f_code.co_filename
+    return not (name.startswith("<frozen") or name.startswith((_OURS, *_LIBRARIES)))
+
+
+def _describe(value: Any) -> str:
+    try:
+        return describe(plain(value))
+    except UnusableResult:
+        return describe(object())

@@ -1,0 +1,1 @@
+"""The questions of each exercise, one module per lesson, imported when first asked for."""

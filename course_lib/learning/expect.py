@@ -1,0 +1,183 @@
+"""The vocabulary of a check: what is expected, what came, and what the difference usually means.
+
+Each function passes silently or raises ``CheckFailed`` with one line. Both sides are reduced to exact types
+first (``values.plain``), so that an object that calls itself equal to everything does not pass.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from course_lib.learning.difference import difference
+from course_lib.learning.values import UnusableResult, clone, describe, describe_call, is_tensor, plain
+
+LONGEST_LINE = 420
+
+
+class NotAttempted(Exception):
+    """The answer still raises ``NotImplementedError``, as it was handed out."""
+
+    def __init__(self, question: str = "") -> None:
+        super().__init__(question)
+        self.question = question
+
+    def __str__(self) -> str:
+        return f"{self.question} not attempted yet: the function still raises NotImplementedError".strip()
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+class CheckFailed(AssertionError):
+    """An answer that is not right yet: one line that says what was expected, what came, and for which input.
+
+    Args:
+        problem: what is wrong.
+        given: the input that showed it.
+        hint: what it usually means.
+        question: id of the question; ``check`` fills it in.
+    """
+
+    def __init__(self, problem: str, given: str | None = None, hint: str | None = None, question: str = "") -> None:
+        super().__init__(problem)
+        self.problem, self.given, self.hint, self.question = problem, given, hint, question
+
+    def __str__(self) -> str:
+        start = f"{self.question} not yet: " if self.question else ""
+        given = f", for {self.given}" if self.given else ""
+        hint = f". {self.hint[:1].upper()}{self.hint[1:]}" if self.hint else ""
+        line = " ".join(f"{start}{self.problem}{given}{hint}".split())
+        return line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + "…"
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+def expect(condition: Any, message: str, *, given: Any = None, hint: str | None = None) -> None:
+    """Fail with ``message`` unless ``condition`` is true: a real boolean, not merely something truthy."""
+    try:
+        holds = plain(condition)
+    except UnusableResult:
+        holds = False
+    holds = holds.item() if is_tensor(holds) and holds.numel() == 1 else holds
+    if holds is not True:
+        raise CheckFailed(message, _given(given), hint)
+
+
+def expect_equal(what: str, got: Any, expected: Any, *, given: Any = None, hint: str | None = None) -> None:
+    """Fail unless ``got`` has exactly the values of ``expected``.
+
+    Tensors must agree in shape and dtype; a tensor without dimensions counts as a number where a number is
+    expected; lists and tuples are alike; a boolean is not a number; NaN equals NaN.
+    """
+    _compare(what, got, expected, None, given, hint)
+
+
+def expect_close(
+    what: str,
+    got: Any,
+    expected: Any,
+    *,
+    rtol: float | None = None,
+    atol: float | None = None,
+    given: Any = None,
+    hint: str | None = None,
+) -> None:
+    """Fail unless ``|got - expected| <= atol + rtol * |expected|`` everywhere.
+
+    Defaults: rtol 1e-4 and atol 1e-6, but 0 where ``expected`` is an integer (counts must be exact). Tensors
+    must agree in shape and in the kind of their dtype (floating, integer, boolean), not in its precision.
+    """
+    _compare(what, got, expected, (rtol, atol), given, hint)
+
+
+def expect_raises(
+    error_type: type[BaseException],
+    function: Callable[..., Any],
+    *args: Any,
+    given: Any = None,
+    hint: str | None = None,
+    **kwargs: Any,
+) -> None:
+    """Fail unless ``function(*args, **kwargs)`` raises ``error_type`` (or a subclass of it)."""
+    call = getattr(function, "raw", function)
+    shown = _given(given) or describe_call(dict(zip(_names(function, len(args)), args, strict=True)) | kwargs)
+    try:
+        result = call(*args, **kwargs)
+    except (NotAttempted, CheckFailed):
+        raise
+    except error_type:
+        return
+    except Exception as error:
+        name = type(error).__name__
+        raise CheckFailed(f"expected a {error_type.__name__}, got a {name}: {_message(error)}", shown, hint) from error
+    raise CheckFailed(f"expected a {error_type.__name__}, but it returned {_describe(result)}", shown, hint)
+
+
+def expect_unchanged(function: Callable[..., Any], *args: Any, given: Any = None, hint: str | None = None) -> Any:
+    """Call ``function(*args)``, fail if it changed one of its arguments in place, and return its result."""
+    handed = [clone(value) for value in args]
+    result = getattr(function, "in_place", function)(*handed)
+    for name, after, before in zip(_names(function, len(args)), handed, args, strict=True):
+        if difference(_state(after), _state(before)):
+            problem = f"your function changed its input `{name}`; it should leave it as it was and return a new one"
+            raise CheckFailed(problem, _given(given), hint or "work on a copy, for example `weight.clone()`")
+    return result
+
+
+def cases(*, seed: int = 0, **lists: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    """Every combination of the given lists, in order; ``shapes`` yields random float32 tensors of these shapes.
+
+    ``for weight, sparsity in cases(shapes=[(8, 16), (0,)], sparsities=[0, 0.5])`` gives four pairs.
+    """
+    if "shapes" in lists:
+        import torch
+
+        generator = torch.Generator().manual_seed(seed)
+        lists["shapes"] = [torch.randn(shape, generator=generator) for shape in lists["shapes"]]
+    for combination in itertools.product(*lists.values()):
+        yield tuple(clone(value) for value in combination)
+
+
+def _compare(what: str, got: Any, expected: Any, tolerance: Any, given: Any, hint: str | None) -> None:
+    try:
+        found = difference(plain(got), plain(expected), tolerance)
+    except UnusableResult as error:
+        raise CheckFailed(f"{what} cannot be compared: {error}", _given(given), hint) from error
+    if found:
+        joint = " " if found.startswith(("at ", "under ")) else ": "
+        raise CheckFailed(f"{what}{joint}{found}", _given(given), hint)
+
+
+def _names(function: Any, count: int) -> list[str]:
+    """The learner's parameter names, if ``function`` is an ``Answer``."""
+    numbered = [f"argument {index + 1}" for index in range(count)]
+    return function.names(count) if hasattr(function, "names") else numbered
+
+
+def _state(value: Any) -> Any:
+    """What must not change: the values of a tensor or container, the state of a module."""
+    state_dict = getattr(value, "state_dict", None)
+    return plain(state_dict()) if callable(state_dict) else plain(value)
+
+
+def _given(given: Any) -> str | None:
+    if given is None or isinstance(given, str):
+        return given
+    return describe_call(given) if isinstance(given, Mapping) else describe(given)
+
+
+def _describe(result: Any) -> str:
+    try:
+        return describe(plain(result))
+    except UnusableResult:
+        return describe(type(result))
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "(its message cannot be printed)"

@@ -1,0 +1,236 @@
+"""What a learner has done so far: one JSON file that survives crashes, damage and two notebooks at once.
+
+Every change reads the file, applies itself and replaces the file in one step, under a lock. A damaged file is
+kept aside under a numbered name. Where nothing can be written, progress lives in memory until the kernel stops.
+
+``COURSE_PROGRESS`` names another file, or is ``memory`` for a run that should leave no trace.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from contextlib import nullcontext
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+Record = dict[str, Any]
+
+VERSION = 1
+LARGEST_FILE = 4_000_000
+LOCK_SECONDS = 5.0
+NOT_STARTED, IN_PROGRESS, DONE = "Not started", "In progress", "Done"
+SECTIONS = ("lessons", "questions", "hints", "quizzes", "predictions", "last")
+
+_in_memory: dict[str, Record] = {}
+
+
+class ProgressWarning(UserWarning):
+    """Progress could not be read or kept as usual."""
+
+
+def location() -> Path | None:
+    """The progress file, or None if ``COURSE_PROGRESS`` is ``memory``."""
+    override = os.environ.get("COURSE_PROGRESS")
+    if override == "memory":
+        return None
+    if override:
+        return Path(override).expanduser()
+    from platformdirs import user_data_path
+
+    return user_data_path("compression-course") / "progress.json"
+
+
+def read() -> Record:
+    """Everything recorded so far; all sections are present, also for a new learner."""
+    file = location()
+    if str(file) in _in_memory:
+        return json.loads(json.dumps(_in_memory[str(file)]))
+    return _load(file) if file else _empty()
+
+
+def update(change: Callable[[Record], None]) -> Record:
+    """Apply ``change`` to the record and store it; returns the new record."""
+    file = location()
+    if file is not None and str(file) not in _in_memory:
+        try:
+            return _update_file(file, change)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            _warn(f"progress cannot be written to {file} ({reason}); it is kept in memory until the kernel stops")
+    record = read()
+    change(record)
+    _in_memory[str(file)] = record
+    return record
+
+
+def record_lesson(number: str, status: str, file: str | None = None) -> None:
+    """Set a lesson to ``In progress`` or ``Done``; a lesson that is done stays done."""
+
+    def change(record: Record) -> None:
+        entry = record["lessons"].setdefault(number, {})
+        if entry.get("status") != DONE:
+            entry["status"] = status
+        entry["when"] = _now()
+        if file:
+            record["last"] = {"lesson": number, "file": file}
+
+    update(change)
+
+
+def record_points(question: str, points: int) -> None:
+    """Note that a question was answered right."""
+
+    def change(record: Record) -> None:
+        entry = record["questions"].setdefault(question, {})
+        entry.update(points=points, out_of=points, tries=_count(entry, "tries") + 1)
+
+    update(change)
+
+
+def record_try(question: str, out_of: int) -> None:
+    """Note an answer that is not right yet; points earned before are kept."""
+
+    def change(record: Record) -> None:
+        entry = record["questions"].setdefault(question, {"points": 0, "out_of": out_of})
+        entry["tries"] = _count(entry, "tries") + 1
+
+    update(change)
+
+
+def record_hint(question: str, opened: int) -> None:
+    """Note that the first ``opened`` hints of a question have been read."""
+    update(lambda record: record["hints"].update({question: max(opened, _count(record["hints"], question))}))
+
+
+def record_quiz(quiz: str, answers: dict[str, Any], right: int, out_of: int) -> None:
+    """Note the latest answers of a quiz and the best score so far."""
+
+    def change(record: Record) -> None:
+        entry = record["quizzes"].setdefault(quiz, {})
+        entry.update(answers=answers, right=right, out_of=out_of, best=max(right, _count(entry, "best")))
+
+    update(change)
+
+
+def record_prediction(key: str, guess: float) -> None:
+    """Note a guess made before the measurement."""
+    update(lambda record: record["predictions"].update({key: guess}))
+
+
+def reset() -> None:
+    """Forget everything (the file is removed)."""
+    file = location()
+    _in_memory.pop(str(file), None)
+    if file is not None:
+        file.unlink(missing_ok=True)
+
+
+def _update_file(file: Path, change: Callable[[Record], None]) -> Record:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _lock(file):
+        record = _load(file)
+        change(record)
+        _replace(file, json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    return record
+
+
+def _lock(file: Path) -> Any:
+    """Others wait their turn; a lock that never comes free does not stop a learner."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(f"{file}.lock", timeout=LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout:
+        return nullcontext()
+    return _Release(lock)
+
+
+class _Release:
+    def __init__(self, lock: Any) -> None:
+        self.lock = lock
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *error: object) -> None:
+        self.lock.release()
+
+
+def _replace(file: Path, text: str) -> None:
+    handle, partial = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, file)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
+
+
+def _load(file: Path) -> Record:
+    try:
+        if file.stat().st_size > LARGEST_FILE:
+            return _set_aside(file, "is far too large")
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return _empty()
+    except (ValueError, RecursionError):
+        return _set_aside(file, "is damaged")
+    except OSError as error:
+        _warn(f"progress cannot be read from {file} ({error.strerror}); starting without it")
+        _in_memory[str(file)] = _empty()
+        return _empty()
+    problem = _problem(record)
+    return _set_aside(file, problem) if problem else _empty() | record
+
+
+def _problem(record: Any) -> str | None:
+    if not isinstance(record, dict):
+        return "is damaged"
+    if record.get("version") != VERSION:
+        return f"has version {record.get('version')!r}, this course reads version {VERSION}"
+    if not all(isinstance(record.get(section, {}), dict) for section in SECTIONS):
+        return "is damaged"
+    nested = [entry for name in ("lessons", "questions", "quizzes") for entry in record.get(name, {}).values()]
+    numbers = [entry for name in ("hints", "predictions") for entry in record.get(name, {}).values()]
+    sound = all(isinstance(entry, dict) for entry in nested) and all(isinstance(n, int | float) for n in numbers)
+    return None if sound else "is damaged"
+
+
+def _set_aside(file: Path, problem: str) -> Record:
+    number = 1
+    while (kept := file.with_name(f"{file.stem}.damaged-{number}{file.suffix}")).exists():
+        number += 1
+    try:
+        file.rename(kept)
+    except OSError as error:
+        _warn(f"{file} {problem} and cannot be moved aside ({error.strerror}); progress is kept in memory")
+        _in_memory[str(file)] = _empty()
+        return _empty()
+    _warn(f"{file} {problem}; it was kept as {kept.name}, and progress starts anew")
+    return _empty()
+
+
+def _empty() -> Record:
+    return {"version": VERSION, **{section: {} for section in SECTIONS}}
+
+
+def _count(entry: Record, key: str) -> int:
+    value = entry.get(key, 0)
+    return value if isinstance(value, int) else 0
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, ProgressWarning, stacklevel=4)

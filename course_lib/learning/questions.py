@@ -1,0 +1,207 @@
+"""The exercise questions: how one is declared, found and checked.
+
+The checks of lesson NN live in ``course_lib/learning/exercises/exercise_NN.py``, which is imported when one of
+its questions is first asked for. Importing this module imports neither torch nor a widget.
+"""
+
+from __future__ import annotations
+
+import html
+import importlib
+import importlib.util
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from course_lib.learning import progress
+from course_lib.learning.answer import Answer
+from course_lib.learning.expect import CheckFailed, NotAttempted
+
+Check = Callable[[Any], None]
+Probe = Callable[[Any, Any], Any]
+
+EXERCISES = "course_lib.learning.exercises"
+HINTS = 3
+_ID = re.compile(r"(\d\d)\.(\d{1,2})")
+_questions: dict[str, Question] = {}
+_probes: dict[str, Probe] = {}
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question of an exercise.
+
+    Args:
+        id: lesson and number, for example ``"03.1"``.
+        title: a few words.
+        points: what a right answer earns.
+        minutes: how long a learner may need.
+        difficulty: 1 (warm-up) to 5 (hard).
+        hints: three, from a nudge to nearly there; none gives the answer.
+        check: runs the learner's function and raises ``CheckFailed`` if it is wrong.
+    """
+
+    id: str
+    title: str
+    points: int
+    minutes: int
+    difficulty: int
+    hints: tuple[str, ...]
+    check: Check
+
+    def __post_init__(self) -> None:
+        if not _ID.fullmatch(self.id):
+            raise ValueError(f"id must look like '03.1' (lesson, question), got {self.id!r}")
+        if not self.title.strip():
+            raise ValueError(f"title of question {self.id} must not be empty")
+        for name in ("points", "minutes"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} of question {self.id} must be greater than 0, got {getattr(self, name)}")
+        if self.difficulty not in range(1, 6):
+            raise ValueError(f"difficulty of question {self.id} must be 1 to 5, got {self.difficulty}")
+        if len(self.hints) != HINTS or not all(hint.strip() for hint in self.hints):
+            raise ValueError(f"question {self.id} needs exactly {HINTS} hints, got {len(self.hints)}")
+
+    @property
+    def lesson(self) -> str:
+        """Two digits, for example ``"03"``."""
+        return self.id[:2]
+
+    @property
+    def probe(self) -> Probe | None:
+        """The function ``(answer, generator) -> values`` that the grader prints, if one is declared."""
+        return _probes.get(self.id)
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A right answer; in a notebook it shows one calm line."""
+
+    question: str
+    title: str
+    points: int
+
+    def __repr__(self) -> str:
+        return f"{self.question} {self.title}: right, {self._points()}"
+
+    def _repr_html_(self) -> str:
+        return (
+            '<div style="padding:6px 12px;border-left:3px solid #009E73;'
+            "color:var(--jp-ui-font-color1,#1f2933);background:var(--jp-layout-color2,#f4f6f8);"
+            'font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:14px;line-height:1.5">'
+            f'<b style="color:#009E73;font-weight:600">Right</b>&ensp;{self.question} {html.escape(self.title)}'
+            f'<span style="color:var(--jp-ui-font-color2,#5b6773)">&ensp;{self._points()}</span></div>'
+        )
+
+    def _points(self) -> str:
+        return f"{self.points} of {self.points} point{'s' * (self.points != 1)}"
+
+
+def question(
+    id: str, *, points: int, minutes: int, difficulty: int, title: str, hints: tuple[str, str, str]
+) -> Callable[[Check], Check]:
+    """Declare the decorated function as the check of a question.
+
+    Raises:
+        ValueError: if a field is out of range, or another check already has this id.
+    """
+
+    def register(check: Check) -> Check:
+        entry = Question(id, title, points, minutes, difficulty, tuple(hints), check)
+        known = _questions.get(id)
+        if known and (known.check.__module__, known.check.__qualname__) != (check.__module__, check.__qualname__):
+            raise ValueError(f"question {id} is declared twice: {known.check.__qualname__} and {check.__qualname__}")
+        _questions[id] = entry
+        return check
+
+    return register
+
+
+def probe(id: str) -> Callable[[Probe], Probe]:
+    """Declare the decorated function ``(answer, generator) -> values`` as the probe of a question."""
+
+    def register(function: Probe) -> Probe:
+        known = _probes.get(id)
+        if known and (known.__module__, known.__qualname__) != (function.__module__, function.__qualname__):
+            raise ValueError(f"the probe of {id} is declared twice: {known.__qualname__} and {function.__qualname__}")
+        _probes[id] = function
+        return function
+
+    return register
+
+
+def find(id: str) -> Question:
+    """The question with this id.
+
+    Raises:
+        ValueError: if there is none, with the ids that there are.
+    """
+    match = _ID.fullmatch(id) if isinstance(id, str) else None
+    if match is None:
+        raise ValueError(f"id must look like '03.1' (lesson, question), got {id!r}")
+    if id not in _questions:
+        known = ", ".join(one.id for one in in_lesson(match[1]))
+        if id not in _questions:
+            raise ValueError(f"there is no question {id!r}; lesson {match[1]} has {known or 'none'}")
+    return _questions[id]
+
+
+def in_lesson(lesson: str) -> list[Question]:
+    """All questions of a lesson (``"03"``), in order.
+
+    Raises:
+        ValueError: if the lesson has no exercise.
+    """
+    name = f"{EXERCISES}.exercise_{lesson}"
+    if importlib.util.find_spec(name) is None:
+        there = ", ".join(lessons_with_exercises())
+        raise ValueError(f"lesson {lesson!r} has no exercise; there are exercises for {there or 'none yet'}")
+    importlib.import_module(name)
+    found = [one for one in _questions.values() if one.lesson == lesson]
+    return sorted(found, key=lambda one: int(one.id[3:]))
+
+
+def lessons_with_exercises() -> list[str]:
+    """Two digits for each ``exercise_NN.py`` that exists."""
+    folder = Path(__file__).parent / "exercises"
+    return sorted(file.stem.removeprefix("exercise_") for file in folder.glob("exercise_[0-9][0-9].py"))
+
+
+def check(id: str, answer: Any) -> Passed:
+    """Check the learner's function for a question, record the outcome, and say it in one line.
+
+    Raises:
+        CheckFailed: if the answer is not right yet; its one line says what to think about.
+        NotAttempted: if the function still raises ``NotImplementedError``.
+    """
+    entry = find(id)
+    try:
+        _run(entry, answer)
+    except NotAttempted:
+        raise NotAttempted(id) from None
+    except CheckFailed as failure:
+        failure.question = id
+        progress.record_try(id, entry.points)
+        raise
+    progress.record_points(id, entry.points)
+    return Passed(id, entry.title, entry.points)
+
+
+def _run(entry: Question, answer: Any) -> None:
+    wrapped = Answer(answer)
+    try:
+        entry.check(wrapped)
+    except CheckFailed as failure:
+        failure.given = failure.given or wrapped.given
+        raise
+    except NotAttempted:
+        raise
+    except Exception as error:
+        if wrapped.returned is None:
+            raise
+        # the check itself could not go on with what came back: usually None, for want of a return
+        problem = f"your function returned {wrapped.returned}, which is not what it should return"
+        hint = "is there a return statement?" if wrapped.returned == "None" else f"the check met {error!r}"
+        raise CheckFailed(problem, wrapped.given, hint) from error
