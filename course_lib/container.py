@@ -1,0 +1,128 @@
+"""Reading a stored file that cannot be trusted: the checked header, and its tensors on demand."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from course_lib.encodings import DTYPES, Encoded, FormatError, decode
+
+FORMAT_VERSION = 1
+HEADER_KEY = "course"
+PART_SEPARATOR = "#"
+MAX_HEADER = 16 * 2**20
+MAX_DIMENSIONS, MAX_DIMENSION = 8, 2**31
+
+
+@dataclass(frozen=True)
+class TensorRecord:
+    """What a stored file says about one tensor; ``bytes`` counts its parts, ``sparsity`` is the fraction of zeros."""
+
+    name: str
+    shape: tuple[int, ...]
+    encoding: str
+    dtype: str
+    bytes: int
+    sparsity: float
+
+
+@contextlib.contextmanager
+def open_container(path: Path) -> Iterator[Container]:
+    """Everything that is wrong with the content becomes one ``FormatError`` with the name of the file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"path {str(path)!r} is not a file; a stored model is made by storage.save")
+    try:
+        with safe_open(path, framework="pt") as container:
+            yield Container(container)
+    except (FormatError, SafetensorError) as error:
+        raise FormatError(f"{path.name} cannot be loaded: {str(error).splitlines()[0]}") from error
+
+
+class Container:
+    """A file that is open: the checked header, and its tensors on demand."""
+
+    def __init__(self, container: Any) -> None:
+        self._container = container
+        header = _header(container.metadata())
+        self.architecture = header["architecture"]
+        self._records: dict[str, dict[str, Any]] = header["tensors"]
+        self.owners = {name: _owner(name, self._records) for name in self._records}
+        own = {name: record for name, record in self._records.items() if self.owners[name] == name}
+        own_shapes = {name: _shape(name, record) for name, record in own.items()}
+        self.shapes = {name: own_shapes[owner] for name, owner in self.owners.items()}
+        self._parts: dict[str, dict[str, str]] = {name: {} for name in own}
+        for key in container.keys():  # noqa: SIM118 (not a dict, and not iterable)
+            base, _, part = (key, "", "") if key in own else key.rpartition(PART_SEPARATOR)
+            if base not in own:
+                raise FormatError(f"it holds {key!r}, which its header does not mention")
+            self._parts[base][part] = key
+
+    def encoded(self, name: str) -> Encoded:
+        """The parts and facts of a tensor that is not shared."""
+        record = self._records[name]
+        parts = {part: self._container.get_tensor(key) for part, key in self._parts[name].items()}
+        facts = {key: value for key, value in record.items() if key not in ("encoding", "dtype", "shape")}
+        return Encoded(record["encoding"], record["dtype"], self.shapes[name], parts, facts)
+
+    def value(self, name: str) -> Tensor:
+        """The decoded tensor, floating point as fp32."""
+        try:
+            tensor = decode(self.encoded(name))
+        except FormatError as error:
+            raise FormatError(f"tensor {name!r}: {error}") from error
+        return tensor.float() if tensor.is_floating_point() else tensor
+
+    def record(self, name: str) -> TensorRecord:
+        """What ``storage.inspect`` tells about a tensor."""
+        owner = self.owners[name]
+        encoded, tensor = self.encoded(owner), self.value(owner)
+        zeros = 1 - tensor.count_nonzero().item() / tensor.numel() if tensor.numel() else 0.0
+        if owner != name:
+            return TensorRecord(name, encoded.shape, "shared", encoded.dtype, 0, zeros)
+        return TensorRecord(name, encoded.shape, encoded.encoding, encoded.dtype, encoded.bytes, zeros)
+
+
+def _header(metadata: Mapping[str, str] | None) -> dict[str, Any]:
+    text = (metadata or {}).get(HEADER_KEY)
+    if text is None:
+        raise FormatError("it is a safetensors file, but not one that storage.save wrote (no course header)")
+    if len(text) > MAX_HEADER:
+        raise FormatError(f"its header has {len(text):,} characters; allowed are {MAX_HEADER:,}")
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"its header is not JSON ({error})") from error
+    version = header.get("format") if isinstance(header, dict) else None
+    if version != FORMAT_VERSION:
+        raise FormatError(f"its format version is {version!r}; this package reads version {FORMAT_VERSION}")
+    records = header.get("tensors")
+    if not (isinstance(records, dict) and all(isinstance(record, dict) for record in records.values())):
+        raise FormatError("its header has no table of tensors")
+    return {"architecture": header.get("architecture"), "tensors": records}
+
+
+def _owner(name: str, records: Mapping[str, Mapping[str, Any]]) -> str:
+    if records[name].get("encoding") != "shared":
+        return name
+    owner = records[name].get("with")
+    if not isinstance(owner, str) or records.get(owner, {}).get("encoding", "shared") == "shared":
+        raise FormatError(f"tensor {name!r} is said to share memory with {owner!r}, which is not stored")
+    return owner
+
+
+def _shape(name: str, record: Mapping[str, Any]) -> tuple[int, ...]:
+    shape = record.get("shape")
+    if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS:
+        raise FormatError(f"tensor {name!r} has no shape of at most {MAX_DIMENSIONS} dimensions")
+    if not all(type(size) is int and 0 <= size < MAX_DIMENSION for size in shape):
+        raise FormatError(f"tensor {name!r} has an impossible shape")
+    if record.get("dtype") not in tuple(DTYPES) or not isinstance(record.get("encoding"), str):
+        raise FormatError(f"tensor {name!r} has an unknown dtype or encoding")
+    return tuple(shape)
