@@ -1,0 +1,80 @@
+"""Write requirements.lock from the versions installed here: every package that pyproject.toml needs, directly or not.
+
+    python benchmarks/build_lock.py
+
+Run it in an environment with all extras. What torch brings for one platform only (CUDA libraries, triton) is left out,
+because torch itself asks for the exact versions; packages of other platforms are listed with their marker.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.metadata import PackageNotFoundError, distribution, version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+LOCK = ROOT / "requirements.lock"
+BROUGHT_BY_TORCH = ("nvidia-", "cuda-", "triton")
+MARKERS = {"pexpect": 'sys_platform != "win32"', "ptyprocess": 'sys_platform != "win32"'}
+ELSEWHERE = {
+    'appnope==1.0.0 ; sys_platform == "darwin"',
+    'colorama==0.4.6 ; sys_platform == "win32"',
+    'pywinpty==3.1.2 ; sys_platform == "win32"',
+}
+HEADER = """\
+# Exact versions of everything that the course installs (learner, classroom, dev), used by start.py as constraints.
+# Written by: python benchmarks/build_lock.py
+"""
+
+
+def project_requirements() -> list[Requirement]:
+    """What pyproject.toml asks for, extras included."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    return [Requirement(line) for lines in (project["dependencies"], *extras) for line in lines]
+
+
+def closure(requirements: list[Requirement]) -> dict[str, str]:
+    """Canonical name → installed version of every package that the requirements reach on this machine."""
+    found: dict[str, str] = {}
+    seen, waiting = set(), list(requirements)
+    while waiting:
+        requirement = waiting.pop()
+        name, extras = canonicalize_name(requirement.name), frozenset(requirement.extras)
+        if (name, extras) in seen or name.startswith(BROUGHT_BY_TORCH):
+            continue
+        seen.add((name, extras))
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError as error:
+            raise SystemExit(f"{name} is not installed here; install the project with all extras first") from error
+        waiting += dependencies(name, extras)
+    return found
+
+
+def dependencies(name: str, extras: frozenset[str]) -> list[Requirement]:
+    """What an installed package needs on this machine, with the given extras."""
+    needed = [Requirement(line) for line in distribution(name).requires or []]
+    environments = [{"extra": extra} for extra in ("", *sorted(extras))]
+    return [
+        need for need in needed if not need.marker or any(need.marker.evaluate(place) for place in environments)
+    ]  # fmt: skip
+
+
+def lock_lines(found: dict[str, str]) -> list[str]:
+    """One sorted line per package, with the marker of those that one platform does not have."""
+    here = {f"{name}=={number}{' ; ' + MARKERS[name] if name in MARKERS else ''}" for name, number in found.items()}
+    return sorted(here | ELSEWHERE)
+
+
+def main() -> None:
+    lines = lock_lines(closure(project_requirements()))
+    LOCK.write_text(HEADER + "\n".join(lines) + "\n", encoding="utf-8")
+    print(f"{LOCK.name}: {len(lines)} packages")
+
+
+if __name__ == "__main__":
+    main()

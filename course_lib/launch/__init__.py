@@ -1,0 +1,92 @@
+"""What ``start.py`` does: make the environment once, then open, run or test the course.
+
+Everything here runs before anything is installed, so it imports the standard library and ``assets`` only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from course_lib.launch import inspection, suite
+from course_lib.launch.environment import Environment, LaunchError
+
+ROOT = Path(__file__).resolve().parents[2]
+FIRST_NOTEBOOK = "notebooks/00_start_here.ipynb"
+DEFAULT_PORT = 8888
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command of ``start.py``; returns its exit code, and prints one line for an error of the set-up."""
+    options = parse(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(options, Environment(ROOT))
+    except LaunchError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped; the same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Options of ``start.py``; ``pip`` holds what is passed on to pip."""
+    before, pip = list(arguments), []
+    if "--" in before:
+        cut = before.index("--")
+        before, pip = before[:cut], before[cut + 1 :]
+    parser = argparse.ArgumentParser(
+        prog="start.py",
+        description="Set up the course in .venv (once), then open it in JupyterLab.",
+        epilog="Whatever follows -- is passed to pip, for example: start.py -- --proxy ADDRESS",
+    )
+    parser.add_argument("command", nargs="?", choices=("open", "run", "test"), default="open")
+    parser.add_argument("lessons", nargs="*", metavar="NN", help="lessons for 'run', for example 00 03 (default: all)")
+    parser.add_argument("--no-browser", action="store_true", help="start the server without opening a browser")
+    parser.add_argument(
+        "--port", type=int, help=f"port of JupyterLab (default: the first free one from {DEFAULT_PORT})"
+    )
+    parser.add_argument(
+        "--wheels",
+        metavar="INDEX",
+        action="append",
+        default=[],
+        help="address of a further package index, for example one with CPU-only builds of torch (saves 5 GB)",
+    )
+    options = parser.parse_args(before)
+    if options.lessons and options.command != "run":
+        parser.error(f"lessons can only be named after 'run', got {' '.join(options.lessons)}")
+    options.pip = [part for index in options.wheels for part in ("--extra-index-url", index)] + pip
+    return options
+
+
+def _run(options: argparse.Namespace, environment: Environment) -> int:
+    inspection.check_assets()
+    port = inspection.choose_port(options.port, DEFAULT_PORT) if options.command == "open" else None
+    environment.prepare(extras=("classroom", "dev") if options.command == "test" else (), pip_options=options.pip)
+    inspection.check_kernel(environment)
+    if options.command == "test":
+        return suite.run(environment)
+    if options.command == "run":
+        return environment.call("-m", "course_lib.cli", "run", *options.lessons)
+    assert port is not None
+    return _open(environment, port, browser=not options.no_browser)
+
+
+def _open(environment: Environment, port: int, *, browser: bool) -> int:
+    command = [
+        "-m", "jupyterlab", f"--ServerApp.root_dir={environment.root}", f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0", f"--LabApp.default_url=/lab/tree/{FIRST_NOTEBOOK}",
+    ]  # fmt: skip
+    if not browser:
+        command.append("--no-browser")
+    if inspection.is_root():
+        command.append("--allow-root")
+    print(f"JupyterLab starts on port {port}; Ctrl-C here ends it.", flush=True)
+    try:
+        return environment.call(*command)
+    except subprocess.SubprocessError as error:
+        raise LaunchError(f"JupyterLab did not start ({error}); details: {environment.log}") from error

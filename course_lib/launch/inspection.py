@@ -1,0 +1,104 @@
+"""Looks at the machine before it matters: assets, disk, port, kernel. Each problem is one line with its remedy."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from course_lib import assets
+
+if TYPE_CHECKING:
+    from course_lib.launch.environment import Environment
+
+GIGABYTE = 10**9
+INSTALLED_GB = {"linux": 7.0}  # torch for Linux brings the CUDA libraries; elsewhere it is a CPU build
+INSTALLED_GB_ELSEWHERE = 2.0
+DOWNLOADED_GB = 3.0
+KERNEL_QUESTION = (
+    "import os, sys; from jupyter_client.kernelspec import KernelSpecManager as M; "
+    "print(M().get_kernel_spec('python3').argv[0]); print(sys.executable)"
+)
+
+
+class LaunchError(RuntimeError):
+    """The course cannot start; the message is one line that says what to do."""
+
+
+def check_assets() -> None:
+    """Raise ``LaunchError`` if a shipped file is missing or damaged."""
+    try:
+        problems = assets.verify()
+    except (assets.AssetError, ValueError, KeyError) as error:
+        problems = [f"{assets.MANIFEST.name} is missing or damaged ({error})"]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        remedy = "" if "git checkout" in problems[0] else "; get it back with: git checkout -- course_lib/assets"
+        raise LaunchError(f"{problems[0]}{remedy}{more}")
+
+
+def check_disk(environment: Environment) -> None:
+    """Raise ``LaunchError`` if the installation will not fit; an environment that has torch needs little more."""
+    needed = INSTALLED_GB.get(sys.platform, INSTALLED_GB_ELSEWHERE)
+    if any(environment.folder.glob("[Ll]ib/**/site-packages/torch/version.py")):
+        needed = 0.5
+    places = {environment.root: needed, Path(tempfile.gettempdir()): min(needed, DOWNLOADED_GB)}
+    for place, gigabytes in places.items():
+        free = shutil.disk_usage(place).free / GIGABYTE
+        if free < gigabytes:
+            raise LaunchError(
+                f"not enough disk: {place} has {free:.1f} GB free and {gigabytes:.1f} GB are needed; free some, or "
+                "use a CPU-only build of torch (2 GB): see --wheels in README.md"
+            )
+
+
+def choose_port(wanted: int | None, default: int) -> int:
+    """``wanted`` if it is free, else ``LaunchError``; without a wish the first free port from ``default`` on."""
+    if wanted is not None and not 1 <= wanted <= 65535:
+        raise LaunchError(f"--port must lie in 1 ... 65535, got {wanted}")
+    if wanted is None:
+        return next(port for port in range(default, 65536) if is_free(port))
+    if not is_free(wanted):
+        free = next(port for port in range(min(wanted + 1, default), 65536) if is_free(port))
+        raise LaunchError(f"port {wanted} is taken; start again with --port {free}")
+    return wanted
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this port of this machine."""
+    with socket.socket() as probe:
+        if os.name != "nt":
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def check_kernel(environment: Environment) -> None:
+    """Raise ``LaunchError`` if Jupyter would start the notebooks' kernel ``python3`` from another environment."""
+    answer = subprocess.run(
+        [environment.python, "-c", KERNEL_QUESTION],
+        capture_output=True, text=True, check=False, env=environment.variables(),
+    )  # fmt: skip
+    if answer.returncode:
+        reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise LaunchError(f"the environment in .venv is damaged ({reason}); delete the folder .venv and start again")
+    kernel, own = answer.stdout.splitlines()[:2]
+    # Jupyter replaces a bare "python" by the interpreter that it runs on
+    if Path(kernel).name != kernel and Path(kernel).parent != Path(own).parent:
+        raise LaunchError(
+            f"the kernel 'python3' belongs to another environment ({kernel}); unset JUPYTER_PATH, or remove it "
+            "with: .venv/bin/jupyter kernelspec remove python3"
+        )
+
+
+def is_root() -> bool:
+    """Whether this process may do everything, as in most containers (JupyterLab then wants a confirmation)."""
+    return hasattr(os, "geteuid") and os.geteuid() == 0

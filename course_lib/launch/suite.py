@@ -1,0 +1,88 @@
+"""The whole test suite, stage by stage, with a summary of durations at the end."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from course_lib.launch.environment import Environment
+
+WORKERS = "2"
+CELL_TIMEOUT = "120"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One command of the suite, given to the environment's Python."""
+
+    name: str
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a stage went: exit code and seconds."""
+
+    name: str
+    code: int
+    seconds: float
+
+
+def stages(root: Path) -> list[Stage]:
+    """All stages in their order: the quick ones first."""
+    parallel = ("-n", WORKERS, "--dist", "loadscope")
+    sanitizers = root / "tests" / "notebooks" / "sanitize.cfg"
+    notebook = (
+        "-m", "pytest", "-q", "--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT}",
+        f"--nbval-sanitize-with={sanitizers}", "-p", "no:cacheprovider", *parallel,
+    )  # fmt: skip
+    return [
+        Stage("ruff check", ("-m", "ruff", "check", ".")),
+        Stage("ruff format", ("-m", "ruff", "format", "--check", ".")),
+        Stage("import rules", ("-c", "from importlinter.cli import lint_imports_command as f; f()")),
+        Stage("mypy", ("-m", "mypy")),
+        Stage("tests", ("-m", "pytest", "-q", *parallel, "tests")),
+        Stage("lessons", (*notebook, "--nbval-lax", "notebooks")),
+        Stage("solutions", (*notebook, "--nbval", "solutions")),
+    ]
+
+
+def run(environment: Environment) -> int:
+    """Run every stage, also after a failed one; returns 0 when all passed, else 1."""
+    scratch = Path(tempfile.mkdtemp(prefix="course-test-"))
+    try:
+        outcomes = [_run_stage(stage, environment, scratch) for stage in stages(environment.root)]
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    print("\n" + summary(outcomes), flush=True)
+    return int(any(outcome.code for outcome in outcomes))
+
+
+def summary(outcomes: list[Outcome]) -> str:
+    """A table: stage, verdict, seconds, and the total."""
+    lines = [
+        f"{outcome.name:<14} {'passed' if outcome.code == 0 else f'FAILED ({outcome.code})':<12} {outcome.seconds:7.1f} s"
+        for outcome in outcomes
+    ]
+    failed = sum(outcome.code != 0 for outcome in outcomes)
+    verdict = "all passed" if not failed else f"{failed} failed"
+    return "\n".join([*lines, f"{'total':<14} {verdict:<12} {sum(outcome.seconds for outcome in outcomes):7.1f} s"])
+
+
+def _run_stage(stage: Stage, environment: Environment, scratch: Path) -> Outcome:
+    print(f"\n=== {stage.name} ===", flush=True)
+    started = time.monotonic()
+    code = environment.call(*stage.command, **isolation(scratch))
+    return Outcome(stage.name, code, time.monotonic() - started)
+
+
+def isolation(scratch: Path) -> dict[str, str]:
+    """Variables that keep a test run away from the learner's files, from the network and from the second core."""
+    return {
+        "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
+        "COURSE_PROGRESS": str(scratch / "progress.json"), "COURSE_CACHE": str(scratch / "cache"),
+        "IPYTHONDIR": str(scratch / "ipython"), "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+    }  # fmt: skip

@@ -1,0 +1,15 @@
+"""Start the course: python3 start.py [test | run [00 01 ...]]; needs nothing but Python 3.11 or newer."""
+
+# This file must be readable by any Python, so that an old one gets a sentence instead of a syntax error.
+import sys
+
+if sys.version_info < (3, 11):
+    sys.exit(
+        "The course needs Python 3.11 or newer, this is Python %d.%d; install a newer one, then: python3.11 start.py"
+        % sys.version_info[:2]
+    )
+
+from course_lib.launch import main
+
+if __name__ == "__main__":
+    sys.exit(main())
