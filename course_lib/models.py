@@ -121,11 +121,20 @@ def resnet18(num_classes: int = 10) -> nn.Module:
 
 
 @builder("bert")
-def bert(**config: Any) -> nn.Module:
-    """BERT with a classification head (Devlin et al., 2018); ``config`` are fields of ``BertConfig``."""
+def bert(attn_implementation: str = "sdpa", **config: Any) -> nn.Module:
+    """BERT with a classification head (Devlin et al., 2018); ``config`` are fields of ``BertConfig``.
+
+    Nothing else is passed on: transformers takes other names too, and can be told by them to fetch code.
+    """
+    from dataclasses import fields
+
     from transformers import BertConfig, BertForSequenceClassification
 
-    return BertForSequenceClassification(BertConfig(**config))
+    check_choice("attn_implementation", attn_implementation, ("eager", "sdpa"))
+    allowed = {"num_labels", *(field.name for field in fields(BertConfig))} - {"dtype"}
+    for name in config:
+        check_choice("config", name, sorted(allowed))
+    return BertForSequenceClassification(BertConfig(**config, **{"attn_implementation": attn_implementation}))
 
 
 @builder("mlp")
