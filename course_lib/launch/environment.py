@@ -80,8 +80,9 @@ class Environment:
             return False
         question = "import pip, sys; print(sys.prefix, *sys.version_info[:2], sep='\\n')"
         answer = subprocess.run([self.python, "-c", question], capture_output=True, text=True, check=False)
-        expected = [str(self.folder), str(sys.version_info[0]), str(sys.version_info[1])]
-        return answer.returncode == 0 and answer.stdout.split("\n")[:3] == expected
+        prefix, *numbers = answer.stdout.split("\n")[:3]
+        same = Path(prefix) == self.folder and numbers == [str(number) for number in sys.version_info[:2]]
+        return answer.returncode == 0 and same
 
     def call(self, *arguments: str, **variables: str) -> int:
         """Run the environment's Python in the project's folder, with extra environment variables; its exit code."""
@@ -99,7 +100,7 @@ class Environment:
     def _make(self) -> None:
         if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
             raise LaunchError(
-                "this Python has no venv module; install it (Debian and Ubuntu: apt install python3-venv) and start again"
+                "this Python has no venv module; install it (Debian, Ubuntu: apt install python3-venv) and start again"
             )
         if self.folder.is_symlink() or self.folder.is_file():
             self.folder.unlink()

@@ -37,7 +37,7 @@ def install(environment: Environment, extras: Sequence[str], pip_options: Sequen
     """
     wanted = f".[{','.join(extras)}]" if extras else "."
     command = [
-        environment.python, "-m", "pip", "install", "--no-input", "--progress-bar", "off", "--retries", "2",
+        str(environment.python), "-m", "pip", "install", "--no-input", "--progress-bar", "off", "--retries", "2",
         "--constraint", "requirements.lock", *pip_options, "--editable", wanted,
     ]  # fmt: skip
     environment.log.parent.mkdir(parents=True, exist_ok=True)

@@ -63,9 +63,10 @@ def run(environment: Environment) -> int:
 
 def summary(outcomes: list[Outcome]) -> str:
     """A table: stage, verdict, seconds, and the total."""
+    verdicts = ["passed" if outcome.code == 0 else f"FAILED ({outcome.code})" for outcome in outcomes]
     lines = [
-        f"{outcome.name:<14} {'passed' if outcome.code == 0 else f'FAILED ({outcome.code})':<12} {outcome.seconds:7.1f} s"
-        for outcome in outcomes
+        f"{outcome.name:<14} {verdict:<12} {outcome.seconds:7.1f} s"
+        for outcome, verdict in zip(outcomes, verdicts, strict=True)
     ]
     failed = sum(outcome.code != 0 for outcome in outcomes)
     verdict = "all passed" if not failed else f"{failed} failed"
