@@ -134,7 +134,8 @@ def bert(attn_implementation: str = "sdpa", **config: Any) -> nn.Module:
     allowed = {"num_labels", *(field.name for field in fields(BertConfig))} - {"dtype"}
     for name in config:
         check_choice("config", name, sorted(allowed))
-    return BertForSequenceClassification(BertConfig(**config, **{"attn_implementation": attn_implementation}))
+    options: dict[str, Any] = {**config, "attn_implementation": attn_implementation}
+    return BertForSequenceClassification(BertConfig(**options))
 
 
 @builder("mlp")
