@@ -1,0 +1,179 @@
+"""Points for your own notebook: nbval runs a copy of it, and every check cell that passes earns its points.
+
+This is for people who check their own work. The notebook runs with your rights and its verdict is believed;
+``course_lib.grading.grade`` is for notebooks that nobody vouches for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from course_lib.grading import cells
+from course_lib.grading.building import ROOT
+
+CELL_TIMEOUT = 120
+EXIT_STATUS = {0, 1}  # pytest: all passed, some failed
+
+
+@dataclass(frozen=True)
+class QuestionResult:
+    """One question: ``status`` is ``"passed"``, ``"failed"`` or ``"not attempted"``."""
+
+    question: str
+    title: str
+    points: float
+    max_points: float
+    status: str
+    message: str = ""
+    hint: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class NotebookResult:
+    """All questions of one notebook; ``problems`` are other cells that failed, or what kept it from running."""
+
+    notebook: str
+    questions: list[QuestionResult] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def points(self) -> float:
+        return sum(question.points for question in self.questions)
+
+    @property
+    def max_points(self) -> float:
+        return sum(question.max_points for question in self.questions)
+
+    @property
+    def complete(self) -> bool:
+        """Every question earned its points."""
+        return bool(self.questions) and all(question.status == "passed" for question in self.questions)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "points": self.points, "max_points": self.max_points}
+
+
+def check(paths: Iterable[str | Path], *, cell_timeout: float = CELL_TIMEOUT) -> list[NotebookResult]:
+    """Run every notebook in a folder of its own and count its points.
+
+    Args:
+        paths: exercise notebooks, filled in or not.
+        cell_timeout: seconds that one cell may take.
+    """
+    return [_check_one(Path(path), cell_timeout) for path in paths]
+
+
+def summary(results: Iterable[NotebookResult]) -> str:
+    """The results as text for a terminal."""
+    lines = []
+    for result in results:
+        lines.append(f"{Path(result.notebook).name}: {result.points:g} of {result.max_points:g} points")
+        for question in result.questions:
+            points = f"{question.points:g}/{question.max_points:g}"
+            lines.append(f"  {question.question}  {points:>5}  {question.status:<13}  {question.title}".rstrip())
+            lines += [f"         {line}" for line in question.message.splitlines()]
+            if question.hint:
+                lines.append(f"         where to think: {question.hint}")
+        lines += [f"  note: {problem}" for problem in result.problems]
+    return "\n".join(lines)
+
+
+def _check_one(path: Path, cell_timeout: float) -> NotebookResult:
+    try:
+        notebook = cells.read(path)
+    except (ValueError, OSError) as error:
+        return NotebookResult(str(path), problems=[str(error)])
+    found = cells.questions(notebook)
+    if not found:
+        return NotebookResult(str(path), problems=["no question found; is this an exercise notebook?"])
+    with tempfile.TemporaryDirectory(prefix="course-check-") as folder:
+        report, failure = _run(notebook, Path(folder), cell_timeout)
+    by_index = {index: report.get(number) for number, index in cells.code_index(notebook).items()}
+    results = [_question_result(place, by_index.get(place.check)) for place in found.values()]
+    problems = [failure] if failure else []
+    graded = {index for index, _, _ in cells.graded(notebook)}
+    problems += [_cell_problem(index, entry) for index, entry in by_index.items() if index not in graded and entry]
+    return NotebookResult(str(path), results, [problem for problem in problems if problem])
+
+
+def _run(notebook: nbformat.NotebookNode, folder: Path, cell_timeout: float) -> tuple[dict[int, Any], str]:
+    """nbval's report by code-cell number, and what went wrong with the run as a whole."""
+    nbformat.write(notebook, folder / "notebook.ipynb")
+    command = nbval_command(folder, "--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={cell_timeout:g}")
+    finished = subprocess.run(
+        command, cwd=folder, env=_environment(folder), capture_output=True, text=True, errors="replace", check=False
+    )
+    report = folder / "report.json"
+    if finished.returncode not in EXIT_STATUS or not report.is_file():
+        last = (finished.stderr or finished.stdout).strip().splitlines()[-1:] or ["no output"]
+        return {}, f"nbval could not run the notebook: {last[0]}"
+    return {entry["cell"]: entry for entry in json.loads(report.read_text(encoding="utf-8"))}, ""
+
+
+def nbval_command(folder: Path, *options: str) -> list[str]:
+    """pytest with nbval and the cell report on ``notebook.ipynb``, blind to any configuration or conftest."""
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    return [
+        sys.executable, "-m", "pytest", "-c", "pytest.ini", "--rootdir", str(folder), "--noconftest", "-q",
+        "-p", "nbval.plugin", "-p", "course_lib.grading.cell_report", "-p", "no:cacheprovider",
+        "--color=no", "--tb=short", "--cell-report", str(folder / "report.json"), *options, "notebook.ipynb",
+    ]  # fmt: skip
+
+
+def _environment(folder: Path) -> Mapping[str, str]:
+    """The caller's environment without pytest's own settings; progress of this run is not recorded."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    search = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return kept | {
+        "PYTHONPATH": os.pathsep.join(search),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "COURSE_PROGRESS": str(folder / "progress.json"),
+    }
+
+
+def _question_result(place: cells.QuestionCells, entry: Mapping[str, Any] | None) -> QuestionResult:
+    title, hint = _advice(place.question)
+    if entry is None:
+        return QuestionResult(place.question, title, 0, place.points, "failed", "its check cell did not run")
+    if entry["passed"]:
+        return QuestionResult(place.question, title, place.points, place.points, "passed", seconds=entry["seconds"])
+    if entry["error"] in ("NotAttempted", "NotImplementedError"):
+        return QuestionResult(place.question, title, 0, place.points, "not attempted", seconds=entry["seconds"])
+    message = entry["message"] or _first_line(entry["report"])
+    if entry["error"] not in (None, "CheckFailed"):
+        message = f"{entry['error']}: {message}"
+    return QuestionResult(place.question, title, 0, place.points, "failed", message, hint, entry["seconds"])
+
+
+def _advice(question: str) -> tuple[str, str]:
+    """Title and first hint of a question; both empty for one that the course does not know."""
+    from course_lib.learning import questions
+
+    try:
+        entry = questions.find(question)
+    except ValueError:
+        return "", ""
+    return entry.title, entry.hints[0]
+
+
+def _cell_problem(index: int, entry: Mapping[str, Any]) -> str:
+    if entry["passed"]:
+        return ""
+    what = f"{entry['error']}: {entry['message']}" if entry["error"] else _first_line(entry["report"])
+    return f"cell {index + 1} failed: {what}"
+
+
+def _first_line(text: str | None) -> str:
+    lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
+    return next((line for line in lines if "Timeout" in line), lines[0] if lines else "no reason given")

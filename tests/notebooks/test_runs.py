@@ -1,0 +1,51 @@
+"""Lessons run under nbval: what they mark as a fact is the same again in a second run, after the stored one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from course_lib.grading import building, selfcheck
+
+SANITIZE = Path(__file__).with_name("sanitize.cfg")
+LESSONS = sorted((building.ROOT / "notebooks").glob("*.ipynb"))
+
+
+def run(path, folder):
+    """nbval's failed cells; the marked outputs are compared with the stored ones."""
+    folder.mkdir()
+    shutil.copy(path, folder / "notebook.ipynb")
+    options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=240", f"--nbval-sanitize-with={SANITIZE}"]
+    environment = os.environ | {
+        "PYTHONPATH": str(building.ROOT),
+        "COURSE_PROGRESS": str(folder / "progress.json"),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
+    command = selfcheck.nbval_command(folder, *options)
+    finished = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert (folder / "report.json").is_file(), finished.stdout + finished.stderr
+    entries = json.loads((folder / "report.json").read_text())
+    return [entry for entry in entries if not entry["passed"]]
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_a_lesson_runs_and_its_marked_outputs_are_the_stored_ones(path, tmp_path):
+    assert run(path, tmp_path / "first") == []
+
+
+def test_a_changed_fact_is_noticed(tmp_path):
+    """The comparison itself works: nbval, the marker and the sanitizer together."""
+    from nbformat.v4 import new_code_cell, new_notebook, new_output, writes
+
+    outputs = [new_output("execute_result", {"text/plain": "(4, '3 ms')"}, execution_count=1)]
+    source = "# NBVAL_CHECK_OUTPUT\n({}, '12.5 ms')"
+    for value, failures in ((4, 0), (5, 1)):
+        cell = new_code_cell(source.format(value), outputs=outputs, execution_count=1)
+        path = tmp_path / f"{value}.ipynb"
+        path.write_text(writes(new_notebook(cells=[cell])))
+        assert len(run(path, tmp_path / str(value))) == failures
