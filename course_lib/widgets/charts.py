@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from course_lib.formats import compact
 from course_lib.widgets.svg import (
     Format,
     Scale,
     chart,
-    compact,
     marker,
     plain,
     segment,

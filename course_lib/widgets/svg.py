@@ -54,14 +54,6 @@ def plain(value: float) -> str:
     return f"{value:.10g}" if value else "0"
 
 
-def compact(value: float) -> str:
-    """A count with k, M, B or T behind it: ``1.18M``, ``175B``; three significant digits."""
-    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= 0.9995 * size:
-            return f"{value / size:.3g}{letter}"
-    return f"{value:.3g}"
-
-
 def chart(parts: Iterable[str], *, width: float, height: float, title: str, description: str = "") -> str:
     """An ``<svg>`` element around ``parts``, with its title on top; title and description are its alternative text."""
     label = escape(f"{title}. {description}" if description else title, quote=True)

@@ -1,0 +1,14 @@
+"""The compression calculator: what is claimed for a technique, and what arithmetic says about it.
+
+``estimate`` puts the page's claim beside an estimate from stored bytes and the roofline; every figure says whether it
+is a *page claim*, an *estimate* or *measured*.
+"""
+
+from __future__ import annotations
+
+from course_lib.calculator.estimates import Estimate, estimate
+from course_lib.calculator.hardware import HARDWARE, Hardware
+from course_lib.calculator.outcomes import Figure, Outcome
+from course_lib.calculator.page import TECHNIQUES, Technique
+
+__all__ = ["HARDWARE", "TECHNIQUES", "Estimate", "Figure", "Hardware", "Outcome", "Technique", "estimate"]

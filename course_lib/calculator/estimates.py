@@ -1,0 +1,111 @@
+"""``estimate``: the page's claim beside what arithmetic says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from course_lib.arguments import check_choice
+from course_lib.calculator.formulas import VALUE_BYTES, dense_seconds, seconds, sparse_seconds, stored_bytes
+from course_lib.calculator.hardware import Hardware, find
+from course_lib.calculator.outcomes import Figure, Outcome, claimed, honest, speed_figure
+from course_lib.calculator.page import TECHNIQUES, check_strength
+from course_lib.formats import duration
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The page's claim beside the roofline's answer.
+
+    Args:
+        claim: by the page's arithmetic.
+        honest: stored bytes with all overhead, and the roofline with dense kernels, which every runtime has.
+        sparse_speedup: with kernels that skip zeros (for other techniques the same as ``honest.speedup``).
+        stored: format → stored bytes; the smallest is ``honest.memory``.
+        before, after: one pass over the model, in ms.
+        bound: ``"memory"`` or ``"compute"``: what the uncompressed model waits for.
+        fits_before, fits: whether the model fits into the machine's memory.
+    """
+
+    technique: str
+    parameters: float
+    strength: float
+    hardware: Hardware
+    baseline_dtype: str
+    batch_size: int
+    claim: Outcome
+    honest: Outcome
+    sparse_speedup: Figure
+    stored: Mapping[str, float]
+    before: Figure
+    after: Figure
+    bound: str
+    fits_before: bool
+    fits: bool
+
+    @property
+    def trade_off(self) -> str:
+        """One line about what is won and what it costs."""
+        return TECHNIQUES[self.technique].trade_off
+
+
+def estimate(
+    technique: str,
+    parameters: float = 175e9,
+    strength: float | None = None,
+    hardware: str = "cpu_laptop",
+    baseline_dtype: str = "fp32",
+    batch_size: int = 1,
+) -> Estimate:
+    """Reckon what a technique gives, by the page's arithmetic and by an honest one.
+
+    Args:
+        technique: a key of ``TECHNIQUES``.
+        parameters: of the model before compression.
+        strength: sparsity in [0, 1), whole bits from 1 to 16, student size in (0, 1], or rank in (0, 1] as a fraction
+            of the full rank of square matrices; the technique's default when not given.
+        hardware: a key of ``HARDWARE``, or ``"this_machine"``.
+        baseline_dtype: ``"fp32"`` or ``"fp16"``.
+        batch_size: examples (or tokens) that share one pass over the weights.
+
+    Raises:
+        ValueError: if an argument is impossible.
+    """
+    check_choice("technique", technique, tuple(TECHNIQUES))
+    check_choice("baseline_dtype", baseline_dtype, tuple(VALUE_BYTES))
+    s = check_strength(technique, TECHNIQUES[technique].default if strength is None else strength)
+    n, B = _check_count("parameters", parameters), round(_check_count("batch_size", batch_size))
+    machine, b = find(hardware), VALUE_BYTES[baseline_dtype]
+    stored = stored_bytes(technique, n, s, b)
+    smallest = min(stored.values())
+    before = seconds(n * b, 2 * n * B, machine, baseline_dtype)
+    after = dense_seconds(technique, n, s, B, machine, baseline_dtype)
+    sparse = sparse_seconds(n, s, B, machine, baseline_dtype) if technique == "pruning" else after
+    return Estimate(
+        technique=technique,
+        parameters=n,
+        strength=s,
+        hardware=machine,
+        baseline_dtype=baseline_dtype,
+        batch_size=B,
+        claim=claimed(technique, n, s),
+        honest=honest(technique, n, s, n * b, smallest, before / after),
+        sparse_speedup=speed_figure(before / sparse, "estimate"),
+        stored=stored,
+        before=_pass(before),
+        after=_pass(after),
+        bound="compute" if before > seconds(n * b, 0, machine, baseline_dtype) else "memory",
+        fits_before=n * b <= machine.memory * 1e9,
+        fits=smallest <= machine.memory * 1e9,
+    )
+
+
+def _pass(value: float) -> Figure:
+    return Figure(1000 * value, "ms", duration(1000 * value), "estimate")
+
+
+def _check_count(name: str, value: float) -> float:
+    if not (math.isfinite(value) and value >= 1):
+        raise ValueError(f"{name} must be a finite number of at least 1, got {value}")
+    return float(value)

@@ -1,0 +1,27 @@
+"""How numbers are written, everywhere alike: three significant digits, powers of ten, a unit."""
+
+from __future__ import annotations
+
+
+def compact(value: float) -> str:
+    """A count with k, M, B or T behind it: ``1.18M``, ``17.5B``, ``175B``."""
+    for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 0.9995 * size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}"
+
+
+def byte_size(count: float) -> str:
+    """Bytes as ``70 GB``, ``5.9 MB``, ``12 kB`` or ``640 bytes`` (powers of ten)."""
+    for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= 0.9995 * size:
+            digits = 0 if count >= 99.95 * size else 1 if count >= 9.995 * size else 2
+            return f"{count / size:,.{digits}f} {unit}".replace(".0 ", " ").replace(".00 ", " ")
+    return f"{count:.0f} bytes"
+
+
+def duration(milliseconds: float) -> str:
+    """Milliseconds as ``0.61 ms``, ``13.7 ms`` or ``13.7 s``."""
+    if milliseconds >= 1000:
+        return f"{milliseconds / 1000:.3g} s" if milliseconds < 1e6 else f"{milliseconds / 1000:,.0f} s"
+    return f"{milliseconds:.3g} ms"
