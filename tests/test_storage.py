@@ -14,7 +14,8 @@ from safetensors.torch import save as write_safetensors
 from torch import nn
 from torch.nn.utils import prune
 
-from course_lib import container, encodings, models, storage
+from course_lib import models, storage
+from course_lib.storage import container, encodings
 
 MLP = {"builder": "mlp", "arguments": {"sizes": [6, 5, 3]}}
 RESNET = {"builder": "resnet18", "arguments": {"num_classes": 10}}

@@ -12,7 +12,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from course_lib.encodings import DTYPES, Encoded, FormatError, decode
+from course_lib.storage.encodings import DTYPES, Encoded, FormatError, decode
 
 FORMAT_VERSION = 1
 HEADER_KEY = "course"

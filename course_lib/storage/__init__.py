@@ -24,12 +24,21 @@ from torch import Tensor, nn
 
 from course_lib import models
 from course_lib.arguments import check_choice
-from course_lib.blueprint import check_architecture, empty_model
-from course_lib.container import FORMAT_VERSION, HEADER_KEY, PART_SEPARATOR, TensorRecord, open_container
-from course_lib.encodings import DTYPE_NAMES, DTYPES, ENCODINGS, Encoded, FormatError, decode, encode_dense
 from course_lib.files import write_atomically
+from course_lib.storage.blueprint import check_architecture, empty_model
+from course_lib.storage.container import FORMAT_VERSION, HEADER_KEY, PART_SEPARATOR, TensorRecord, open_container
+from course_lib.storage.encodings import (
+    DTYPE_NAMES,
+    DTYPES,
+    ENCODINGS,
+    Encoded,
+    FormatError,
+    decode,
+    encode_dense,
+    register,
+)
 
-__all__ = ["FormatError", "TensorRecord", "inspect", "load", "save", "stored_bytes"]
+__all__ = ["Encoded", "FormatError", "TensorRecord", "inspect", "load", "register", "save", "stored_bytes"]
 
 RECORD_OVERHEAD = 128  # bytes that a second part costs in the container's own header, about
 

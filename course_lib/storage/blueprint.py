@@ -18,7 +18,7 @@ from torch.nn.modules import module as hooks
 from torch.overrides import TorchFunctionMode
 
 from course_lib import models
-from course_lib.encodings import FormatError
+from course_lib.storage.encodings import FormatError
 
 LARGEST_ARGUMENT = 2**20
 UNSTORED_ELEMENTS = 2**24
