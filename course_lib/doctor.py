@@ -1,0 +1,173 @@
+"""What this machine is, which versions are installed, and what both mean for the lessons."""
+
+from __future__ import annotations
+
+import html
+import platform
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from course_lib.profiling import Machine
+
+ROOT = Path(__file__).resolve().parents[1]
+LOCK = ROOT / "requirements.lock"
+SHOWN_PACKAGES = ("torch", "torchvision", "transformers", "onnxruntime", "jupyterlab", "ipywidgets")
+LESSON_MEMORY_GB = 2.0
+LESSON_CORES = 2
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fact about this machine.
+
+    Args:
+        topic: what was looked at.
+        value: what was found.
+        meaning: what it means for the lessons; for a problem, what to do.
+        ok: False if the course will not work properly.
+    """
+
+    topic: str
+    value: str
+    meaning: str = ""
+    ok: bool = True
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """All findings; prints as a table in a terminal and in a notebook."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing stands in the way of the lessons."""
+        return all(finding.ok for finding in self.findings)
+
+    def __str__(self) -> str:
+        width = max(len(finding.topic) for finding in self.findings)
+        lines = []
+        for finding in self.findings:
+            mark = " " if finding.ok else "!"
+            meaning = f"\n  {'':<{width}}  {finding.meaning}" if finding.meaning else ""
+            lines.append(f"{mark} {finding.topic:<{width}}  {finding.value}{meaning}")
+        return "\n".join([*lines, "", self.verdict])
+
+    @property
+    def verdict(self) -> str:
+        problems = [finding.topic for finding in self.findings if not finding.ok]
+        return f"Look at: {', '.join(problems)}." if problems else "Everything is in place."
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(finding.topic)}</th>"
+            f"<td style='text-align:left'>{'' if finding.ok else '<b>look here:</b> '}{html.escape(finding.value)}</td>"
+            f"<td style='text-align:left'>{html.escape(finding.meaning)}</td></tr>"
+            for finding in self.findings
+        )
+        return f"<table><tbody>{rows}</tbody></table><p><b>{html.escape(self.verdict)}</b></p>"
+
+
+def examine() -> Diagnosis:
+    """Look at the processor, the memory, the versions, the shipped files and the environment of this Python."""
+    from course_lib import profiling
+
+    machine = profiling.machine()
+    return Diagnosis((*machine_findings(machine), python_finding(), *package_findings(), asset_finding()))
+
+
+def machine_findings(machine: Machine) -> list[Finding]:
+    """The processor and the memory, and what they do to the timings of the lessons."""
+    enough = machine.memory_gb >= 2 * LESSON_MEMORY_GB
+    memory = f"a lesson needs up to {LESSON_MEMORY_GB:g} GB"
+    return [
+        Finding("processor", machine.cpu or "unknown"),
+        Finding("cores", str(machine.cores), cores_meaning(machine.cores)),
+        Finding(
+            "memory", f"{machine.memory_gb:.0f} GB",
+            memory if enough else f"{memory}; close other programs, and run one lesson at a time", enough,
+        ),
+        Finding("vector units", vector_units(machine), vector_meaning(machine)),
+        Finding(
+            "GPU", str(machine.gpu or "none"),
+            "training in the lessons uses it; timings stay on the processor" if machine.gpu else "none is needed",
+        ),
+    ]  # fmt: skip
+
+
+def cores_meaning(cores: int) -> str:
+    """What the number of cores does to the timings."""
+    if cores < LESSON_CORES:
+        return f"timings use {LESSON_CORES} threads; with one core lessons take about twice their minutes"
+    return f"timings use {LESSON_CORES} threads, so they compare with everybody else's"
+
+
+def vector_units(machine: Machine) -> str:
+    """Names of the instruction sets that matter here, or ``none``."""
+    flags = {
+        "AVX2": machine.avx2, "AVX-512": machine.avx512, "VNNI": machine.vnni, "AMX": machine.amx,
+        "bf16": machine.bf16,
+    }  # fmt: skip
+    return ", ".join(name for name, present in flags.items() if present) or "none"
+
+
+def vector_meaning(machine: Machine) -> str:
+    """What the instruction sets let one expect of int8."""
+    if machine.amx:
+        return "int8 and bf16 have matrix units: int8 will be clearly faster than fp32"
+    if machine.vnni:
+        return "int8 has its own instruction: int8 will be faster than fp32"
+    if machine.avx2:
+        return "no VNNI: int8 will be little faster than fp32, and products of 8-bit numbers can saturate"
+    return "lessons may take several times their minutes; sizes and accuracies are the same"
+
+
+def python_finding() -> Finding:
+    """The running Python, and whether it is the one that ``start.py`` set up."""
+    value = f"{platform.python_version()} in {sys.prefix}"
+    own = ROOT / ".venv"
+    if own.is_dir() and Path(sys.prefix).resolve() != own.resolve():
+        remedy = f"this is not the course's own environment {own}; in Jupyter choose Kernel > Change Kernel > Python 3"
+        return Finding("Python", value, f"{remedy}, in a terminal start with: python3 start.py")
+    return Finding("Python", value)
+
+
+def package_findings(lock: Path = LOCK) -> list[Finding]:
+    """The versions that decide numbers, compared with the lock where the project's folder is at hand."""
+    pinned = locked_versions(lock.read_text(encoding="utf-8").splitlines()) if lock.is_file() else {}
+    return [_package_finding(name, pinned.get(name)) for name in SHOWN_PACKAGES]
+
+
+def locked_versions(lines: Iterable[str]) -> dict[str, str]:
+    """Package → version, from the lines of a lock file."""
+    requirements = [line.split(";")[0].strip() for line in lines if "==" in line and not line.startswith("#")]
+    return dict(requirement.split("==", 1) for requirement in requirements)
+
+
+def asset_finding() -> Finding:
+    """Whether every shipped file has the content that the manifest promises."""
+    from course_lib import assets
+
+    try:
+        problems = assets.verify()
+    except (assets.AssetError, ValueError) as error:
+        problems = [str(error)]
+    if problems:
+        return Finding("shipped files", f"{len(problems)} missing or damaged", problems[0], ok=False)
+    return Finding("shipped files", f"{len(assets.manifest())} verified")
+
+
+def _package_finding(name: str, pinned: str | None) -> Finding:
+    try:
+        installed = version(name)
+    except PackageNotFoundError:
+        return Finding(name, "not installed", "set the course up with: python3 start.py", ok=False)
+    # a build tag such as +cpu behind the version does not change numbers that the lessons call facts
+    if pinned and installed.split("+")[0] != pinned:
+        return Finding(name, installed, f"stored outputs were made with {pinned}; last digits may differ")
+    return Finding(name, installed)
