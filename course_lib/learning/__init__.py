@@ -1,8 +1,10 @@
 """What turns the notebooks into a course: checks, hints, quizzes, predictions, progress.
 
 ``from course_lib.learning import check, hint, quiz, predict, reveal, course_map`` is all that a notebook needs.
+The functions ``quiz``, ``predict`` and ``course_map`` have the names of their modules and stand before them here.
 """
 
+from course_lib.learning.course_map import LESSONS, course_map, lesson_done, lesson_opened
 from course_lib.learning.expect import (
     CheckFailed,
     NotAttempted,
@@ -13,9 +15,13 @@ from course_lib.learning.expect import (
     expect_raises,
     expect_unchanged,
 )
+from course_lib.learning.hints import hint
+from course_lib.learning.predict import predict, reveal
 from course_lib.learning.questions import Passed, Question, check, find, in_lesson, probe, question
+from course_lib.learning.quiz import quiz
 
 __all__ = [
-    "CheckFailed", "NotAttempted", "Passed", "Question", "cases", "check", "expect", "expect_close", "expect_equal",
-    "expect_raises", "expect_unchanged", "find", "in_lesson", "probe", "question",
+    "LESSONS", "CheckFailed", "NotAttempted", "Passed", "Question", "cases", "check", "course_map", "expect",
+    "expect_close", "expect_equal", "expect_raises", "expect_unchanged", "find", "hint", "in_lesson", "lesson_done",
+    "lesson_opened", "predict", "probe", "question", "quiz", "reveal",
 ]  # fmt: skip

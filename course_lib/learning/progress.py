@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from course_lib.files import write_atomically
 
 Record = dict[str, Any]
 
@@ -135,7 +136,7 @@ def _update_file(file: Path, change: Callable[[Record], None]) -> Record:
     with _lock(file):
         record = _load(file)
         change(record)
-        _replace(file, json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+        write_atomically(file, json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
     return record
 
 
@@ -160,19 +161,6 @@ class _Release:
 
     def __exit__(self, *error: object) -> None:
         self.lock.release()
-
-
-def _replace(file: Path, text: str) -> None:
-    handle, partial = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, file)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
 
 
 def _load(file: Path) -> Record:

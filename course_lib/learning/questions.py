@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from course_lib.colours import LIGHT
 from course_lib.learning import progress
 from course_lib.learning.answer import Answer
 from course_lib.learning.expect import CheckFailed, NotAttempted
@@ -87,11 +88,11 @@ class Passed:
         return f"{self.question} {self.title}: right, {self._points()}"
 
     def _repr_html_(self) -> str:
+        green = LIGHT["holds"]
         return (
-            '<div style="padding:6px 12px;border-left:3px solid #009E73;'
-            "color:var(--jp-ui-font-color1,#1f2933);background:var(--jp-layout-color2,#f4f6f8);"
-            'font-family:var(--jp-ui-font-family,system-ui,sans-serif);font-size:14px;line-height:1.5">'
-            f'<b style="color:#009E73;font-weight:600">Right</b>&ensp;{self.question} {html.escape(self.title)}'
+            f'<div style="padding:2px 0 2px 12px;border-left:3px solid {green};line-height:1.5;font-size:14px;'
+            'color:var(--jp-ui-font-color1,#1f2933);font-family:var(--jp-ui-font-family,system-ui,sans-serif)">'
+            f'<b style="color:{green};font-weight:600">Right</b>&ensp;{self.question} {html.escape(self.title)}'
             f'<span style="color:var(--jp-ui-font-color2,#5b6773)">&ensp;{self._points()}</span></div>'
         )
 

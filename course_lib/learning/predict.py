@@ -1,0 +1,169 @@
+"""Guess first, measure afterwards: the guess is kept and shown beside what came out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from html import escape
+from typing import TYPE_CHECKING
+
+from course_lib.arguments import check_positive
+from course_lib.learning import progress
+from course_lib.learning.look import line, page, rich
+
+if TYPE_CHECKING:
+    from course_lib.learning.predict_panel import PredictionPanel
+
+WIDTH, LEFT, RIGHT = 520.0, 24.0, 496.0
+CLOSE = 0.1
+
+_asked: dict[str, Asked] = {}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question about a number.
+
+    Args:
+        key: for example ``"03.speedup"``; the guess is recorded under it.
+        question: in words.
+        low: smallest possible guess.
+        high: largest possible guess.
+        step: how fine the guess is; the measured value is shown with the same number of decimals.
+        unit: behind the number.
+    """
+
+    key: str
+    question: str
+    low: float
+    high: float
+    step: float
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, got low={self.low} and high={self.high}")
+        check_positive("step", self.step)
+
+    def shown(self, value: float) -> str:
+        """The value with as many decimals as the step has, and the unit (× stands close, as in 2.0×)."""
+        decimals = max(0, -math.floor(math.log10(self.step) + 1e-9))
+        number = f"{value:,.{decimals}f}"
+        return f"{number}{'' if self.unit == '×' else ' '}{self.unit}".strip()
+
+
+@dataclass(frozen=True)
+class Reveal:
+    """A measured value beside the guess, if there was one."""
+
+    asked: Asked
+    measured: float
+    guess: float | None
+    text: str
+
+    @property
+    def verdict(self) -> str:
+        """How far off the guess was, in words."""
+        asked, measured = self.asked, self.measured
+        if self.guess is None:
+            return f"Measured: {asked.shown(measured)}. You made no guess."
+        said = f"You guessed {asked.shown(self.guess)}, measured is {asked.shown(measured)}"
+        off = self.guess - measured
+        if abs(off) <= max(CLOSE * abs(measured), asked.step / 2):
+            return f"{said}: well guessed."
+        return f"{said}: {asked.shown(abs(off))} too {'high' if off > 0 else 'low'}."
+
+    def __repr__(self) -> str:
+        return f"{self.verdict} {self.text}".strip()
+
+    def _repr_html_(self) -> str:
+        asked = f'<div class="learn-text">{rich(self.asked.question)}</div>' if self.asked.question else ""
+        return page(asked + self._picture() + line("hint", self.verdict, self.text))
+
+    def _picture(self) -> str:
+        """A number line with the measured value and, where there is one, the guess."""
+        from course_lib.widgets import svg
+
+        shown = [self.measured] + ([self.guess] if self.guess is not None else [])
+        scale = svg.Scale(min(self.asked.low, *shown), max(self.asked.high, *shown), LEFT, RIGHT)
+        marks = [_Mark(scale(self.measured), "circle", "kept", f"measured {self.asked.shown(self.measured)}")]
+        if self.guess is not None:
+            guess = _Mark(scale(self.guess), "square", "before", f"your guess {self.asked.shown(self.guess)}")
+            marks.insert(0, replace(guess, row=int(guess.meets(marks[0]))))
+        top = 26.0 + 16.0 * max(mark.row for mark in marks)
+        drawn = [svg.x_axis(scale, top, "")] + [mark.drawn(top) for mark in marks]
+        return (
+            f'<svg viewBox="0 0 {WIDTH:g} {top + 22:g}" style="max-width:{1.2 * WIDTH:.0f}px" role="img" '
+            f'aria-label="{escape(self.verdict, quote=True)}">{"".join(drawn)}</svg>'
+        )
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """A marker on the number line with its label above it, in the first or second row."""
+
+    x: float
+    shape: str
+    colour: str
+    label: str
+    row: int = 0
+
+    @property
+    def half(self) -> float:
+        from course_lib.widgets import svg
+
+        return svg.text_width(self.label) / 2
+
+    @property
+    def place(self) -> float:
+        """Middle of the label, kept inside the picture."""
+        return min(max(self.x, self.half + 4), WIDTH - self.half - 4)
+
+    def meets(self, other: _Mark) -> bool:
+        """Whether the two labels would overlap in one row."""
+        return abs(self.place - other.place) < self.half + other.half + 8
+
+    def drawn(self, axis: float) -> str:
+        from course_lib.widgets import svg
+
+        height = axis - 12 - 16 * self.row
+        stem = svg.segment(self.x, axis, self.x, height + 3, "grid") if self.row else ""
+        label = svg.text(self.place, height, self.label, anchor="middle", classes=f"{self.colour}-text")
+        return stem + svg.marker(self.shape, self.x, axis, self.colour, size=5) + label
+
+
+def predict(
+    key: str, question: str, low: float, high: float, step: float | None = None, unit: str = ""
+) -> PredictionPanel:
+    """A slider for a guess and a button that locks it in.
+
+    Args:
+        key: under which the guess is kept, for ``reveal``.
+        step: default a hundredth of the range, or 1 where ``low`` and ``high`` are whole and far apart.
+
+    Raises:
+        ValueError: if ``low`` is not below ``high``, or ``step`` is not positive.
+    """
+    from course_lib.learning.predict_panel import PredictionPanel
+
+    if step is None:
+        whole = isinstance(low, int) and isinstance(high, int) and high - low >= 20
+        step = 1 if whole else 10.0 ** math.floor(math.log10(max(high - low, 1e-12) / 50))
+    _asked[key] = Asked(key, question, low, high, step, unit)
+    return PredictionPanel(_asked[key])
+
+
+def reveal(key: str, measured: float, text: str | None = None) -> Reveal:
+    """Show the measured value beside the guess that was made under ``key``, and how far off it was.
+
+    Without a guess, for example when a lesson runs without anybody watching, only the measured value is shown.
+
+    Raises:
+        ValueError: if ``measured`` is not a finite number.
+    """
+    value = float(measured)
+    if not math.isfinite(value):
+        raise ValueError(f"measured must be a finite number, got {measured!r}")
+    guess = progress.read()["predictions"].get(key)
+    asked = _asked.get(key) or Asked(key, "", min(0.0, value), max(1.0, value), 0.01)
+    return Reveal(asked, value, guess, text or "")

@@ -1,0 +1,56 @@
+"""The guess as a learner makes it: a slider, and a button that locks it in."""
+
+from __future__ import annotations
+
+import ipywidgets as widgets
+
+from course_lib.learning import progress
+from course_lib.learning.activity import Activity, html
+from course_lib.learning.look import line, rich
+from course_lib.learning.predict import Asked
+from course_lib.widgets.controls import Slider
+
+
+class PredictionPanel(Activity):
+    """A guess: move ``slider``, then ``lock`` it in; ``guess`` is None until then, and again after ``unlock``."""
+
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
+        self.guess: float | None = None
+        middle = asked.low + round((asked.high - asked.low) / 2 / asked.step) * asked.step
+        self.slider = Slider(middle, asked.low, asked.high, asked.step, "Your guess", asked.unit, factor=1, log=False)
+        self._text = html(self._asking())
+        self._said = html()
+        self._lock = self.button("Lock in my guess", self.lock, "primary")
+        self._unlock = self.button("Guess again", self.unlock)
+        super().__init__(self._text, self.slider, self._said, widgets.HBox([self._lock, self._unlock]))
+        self._draw()
+
+    def lock(self) -> None:
+        """Record the guess; it stands until ``unlock``."""
+        self.guess = float(self.slider.value)
+        self._draw()
+        progress.record_prediction(self.asked.key, self.guess)
+
+    def unlock(self) -> None:
+        """Let the guess be moved again; the recorded one stays until another is locked in."""
+        self.guess = None
+        self._draw()
+
+    def _draw(self) -> None:
+        locked = self.guess is not None
+        said = "" if self.guess is None else f"Your guess: {self.asked.shown(self.guess)}."
+        self._said.value = f'<div role="status">{line("hint", said, "Read on and see.") if said else ""}</div>'
+        for widget, visible in ((self.slider, not locked), (self._lock, not locked), (self._unlock, locked)):
+            widget.layout.display = None if visible else "none"
+
+    def _asking(self) -> str:
+        return f'<div class="learn-text"><b>Predict first.</b> {rich(self.asked.question)}</div>'
+
+    def static_body(self) -> str:
+        """The question and the range of the slider."""
+        low, high = self.asked.shown(self.asked.low), self.asked.shown(self.asked.high)
+        return f'{self._asking()}<p class="learn-faint">Your guess, from {low} to {high}: run this cell to make it.</p>'
+
+    def static_text(self) -> str:
+        return f"Predict first. {self.asked.question}"

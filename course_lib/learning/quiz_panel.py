@@ -1,0 +1,216 @@
+"""The quiz as a learner sees it: one question at a time, explained at once, as often as one likes."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import ipywidgets as widgets
+
+from course_lib.learning import progress
+from course_lib.learning.activity import Activity, html
+from course_lib.learning.look import bare, line, rich
+from course_lib.learning.quiz import Quiz, QuizQuestion, Verdict
+
+ASK = {"one": "Choose one.", "several": "Choose all that are right.", "number": "Type a number."}
+
+
+class QuizPanel(Activity):
+    """One question, its options, and what is said to the answer.
+
+    ``inputs`` holds the control of every question by its id, ``submit``, ``go`` and ``again`` are what the buttons
+    do, ``verdicts`` is what has been answered so far.
+    """
+
+    def __init__(self, quiz: Quiz) -> None:
+        self.quiz = quiz
+        self.index = 0
+        self.verdicts: dict[str, Verdict] = {}
+        self.tries: dict[str, int] = {}
+        self.inputs = {question.id: _input(quiz.id, question) for question in quiz.questions}
+        self._head, self._text, self._feedback, self._score = (html() for _ in range(4))
+        self._stage = widgets.VBox([])
+        self._check = self.button("Check answer", self.submit, "primary")
+        self._back = self.button("Previous", lambda: self.go(self.index - 1))
+        self._next = self.button("Next", lambda: self.go(self.index + 1))
+        self._again = self.button("Try the others again", self.again)
+        buttons = widgets.HBox([self._check, self._back, self._next, self._again])
+        super().__init__(self._head, self._text, self._stage, buttons, self._feedback, self._score)
+        self.go(0)
+
+    @property
+    def question(self) -> QuizQuestion:
+        """The question shown now."""
+        return self.quiz.questions[self.index]
+
+    @property
+    def right(self) -> int:
+        """Number of questions whose latest answer is right."""
+        return sum(verdict.right for verdict in self.verdicts.values())
+
+    def go(self, index: int) -> None:
+        """Show another question; beyond the ends, nothing happens."""
+        self.index = min(max(index, 0), len(self.quiz.questions) - 1)
+        self._stage.children = (self.inputs[self.question.id],)
+        self._draw()
+
+    def submit(self) -> None:
+        """Grade the answer to the question shown, explain, and record it.
+
+        Raises:
+            ValueError: if there is no answer yet; it is shown in the panel.
+        """
+        question = self.question
+        try:
+            verdict = question.grade(answer_of(self.inputs[question.id]))
+        except ValueError as error:
+            self._feedback.value = _status(line("", "Not yet:", str(error)))
+            return
+        self.verdicts[question.id] = verdict
+        self.tries[question.id] = self.tries.get(question.id, 0) + 1
+        self._draw()
+        self._record()
+
+    def again(self) -> None:
+        """Clear the answers that were not right, and show the first of them."""
+        missed = [question for question in self.quiz.questions if not self._is_right(question)]
+        for question in missed:
+            self.verdicts.pop(question.id, None)
+            clear(self.inputs[question.id])
+        if missed:
+            self.go(self.quiz.questions.index(missed[0]))
+
+    def _is_right(self, question: QuizQuestion) -> bool:
+        verdict = self.verdicts.get(question.id)
+        return verdict is not None and verdict.right
+
+    def _record(self) -> None:
+        answers = {
+            question.id: {
+                "answer": answer_of(self.inputs[question.id]),
+                "right": self.verdicts[question.id].right,
+                "tries": self.tries[question.id],
+            }
+            for question in self.quiz.questions
+            if question.id in self.verdicts
+        }
+        progress.record_quiz(self.quiz.id, answers, self.right, len(self.quiz.questions))
+
+    def _draw(self) -> None:
+        question, total = self.question, len(self.quiz.questions)
+        self._head.value = (
+            f"<h4>{escape(self.quiz.title)}</h4>"
+            f'<p class="learn-faint">Question {self.index + 1} of {total}. {ASK[question.kind]}</p>{self._dots()}'
+        )
+        self._text.value = f'<div class="learn-text">{rich(question.text)}</div>'
+        self._feedback.value = _status(feedback(question, self.verdicts.get(question.id)))
+        self._score.value = f'<p class="learn-faint">{self._summary()}</p>'
+        self._back.disabled, self._next.disabled = self.index == 0, self.index == total - 1
+        finished = len(self.verdicts) == total
+        self._again.layout.display = None if finished and self.right < total else "none"
+
+    def _dots(self) -> str:
+        marks = []
+        for index, question in enumerate(self.quiz.questions):
+            verdict = self.verdicts.get(question.id)
+            state = "" if verdict is None else ("right" if verdict.right else "wrong")
+            marks.append(f'<i class="{state}{" now" if index == self.index else ""}"></i>')
+        return f'<div class="learn-dots" role="img" aria-label="{self._summary()}">{"".join(marks)}</div>'
+
+    def _summary(self) -> str:
+        total, answered = len(self.quiz.questions), len(self.verdicts)
+        if not answered:
+            return f"{total} questions, none answered yet."
+        left = f"; {total - answered} to go" if answered < total else ""
+        return f"{self.right} of {answered} answered right{left}."
+
+    def static_body(self) -> str:
+        """The questions and their options, without a word about which are right."""
+        entries = "".join(f"<li>{_static_question(self.quiz.id, one)}</li>" for one in self.quiz.questions)
+        return (
+            f"<h4>{escape(self.quiz.title)}</h4>"
+            f'<p class="learn-faint">{len(self.quiz.questions)} questions. Run this cell to answer them; every option '
+            f'is explained.</p><ol class="learn-list">{entries}</ol>'
+        )
+
+    def static_text(self) -> str:
+        return f"Quiz {self.quiz.id}: {self.quiz.title}, {len(self.quiz.questions)} questions"
+
+
+class Choices(widgets.VBox):
+    """Check boxes for a question with any number of right options."""
+
+    def __init__(self, options: list[tuple[str, int]]) -> None:
+        self.positions = [position for _, position in options]
+        layout = widgets.Layout(width="auto", margin="0")
+        boxes = [widgets.Checkbox(False, description=text, indent=False, layout=layout) for text, _ in options]
+        super().__init__(boxes)
+
+
+def answer_of(control: widgets.Widget) -> Any:
+    """What has been chosen or typed: a list of positions, or text."""
+    if isinstance(control, Choices):
+        return [position for position, box in zip(control.positions, control.children, strict=True) if box.value]
+    if isinstance(control, widgets.RadioButtons):
+        return [] if control.value is None else [control.value]
+    return control.children[0].value
+
+
+def clear(control: widgets.Widget) -> None:
+    """Take the answer back."""
+    if isinstance(control, Choices):
+        for box in control.children:
+            box.value = False
+    elif isinstance(control, widgets.RadioButtons):
+        control.value = None
+    else:
+        control.children[0].value = ""
+
+
+def feedback(question: QuizQuestion, verdict: Verdict | None) -> str:
+    """The explanation of what was answered; after a right answer, those of the other options can be opened."""
+    if verdict is None:
+        return ""
+    kind, lead = ("right", "Right.") if verdict.right else ("wrong", "Not quite.")
+    if question.kind == "several":
+        said = line(kind, lead, "") + _each(question, verdict)
+    else:
+        said = line(kind, lead, verdict.remarks[0][1])
+    others = [one for one in question.options if one.text not in dict(verdict.remarks)]
+    if verdict.right and others:
+        rows = "".join(line("", f"{bare(one.text)}:", one.because) for one in others)
+        said += f"<details><summary>Why not the others?</summary>{rows}</details>"
+    return said
+
+
+def _each(question: QuizQuestion, verdict: Verdict) -> str:
+    """Every chosen option in its own colour."""
+    right = {one.text for one in question.options if one.right}
+    return "".join(
+        line("right" if not answer or answer in right else "wrong", f"{bare(answer)}:" if answer else "", because)
+        for answer, because in verdict.remarks
+    )
+
+
+def _status(content: str) -> str:
+    return f'<div role="status">{content}</div>'
+
+
+def _input(quiz: str, question: QuizQuestion) -> widgets.Widget:
+    if question.kind == "number":
+        field = widgets.Text(placeholder="a number", layout=widgets.Layout(width="150px", margin="0 6px 8px 0"))
+        field.tooltip = f"Your answer in {question.unit}" if question.unit else "Your answer"
+        return widgets.HBox([field, widgets.Label(question.unit)])
+    options = [(bare(question.options[position].text), position) for position in question.shuffled(quiz)]
+    if question.kind == "several":
+        return Choices(options)
+    return widgets.RadioButtons(options=options, value=None, layout=widgets.Layout(width="auto", margin="0"))
+
+
+def _static_question(quiz: str, question: QuizQuestion) -> str:
+    text = f'<div class="learn-text">{rich(question.text)}</div>'
+    if question.kind == "number":
+        unit = f" in {escape(question.unit)}" if question.unit else ""
+        return f'{text}<p class="learn-faint">Your answer{unit}: …</p>'
+    rows = "".join(f"<li>{rich(question.options[position].text)}</li>" for position in question.shuffled(quiz))
+    return f'{text}<ul class="learn-options {question.kind}">{rows}</ul>'
