@@ -79,7 +79,10 @@ class Environment:
         if self.marker.exists() or self.folder.is_symlink() or not self.python.exists():
             return False
         question = "import pip, sys; print(sys.prefix, *sys.version_info[:2], sep='\\n')"
-        answer = subprocess.run([self.python, "-c", question], capture_output=True, text=True, check=False)
+        try:
+            answer = subprocess.run([self.python, "-c", question], capture_output=True, text=True, check=False)
+        except OSError:
+            return False
         prefix, *numbers = answer.stdout.split("\n")[:3]
         same = Path(prefix) == self.folder and numbers == [str(number) for number in sys.version_info[:2]]
         return answer.returncode == 0 and same

@@ -83,13 +83,14 @@ def is_free(port: int) -> bool:
 
 def check_kernel(environment: Environment) -> None:
     """Raise ``LaunchError`` if Jupyter would start the notebooks' kernel ``python3`` from another environment."""
-    answer = subprocess.run(
-        [environment.python, "-c", KERNEL_QUESTION],
-        capture_output=True, text=True, check=False, env=environment.variables(),
-    )  # fmt: skip
-    if answer.returncode:
-        reason = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise LaunchError(f"the environment in .venv is damaged ({reason}); delete the folder .venv and start again")
+    command = [str(environment.python), "-c", KERNEL_QUESTION]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True, env=environment.variables())
+    except (OSError, subprocess.CalledProcessError) as error:
+        details = getattr(error, "stderr", None) or str(error)
+        reason = details.strip().splitlines()[-1]
+        remedy = "delete the folder .venv and start again"
+        raise LaunchError(f"the environment in .venv is damaged ({reason}); {remedy}") from error
     kernel, own = answer.stdout.splitlines()[:2]
     # Jupyter replaces a bare "python" by the interpreter that it runs on
     if Path(kernel).name != kernel and Path(kernel).parent != Path(own).parent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -37,14 +38,15 @@ def install(environment: Environment, extras: Sequence[str], pip_options: Sequen
     """
     wanted = f".[{','.join(extras)}]" if extras else "."
     command = [
-        str(environment.python), "-m", "pip", "install", "--no-input", "--progress-bar", "off", "--retries", "2",
+        str(environment.python), "-m", "pip", "install", "--no-input", "--progress-bar", "off",
         "--constraint", "requirements.lock", *pip_options, "--editable", wanted,
     ]  # fmt: skip
+    patience = {"PIP_RETRIES": os.environ.get("PIP_RETRIES", "2")}  # also for the pip that fetches the build tools
     environment.log.parent.mkdir(parents=True, exist_ok=True)
     print("Installing the course in .venv; the first time this takes a few minutes.", flush=True)
     with environment.log.open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
-            command, cwd=environment.root, env=environment.variables(), stdout=log, stderr=subprocess.STDOUT,
+            command, cwd=environment.root, env=environment.variables(**patience), stdout=log, stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
         try:
