@@ -92,9 +92,8 @@ def predict_logits(model: nn.Module, split: Split, *, batch_size: int = 256, pro
     place = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    batches = split.batches(batch_size)
-    if progress:
-        batches = tqdm(batches, total=math.ceil(len(split) / batch_size), desc="evaluate", leave=False)
+    count = math.ceil(len(split) / batch_size)
+    batches = tqdm(split.batches(batch_size), total=count, desc="evaluate", leave=False, disable=not progress)
     logits = [models.forward(model, models.to_device(inputs, place)).float().cpu() for inputs, _ in batches]
     model.train(was_training)
     return torch.cat(logits)
@@ -226,8 +225,10 @@ def _schedule(
 ) -> torch.optim.lr_scheduler.LRScheduler:
     check_choice("schedule", name, ("one_cycle", "linear", "constant"))
     if name == "one_cycle":
+        # A warm-up of less than one step makes torch divide by zero.
+        warm_up = max(0.2, 1.5 / (total_steps + 1))
         return torch.optim.lr_scheduler.OneCycleLR(
-            update, learning_rate, total_steps + 1, pct_start=0.2, cycle_momentum=False, final_div_factor=1e3
+            update, learning_rate, total_steps + 1, pct_start=warm_up, cycle_momentum=False, final_div_factor=1e3
         )
     if name == "linear":
         return torch.optim.lr_scheduler.LinearLR(update, 1.0, 0.0, total_steps)
