@@ -333,6 +333,10 @@ def code_by_another_name(header, parts):
     header["architecture"] = {"builder": "bert", "arguments": arguments}
 
 
+def foreign_dtype(header, parts):
+    parts["1.bias"] = parts["1.bias"].to(torch.bfloat16)
+
+
 LIES = {
     "a version from the future": (set_in("format", value=2), "format version is 2; this package reads version 1"),
     "no version": (set_in("format", value=None), "format version is None"),
@@ -363,6 +367,7 @@ LIES = {
     "bits behind the end": (stray_bits, "stored as"),
     "an unexpected tensor": (extra_tensor, "holds 'surprise', which its header does not mention"),
     "a tensor that the model has not": (extra_record, "unexpected 1 tensors of this architecture"),
+    "a part of a foreign dtype": (foreign_dtype, "stored as BF16, which no encoding uses"),
     "a missing tensor": (missing_record, "misses 1 tensors of this architecture, for example '1.bias'"),
     "a missing part": (missing_part, "tensor '1.weight': its part 'mask' is missing"),
     "sharing with itself": (set_in("tensors", "1.bias", value={"encoding": "shared", "with": "1.bias"}), "not stored"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -19,6 +21,10 @@ HEADER_KEY = "course"
 PART_SEPARATOR = "#"
 MAX_HEADER = 16 * 2**20
 MAX_DIMENSIONS, MAX_DIMENSION = 8, 2**31
+STORED_DTYPES = {
+    "F32": torch.float32, "F16": torch.float16, "I64": torch.int64, "I32": torch.int32, "I16": torch.int16,
+    "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -39,35 +45,57 @@ def open_container(path: Path) -> Iterator[Container]:
     if not path.is_file():
         raise FileNotFoundError(f"path {str(path)!r} is not a file; a stored model is made by storage.save")
     try:
-        with safe_open(path, framework="pt") as container:
-            yield Container(container)
+        with safe_open(path, framework="pt") as checked:  # proves that the parts lie within the file, end to end
+            metadata = checked.metadata()
+        with path.open("rb") as stream:
+            yield Container(stream, metadata)
     except (FormatError, SafetensorError) as error:
         raise FormatError(f"{path.name} cannot be loaded: {str(error).splitlines()[0]}") from error
 
 
 class Container:
-    """A file that is open: the checked header, and its tensors on demand."""
+    """A file that is open: the checked header, and its tensors on demand.
 
-    def __init__(self, container: Any) -> None:
-        self._container = container
-        header = _header(container.metadata())
+    Parts are read, not mapped: a mapped file counts as memory a second time, and cannot be replaced on Windows.
+    """
+
+    def __init__(self, stream: BinaryIO, metadata: Mapping[str, str] | None) -> None:
+        header = _header(metadata)
         self.architecture = header["architecture"]
         self._records: dict[str, dict[str, Any]] = header["tensors"]
         self.owners = {name: _owner(name, self._records) for name in self._records}
         own = {name: record for name, record in self._records.items() if self.owners[name] == name}
         own_shapes = {name: _shape(name, record) for name, record in own.items()}
         self.shapes = {name: own_shapes[owner] for name, owner in self.owners.items()}
+        self._stream = stream
+        (size,) = struct.unpack("<Q", stream.read(8))
+        self._entries: dict[str, dict[str, Any]] = json.loads(stream.read(size))
+        self._entries.pop("__metadata__")
+        self._start = 8 + size
         self._parts: dict[str, dict[str, str]] = {name: {} for name in own}
-        for key in container.keys():  # noqa: SIM118 (not a dict, and not iterable)
+        for key in self._entries:
             base, _, part = (key, "", "") if key in own else key.rpartition(PART_SEPARATOR)
             if base not in own:
                 raise FormatError(f"it holds {key!r}, which its header does not mention")
             self._parts[base][part] = key
 
+    def _read(self, key: str) -> Tensor:
+        """One part, in memory of its own."""
+        entry = self._entries[key]
+        if entry["dtype"] not in STORED_DTYPES:
+            raise FormatError(f"its part is stored as {entry['dtype']}, which no encoding uses")
+        begin, end = entry["data_offsets"]
+        self._stream.seek(self._start + begin)
+        content = bytearray(self._stream.read(end - begin))
+        if len(content) != end - begin:
+            raise FormatError("the file was changed while it was read")
+        dtype = STORED_DTYPES[entry["dtype"]]
+        return (torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)).view(entry["shape"])
+
     def encoded(self, name: str) -> Encoded:
         """The parts and facts of a tensor that is not shared."""
         record = self._records[name]
-        parts = {part: self._container.get_tensor(key) for part, key in self._parts[name].items()}
+        parts = {part: self._read(key) for part, key in self._parts[name].items()}
         facts = {key: value for key, value in record.items() if key not in ("encoding", "dtype", "shape")}
         return Encoded(record["encoding"], record["dtype"], self.shapes[name], parts, facts)
 

@@ -122,7 +122,7 @@ def encode_dense(tensor: Tensor) -> Encoded:
 
 def decode_dense(encoded: Encoded) -> Tensor:
     """The inverse of ``encode_dense``."""
-    return encoded.part("", dtype=encoded.dtype, size=encoded.elements).reshape(encoded.shape).clone()
+    return encoded.part("", dtype=encoded.dtype, size=encoded.elements).reshape(encoded.shape)
 
 
 def encode_bitmask(tensor: Tensor) -> Encoded:
