@@ -75,10 +75,12 @@ class Diagnosis:
 
 def examine() -> Diagnosis:
     """Look at the processor, the memory, the versions, the shipped files and the environment of this Python."""
-    from course_lib import profiling
-
-    machine = profiling.machine()
-    return Diagnosis((*machine_findings(machine), python_finding(), *package_findings(), asset_finding()))
+    rest = (python_finding(), *package_findings(), asset_finding())
+    try:
+        from course_lib import profiling
+    except ImportError as error:
+        return Diagnosis((Finding("processor", "not looked at", f"{error}; see below", ok=False), *rest))
+    return Diagnosis((*machine_findings(profiling.machine()), *rest))
 
 
 def machine_findings(machine: Machine) -> list[Finding]:
@@ -124,6 +126,8 @@ def vector_meaning(machine: Machine) -> str:
         return "int8 has its own instruction: int8 will be faster than fp32"
     if machine.avx2:
         return "no VNNI: int8 will be little faster than fp32, and products of 8-bit numbers can saturate"
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return "not an x86 processor: timings are your own, sizes and accuracies are everybody's"
     return "lessons may take several times their minutes; sizes and accuracies are the same"
 
 
