@@ -1,6 +1,7 @@
-"""The still pictures of the lessons: a chart or a table in the look of the panels, made from a pandas object.
+"""Still pictures in the look of the panels: charts made from a pandas object, and the table of verdicts.
 
-A cell ends with one of these functions; Jupyter shows what it returns. Names of rows and columns become the labels.
+A cell ends with one of these functions; Jupyter shows what it returns, in the colours of its theme. Names of rows and
+columns become the labels. The figures of measured models are in ``course_lib.plots``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from course_lib.formats import compact
 from course_lib.widgets import charts, pieces
-from course_lib.widgets.svg import Scale, chart, plain, segment, text, text_width
+from course_lib.widgets.svg import plain
 from course_lib.widgets.theme import stylesheet
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 COLOURS = ("kept", "before", "baseline", "threshold", "holds")
 MARKERS = ("circle", "square", "diamond", "triangle", "circle")
-ROW, HEAD = 26.0, 50.0
 
 
 class Picture:
@@ -81,44 +81,6 @@ def curves(
         width=620, height=280,
     )  # fmt: skip
     return _picture(drawn)
-
-
-def shares(frame: DataFrame, *, title: str) -> Picture:
-    """Small bars in a grid: a row for each entry, a column for each measure, each column in per cent of its sum."""
-    parts_of_whole = frame / frame.sum()
-    names = [str(name) for name in frame.index]
-    left = max(map(text_width, names)) + 16
-    wide = (620 - left) / len(frame.columns)
-    parts = []
-    for place, measure in enumerate(frame.columns):
-        start = left + place * wide
-        scale = Scale(0, max(parts_of_whole.max().max(), 1e-9), start, start + wide - 54)
-        parts += [
-            text(start, HEAD - 10, str(measure)),
-            segment(start, HEAD - 4, start, HEAD + ROW * len(names), "axis"),
-        ]
-        for row, share in enumerate(parts_of_whole[measure]):
-            top = HEAD + row * ROW
-            parts.append(
-                f'<rect x="{start:.1f}" y="{top:.1f}" width="{scale(share) - start:.1f}" height="14" class="kept"/>'
-            )
-            parts.append(text(scale(share) + 5, top + 11, f"{100 * share:.0f} %"))
-    parts += [text(left - 8, HEAD + row * ROW + 11, name, anchor="end") for row, name in enumerate(names)]
-    words = "; ".join(
-        f"{name}: " + ", ".join(f"{100 * share:.0f} % of {measure}" for measure, share in row.items())
-        for name, row in zip(names, parts_of_whole.to_dict("records"), strict=True)
-    )
-    return _picture(chart(parts, width=620, height=HEAD + ROW * len(names) + 8, title=title, description=words))
-
-
-def roofline(frame: DataFrame, *, peak_gflops: float, bandwidth_gbs: float, title: str) -> Picture:
-    """The measured layers of ``profiling.layers`` under the two roofs; those that wait for memory are triangles."""
-    rows = frame[(frame["macs"] > 0) & (frame["achieved_gflops"] > 0)]
-    points = []
-    for row in rows.to_dict("records"):
-        colour, marker = ("threshold", "triangle") if row["bound"] == "memory" else ("kept", "circle")
-        points.append(charts.Point(row["name"], row["intensity"], row["achieved_gflops"], colour, marker))
-    return _picture(charts.roofline(points, peak_gflops=peak_gflops, bandwidth_gbs=bandwidth_gbs, title=title))
 
 
 def verdicts(rows: Sequence[tuple[str, str, str, str, str]], *, found: str = "found") -> Picture:

@@ -41,25 +41,6 @@ def test_curves_on_logarithmic_axes_do_not_start_at_zero():
     assert {"1", "10", "100", "1k"} <= set(texts(picture))
 
 
-def test_shares_add_up_within_each_column():
-    frame = pandas.DataFrame({"parameters": [30, 10], "macs": [0, 5]}, index=["embeddings", "layers"])
-    picture = pictures.shares(frame, title="Where things are")
-    assert repr(picture).endswith(
-        "embeddings: 75 % of parameters, 0 % of macs; layers: 25 % of parameters, 100 % of macs"
-    )
-
-
-def test_only_layers_that_work_stand_under_the_roofline():
-    frame = pandas.DataFrame(
-        {
-            "name": ["conv", "relu"], "macs": [100, 0], "achieved_gflops": [5.0, 0.0], "intensity": [2.0, 0.0],
-            "bound": ["memory", "memory"],
-        }
-    )  # fmt: skip
-    picture = pictures.roofline(frame, peak_gflops=100, bandwidth_gbs=10, title="A machine")
-    assert len([element for element in drawing(picture).iter() if element.tag.endswith("polygon")]) == 1
-
-
 def test_a_verdict_stands_in_words_and_its_kind_is_checked():
     picture = pictures.verdicts([("90 % sparse", "10×", "1.0×", "does not hold", "zeros are multiplied too")])
     assert repr(picture) == "90 % sparse: said 10×, found 1.0×; does not hold: zeros are multiplied too"
