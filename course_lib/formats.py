@@ -1,6 +1,8 @@
-"""How numbers are written, everywhere alike: three significant digits, powers of ten, a unit."""
+"""How numbers are written, and labels kept apart, everywhere alike: three significant digits, powers of ten, a unit."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def compact(value: float) -> str:
@@ -25,3 +27,13 @@ def duration(milliseconds: float) -> str:
     if milliseconds >= 1000:
         return f"{milliseconds / 1000:.3g} s" if milliseconds < 1e6 else f"{milliseconds / 1000:,.0f} s"
     return f"{milliseconds:.3g} ms"
+
+
+def spread(positions: Sequence[float], gap: float) -> list[float]:
+    """The same positions moved apart until neighbours keep ``gap``, so that labels do not overlap."""
+    order = sorted(range(len(positions)), key=lambda index: positions[index])
+    placed = list(positions)
+    for before, after in zip(order, order[1:], strict=False):
+        placed[after] = max(placed[after], placed[before] + gap)
+    shift = (sum(placed) - sum(positions)) / len(positions) if positions else 0.0
+    return [position - shift for position in placed]

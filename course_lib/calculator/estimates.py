@@ -45,6 +45,11 @@ class Estimate:
     fits: bool
 
     @property
+    def baseline_bytes(self) -> int:
+        """Bytes per value before compression."""
+        return VALUE_BYTES[self.baseline_dtype]
+
+    @property
     def trade_off(self) -> str:
         """One line about what is won and what it costs."""
         return TECHNIQUES[self.technique].trade_off

@@ -92,8 +92,10 @@ def speed_figure(value: float, source: str) -> Figure:
 
 
 def memory_figure(before: float, after: float, source: str) -> Figure:
-    """``90 % (70 GB)``: how much less, and what is left."""
-    return Figure(after, "bytes", f"{100 * (1 - after / before):.0f} % ({byte_size(after)})", source)
+    """``90 % (70 GB)``: how much less, and what is left; ``40 % more (490 GB)`` where it grows."""
+    less = 100 * (1 - after / before)
+    change = f"{less:.0f} %" if less >= 0 else f"{-less:.0f} % more"
+    return Figure(after, "bytes", f"{change} ({byte_size(after)})", source)
 
 
 def _factor(value: float, better: str, worse: str) -> str:

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from course_lib.formats import compact
+from course_lib.formats import compact, spread
 from course_lib.widgets.svg import (
+    LINE_HEIGHT,
     Format,
     Scale,
     chart,
     marker,
     plain,
     segment,
-    spread,
     text,
     text_width,
     x_axis,
@@ -115,7 +115,7 @@ def lines(
         parts.append(f'<polyline points="{route}" class="line {line.colour}{" dashed" if line.dashed else ""}"/>')
         notes = [f"{line.name}: {x_form(a)}, {y_form(b)}" for a, b in zip(line.x, line.y, strict=True)]
         parts += [marker(line.marker, a, b, line.colour, note=note) for (a, b), note in zip(points, notes, strict=True)]
-    ends = spread([y(line.y[-1]) for line in series])
+    ends = spread([y(line.y[-1]) for line in series], LINE_HEIGHT)
     for line, height_of_name in zip(series, ends, strict=True):
         parts.append(text(x(line.x[-1]) + 8, height_of_name + 4, line.name, classes=f"{line.colour}-text"))
     names = ", ".join(line.name for line in series)
@@ -188,14 +188,20 @@ def roofline(
 
 
 def _point_labels(points: Sequence[Point], x: Scale, y: Scale) -> list[str]:
-    named = [point for point in points if point.label]
-    heights = spread([y(point.y) for point in named])
-    parts = []
-    for point, height in zip(named, heights, strict=True):
-        room = x.end - x(point.x) > text_width(point.label) + 12
-        place = x(point.x) + 9 if room else x(point.x) - 9
-        anchor = "start" if room else "end"
-        parts.append(text(place, height + 4, point.label, anchor=anchor, classes=f"{point.colour}-text"))
+    """Names below and right of their points; one that would cover another moves down."""
+    parts: list[str] = []
+    taken: list[tuple[float, float, float]] = []
+    for point in (point for point in points if point.label):
+        width = text_width(point.label)
+        left = min(x(point.x) + 8, x.end - width)
+        base = y(point.y) + 16
+        while any(
+            left < other + room and other < left + width and abs(base - line) < LINE_HEIGHT
+            for other, room, line in taken
+        ):
+            base += LINE_HEIGHT
+        taken.append((left, width, base))
+        parts.append(text(left, base, point.label, classes=f"{point.colour}-text"))
     return parts
 
 

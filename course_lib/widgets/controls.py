@@ -59,7 +59,7 @@ class Slider(Control):
         if log and low <= 0:
             raise ValueError(f"low must be greater than 0 on a logarithmic slider, got {low}")
         self.low, self.high, self.unit, self.factor, self.logarithmic = low, high, unit, factor, log
-        self._whole = not log and all(isinstance(number, int) for number in (value, low, high, step))
+        self._whole = all(isinstance(number, int) for number in (value, low, high, 1 if log else step))
         self._digits = max(0, -math.floor(math.log10(step * (1 if log else factor)) + 1e-9))
         ends = (self._to_track(low), self._to_track(high))
         track_step = step if log else step * factor
@@ -118,8 +118,8 @@ class Slider(Control):
     def _from_track(self, position: float) -> float:
         if not self.logarithmic:
             return round(position / self.factor, self._digits + 12)
-        value = 10.0**position
-        return min(max(float(f"{value:.3g}"), self.low), self.high)
+        value = float(f"{10.0**position:.3g}")
+        return min(max(round(value) if self._whole else value, self.low), self.high)
 
     def _same(self, first: float, second: float) -> bool:
         return math.isclose(first, second, rel_tol=1e-9, abs_tol=1e-12)
@@ -128,8 +128,8 @@ class Slider(Control):
         return value * self.factor
 
     def _places(self, value: float) -> int:
-        if not self.logarithmic:
-            return self._digits
+        if not self.logarithmic or self._whole:
+            return 0 if self._whole else self._digits
         shown = self._shown(value)
         return max(0, 2 - math.floor(math.log10(shown) + 1e-9)) if shown > 0 else 0
 
@@ -201,14 +201,24 @@ def slider(
 
 
 def log_slider(
-    value: float, low: float, high: float, label: str | None = None, unit: str = "", factor: float = 1.0
+    value: float,
+    low: float,
+    high: float,
+    label: str | None = None,
+    unit: str = "",
+    factor: float = 1.0,
+    step: float = 0.01,
 ) -> Slider:
     """A slider in powers of ten; values snap to three significant digits and are shown times ``factor``.
+
+    Args:
+        step: smallest move, in powers of ten; ``math.log10(2)`` doubles the value.
+        value, low, high: when all three are whole numbers, so is every value.
 
     Raises:
         ValueError: if ``low`` is not positive or not below ``high``.
     """
-    return Slider(value, low, high, 0.01, label, unit, factor=factor, log=True)
+    return Slider(value, low, high, step, label, unit, factor=factor, log=True)
 
 
 def choice(*options: Any, value: Any = None, label: str | None = None) -> Choice:

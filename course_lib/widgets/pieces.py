@@ -7,9 +7,15 @@ from dataclasses import dataclass
 from html import escape
 
 from course_lib.arguments import check_choice
+from course_lib.calculator.verdicts import Verdict
 
 TAGS = ("", "exact", "measured", "estimated", "page claim")
-VERDICTS = {"holds": "holds", "under conditions": "before", "does not hold": "threshold", "not measured": "baseline"}
+VERDICT_COLOURS = {
+    "holds": "holds",
+    "under conditions": "before",
+    "does not hold": "threshold",
+    "not measured": "baseline",
+}
 
 
 @dataclass(frozen=True)
@@ -25,20 +31,6 @@ class Number:
 
     def __str__(self) -> str:
         return f"{self.value} {self.caption}" + (f" ({self.tag})" if self.tag else "")
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The last cell of a row of claims: ``kind`` is a key of ``VERDICTS``; ``reason`` says why in a few words."""
-
-    kind: str
-    reason: str = ""
-
-    def __post_init__(self) -> None:
-        check_choice("kind", self.kind, tuple(VERDICTS))
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.reason}" if self.reason else self.kind
 
 
 def side_by_side(*charts: str) -> str:
@@ -70,5 +62,5 @@ def notice(message: str) -> str:
 
 def _cell(cell: str | Verdict) -> str:
     if isinstance(cell, Verdict):
-        return f'<td class="verdict {VERDICTS[cell.kind]}-text">{escape(str(cell))}</td>'
+        return f'<td class="verdict {VERDICT_COLOURS[cell.kind]}-text">{escape(str(cell))}</td>'
     return f"<td>{escape(cell)}</td>"

@@ -111,16 +111,6 @@ def y_axis(scale: Scale, x: float, right: float, label: str, *, form: Format = p
     return "".join(parts)
 
 
-def spread(positions: Sequence[float], gap: float = LINE_HEIGHT) -> list[float]:
-    """The same positions moved apart until neighbours keep ``gap``, so that labels do not overlap."""
-    order = sorted(range(len(positions)), key=lambda index: positions[index])
-    placed = list(positions)
-    for before, after in zip(order, order[1:], strict=False):
-        placed[after] = max(placed[after], placed[before] + gap)
-    shift = (sum(placed) - sum(positions)) / len(positions) if positions else 0.0
-    return [position - shift for position in placed]
-
-
 def text_width(content: str) -> float:
     """About how wide a label is."""
     return LETTER_WIDTH * len(content)

@@ -32,7 +32,7 @@ RULES = """
 .course-panel .axis{stroke:var(--faint);stroke-width:1;fill:none}
 .course-panel .grid{stroke:var(--line);stroke-width:.7;fill:none}
 .course-panel .line{fill:none;stroke-width:2} .course-panel .dashed{stroke-dasharray:5 3}
-.course-panel .course-numbers{display:flex;flex-wrap:wrap;gap:8px 34px;margin-top:10px;padding-top:10px;
+.course-panel .course-numbers{display:flex;flex-wrap:wrap;gap:8px 24px;margin-top:10px;padding-top:10px;
   border-top:1px solid var(--line);font-variant-numeric:tabular-nums}
 .course-panel .course-numbers b{display:block;font-size:20px;font-weight:600;line-height:1.3;white-space:nowrap}
 .course-panel .course-numbers span{font-size:12.5px;color:var(--faint)}
@@ -44,7 +44,7 @@ RULES = """
 .course-panel td{text-align:right;padding:5px 8px;color:var(--ink);border-bottom:1px solid var(--line);
   background:transparent}
 .course-panel th:first-child,.course-panel td:first-child{text-align:left}
-.course-panel .verdict{font-weight:600}
+.course-panel .verdict{font-weight:600;width:34%}
 .course-panel .course-notice{margin:6px 0 0;font-size:13px;color:var(--threshold-text)}
 .course-panel dl.course-static{margin:0}
 .course-panel .course-static dt{font-size:12.5px;color:var(--faint);font-weight:400;margin:0}

@@ -1,0 +1,125 @@
+"""The panel of lesson 01: what the page claims, what arithmetic says, what was measured, and who is right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from course_lib.calculator import HARDWARE, TECHNIQUES, Estimate, Outcome, estimate, verdicts
+from course_lib.calculator.hardware import THIS_MACHINE
+from course_lib.formats import byte_size, duration
+from course_lib.widgets import charts
+from course_lib.widgets.controls import Control, choice, log_slider, slider
+from course_lib.widgets.panel import Panel
+from course_lib.widgets.pieces import Number, Verdict, side_by_side, table
+
+STRENGTHS = {"pruning": "sparsity", "quantization": "bits", "distillation": "student_size", "low_rank": "rank"}
+ROWS = {
+    "ratio": "size",
+    "memory": "memory",
+    "speedup": "speed",
+    "quality": "quality",
+    "support": "runs on",
+}
+Measure = Callable[[str, float], Outcome | None]
+
+
+def calculator_panel(measure: Measure | None = None) -> Panel:
+    """Choose a technique and its strength; see the claim beside the estimate, and a verdict in words.
+
+    Args:
+        measure: technique and strength → what was measured near them, or ``None``.
+    """
+
+    def compute(
+        technique: str, parameters: float, dtype: str, hardware: str, batch_size: int, **strengths: float
+    ) -> Any:
+        strength = strengths[STRENGTHS[technique]]
+        result = estimate(technique, parameters, strength, hardware, dtype, batch_size)
+        return result, measure(technique, strength) if measure else None
+
+    return Panel(
+        compute,
+        lambda result: draw(*result),
+        numbers=lambda result: numbers(result[0]),
+        shown=lambda values: (
+            {name for name in values if name not in STRENGTHS.values()} | {STRENGTHS[values["technique"]]}
+        ),
+        title="The compression calculator",
+        subtitle="The page's claim beside an estimate from stored bytes and the roofline",
+        **_controls(),
+    )
+
+
+def _controls() -> dict[str, Control]:
+    machines = [(preset.name, key) for key, preset in HARDWARE.items()]
+    return {
+        "technique": choice(*[(technique.name, key) for key, technique in TECHNIQUES.items()]),
+        "parameters": log_slider(175e9, 1e6, 175e9, unit="billion", factor=1e-9),
+        "sparsity": slider(0.9, 0.0, 0.999, 0.001, unit="%"),
+        "bits": slider(8, 1, 16),
+        "student_size": slider(0.1, 0.001, 1.0, 0.001, label="Student size", unit="%"),
+        "rank": slider(1 / 6, 0.001, 1.0, 0.001, label="Rank, of full rank", unit="%"),
+        "dtype": choice("fp32", "fp16", label="Model before, in"),
+        "hardware": choice(*machines, ("this machine", THIS_MACHINE)),
+        "batch_size": log_slider(1, 1, 1024, label="Batch size", step=math.log10(2)),
+    }
+
+
+def draw(result: Estimate, measured: Outcome | None) -> str:
+    """The table of claims, and below it stored bytes beside the time of one pass."""
+    return _claims(result, measured) + side_by_side(_sizes(result), _times(result))
+
+
+def numbers(result: Estimate) -> list[Number]:
+    """The arithmetic in one line."""
+    before, left = result.parameters * result.baseline_bytes, min(result.stored.values())
+    fits = "fits" if result.fits else "does not fit"
+    room = f"{result.hardware.memory:,.0f} GB of memory"
+    waits = "memory" if result.bound == "memory" else "arithmetic"
+    limits = f"{result.hardware.peak(result.baseline_dtype):,.3g} TFLOP/s, {result.hardware.bandwidth:,.0f} GB/s"
+    return [
+        Number(byte_size(left), f"stored, was {byte_size(before)}; {fits} {room}", "estimated"),
+        Number(f"{result.before} → {result.after}", "one pass with dense kernels", "estimated"),
+        Number(f"waits for {waits}", f"before, batch {result.batch_size}, {limits}", "estimated"),
+    ]
+
+
+def _claims(result: Estimate, measured: Outcome | None) -> str:
+    verdict = verdicts(result, measured)
+    columns = [result.claim, result.honest] + ([measured] if measured else [])
+    rows: list[list[str | Verdict]] = [
+        [name, *(str(getattr(outcome, field)) for outcome in columns), verdict.get(field, "")]
+        for field, name in ROWS.items()
+    ]
+    header = ["", "page claim", "estimate", *(["measured"] if measured else []), "verdict"]
+    return table(header, rows, caption="Claims, estimates, measurements and verdicts")
+
+
+def _sizes(result: Estimate) -> str:
+    before = result.parameters * result.baseline_bytes
+    names = [f"before, {result.baseline_dtype}", "page claim"]
+    values = [before, result.claim.memory.value or 0.0]
+    colours = ["baseline", "before"]
+    for form, size in sorted(result.stored.items(), key=lambda item: item[1]):
+        if size < before or len(result.stored) == 1:
+            names.append(f"estimate, stored as {form}")
+            values.append(size)
+            colours.append("kept")
+    labels = [byte_size(value) for value in values]
+    return charts.bars(names, values, title="Stored weights", colours=colours, labels=labels, width=560)
+
+
+def _times(result: Estimate) -> str:
+    before = result.before.value or 0.0
+    names = ["before", "page claim", "estimate, dense kernels"]
+    values = [before, before / (result.claim.speedup.value or 1.0), result.after.value or 0.0]
+    colours = ["baseline", "before", "kept"]
+    if result.technique == "pruning":
+        names.append("estimate, sparse kernels")
+        values.append(before / (result.sparse_speedup.value or 1.0))
+        colours.append("kept")
+    labels = [duration(value) for value in values]
+    title = f"Time of one pass on {result.hardware.name}"
+    return charts.bars(names, values, title=title, colours=colours, labels=labels)
