@@ -17,6 +17,10 @@ from course_lib.arguments import check_choice
 
 BASELINES = ("resnet18", "minilm")
 ARCHITECTURE_ATTRIBUTE = "course_architecture"
+BERT_SHAPE = (
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
+    "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "pad_token_id",
+)  # fmt: skip
 
 Builder = Callable[..., nn.Module]
 BUILDERS: dict[str, Builder] = {}
@@ -120,6 +124,15 @@ def resnet18(num_classes: int = 10) -> nn.Module:
     return torchvision_resnet18(num_classes=num_classes)
 
 
+@builder("torchvision")
+def torchvision_classifier(name: str, num_classes: int = 1000) -> nn.Module:
+    """One of torchvision's classifiers, unchanged, with random weights."""
+    from torchvision import models as torchvision_models
+
+    check_choice("name", name, torchvision_models.list_models(module=torchvision_models))
+    return torchvision_models.get_model(name, weights=None, num_classes=num_classes)
+
+
 @builder("bert")
 def bert(attn_implementation: str = "sdpa", **config: Any) -> nn.Module:
     """BERT with a classification head (Devlin et al., 2018); ``config`` are fields of ``BertConfig``.
@@ -162,8 +175,10 @@ def _load_torchvision(name: str) -> nn.Module:
 
     check_choice("name", name, torchvision_models.list_models(module=torchvision_models))
     model = torchvision_models.get_model(name, weights="DEFAULT")
+    architecture = {"builder": "torchvision", "arguments": {"name": name, "num_classes": 1000}}
     if name == "resnet18":
-        setattr(model, ARCHITECTURE_ATTRIBUTE, {"builder": name, "arguments": {"num_classes": 1000}})
+        architecture = {"builder": name, "arguments": {"num_classes": 1000}}
+    setattr(model, ARCHITECTURE_ATTRIBUTE, architecture)
     return model
 
 
@@ -173,4 +188,8 @@ def _load_hugging_face(name: str) -> nn.Module:
     config = transformers.AutoConfig.from_pretrained(name)
     classifier = any("SequenceClassification" in kind for kind in config.architectures or [])
     maker = transformers.AutoModelForSequenceClassification if classifier else transformers.AutoModelForCausalLM
-    return maker.from_pretrained(name, dtype=torch.float32)
+    model = maker.from_pretrained(name, dtype=torch.float32)
+    if classifier and config.model_type == "bert":
+        arguments = {field: getattr(config, field) for field in BERT_SHAPE} | {"num_labels": config.num_labels}
+        setattr(model, ARCHITECTURE_ATTRIBUTE, {"builder": "bert", "arguments": arguments})
+    return model
