@@ -46,15 +46,15 @@ LESSONS = (
     Lesson("00", "Start here", "00_start_here.ipynb", 10, "how the course measures, and what is honest", quiz="00"),
     Lesson(
         "01", "The compression calculator", "01_compression_calculator.ipynb", 35,
-        "a ratio of parameters is not yet a smaller file or a faster model", 45, 20, "01",
+        "a ratio of parameters is not yet a smaller file or a faster model", 60, 20, "01",
     ),
     Lesson(
         "02", "Profile first", "02_profile_first.ipynb", 40,
-        "where bytes and time go, before anything is cut", 45, 20, "02",
+        "where bytes and time go, before anything is cut", 75, 20, "02",
     ),
     Lesson(
         "03", "Magnitude pruning", "03_magnitude_pruning.ipynb", 50,
-        "most weights can go, and what that does and does not buy", 60, 20, "03",
+        "most weights can go, and what that does and does not buy", 80, 20, "03",
     ),
 )  # fmt: skip
 COURSE_QUIZ = "model-compression-techniques"

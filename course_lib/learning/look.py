@@ -11,7 +11,7 @@ RULES = """
 .course-learn .learn-faint{color:var(--faint);font-size:13px;font-variant-numeric:tabular-nums;margin:0}
 .course-learn code,.course-learn .learn-text code{font-family:var(--jp-code-font-family,monospace);font-size:.92em;
   background:var(--jp-layout-color2,transparent);color:inherit;padding:1px 4px;border-radius:3px}
-.course-learn .learn-line{border-left:3px solid var(--line);padding:3px 0 3px 12px;margin:6px 0;max-width:72ch}
+.course-learn .learn-line{border-left:3px solid var(--line);padding:3px 0 3px 12px;margin:6px 0;max-width:80ch}
 .course-learn .learn-line b{font-weight:600}
 .course-learn .learn-right{border-color:var(--holds)} .course-learn .learn-right b{color:var(--holds-text)}
 .course-learn .learn-wrong{border-color:var(--threshold)} .course-learn .learn-wrong b{color:var(--threshold-text)}

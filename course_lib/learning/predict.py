@@ -66,7 +66,7 @@ class Reveal:
         """How far off the guess was, in words."""
         asked, measured = self.asked, self.measured
         if self.guess is None:
-            return f"Measured: {asked.shown(measured)}. You made no guess."
+            return f"Measured: {asked.shown(measured)} (no guess was locked in)."
         said = f"You guessed {asked.shown(self.guess)}, measured is {asked.shown(measured)}"
         off = self.guess - measured
         if abs(off) <= max(CLOSE * abs(measured), asked.step / 2):
@@ -127,9 +127,8 @@ class _Mark:
         from course_lib.widgets import svg
 
         height = axis - 12 - 16 * self.row
-        stem = svg.segment(self.x, axis, self.x, height + 3, "grid") if self.row else ""
         label = svg.text(self.place, height, self.label, anchor="middle", classes=f"{self.colour}-text")
-        return stem + svg.marker(self.shape, self.x, axis, self.colour, size=5) + label
+        return svg.marker(self.shape, self.x, axis, self.colour, size=5) + label
 
 
 def predict(

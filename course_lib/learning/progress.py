@@ -51,7 +51,12 @@ def read() -> Record:
     file = location()
     if str(file) in _in_memory:
         return json.loads(json.dumps(_in_memory[str(file)]))
-    return _load(file) if file else _empty()
+    if file is None:
+        return _empty()
+    try:
+        return _load(file)
+    except OSError as error:
+        return _keep_in_memory(file, "read", error)
 
 
 def update(change: Callable[[Record], None]) -> Record:
@@ -61,8 +66,7 @@ def update(change: Callable[[Record], None]) -> Record:
         try:
             return _update_file(file, change)
         except OSError as error:
-            reason = error.strerror or type(error).__name__
-            _warn(f"progress cannot be written to {file} ({reason}); it is kept in memory until the kernel stops")
+            _keep_in_memory(file, "written", error)
     record = read()
     change(record)
     _in_memory[str(file)] = record
@@ -172,10 +176,6 @@ def _load(file: Path) -> Record:
         return _empty()
     except (ValueError, RecursionError):
         return _set_aside(file, "is damaged")
-    except OSError as error:
-        _warn(f"progress cannot be read from {file} ({error.strerror}); starting without it")
-        _in_memory[str(file)] = _empty()
-        return _empty()
     problem = _problem(record)
     return _set_aside(file, problem) if problem else _empty() | record
 
@@ -197,14 +197,21 @@ def _set_aside(file: Path, problem: str) -> Record:
     number = 1
     while (kept := file.with_name(f"{file.stem}.damaged-{number}{file.suffix}")).exists():
         number += 1
-    try:
-        file.rename(kept)
-    except OSError as error:
-        _warn(f"{file} {problem} and cannot be moved aside ({error.strerror}); progress is kept in memory")
-        _in_memory[str(file)] = _empty()
-        return _empty()
+    file.rename(kept)
     _warn(f"{file} {problem}; it was kept as {kept.name}, and progress starts anew")
     return _empty()
+
+
+def _keep_in_memory(file: Path, verb: str, error: OSError) -> Record:
+    """From now on the record lives in memory, beginning with what can still be read."""
+    try:
+        record = _load(file)
+    except OSError:
+        record = _empty()
+    _in_memory[str(file)] = record
+    reason = error.strerror or type(error).__name__
+    _warn(f"progress cannot be {verb} at {file} ({reason}); it is kept in memory until the kernel stops")
+    return record
 
 
 def _empty() -> Record:
