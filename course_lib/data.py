@@ -272,7 +272,9 @@ def _load_torchvision(name: str, root: str | Path | None, download: bool) -> Spl
     )
 
 
-def _torchvision_tensors(name: str, folder: Path, train: bool, download: bool) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+def _torchvision_tensors(
+    name: str, folder: Path, train: bool, download: bool
+) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     from torchvision import datasets
     from torchvision.transforms import v2
 

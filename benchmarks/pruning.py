@@ -1,0 +1,127 @@
+"""Magnitude pruning, measured: accuracy, stored bytes and speed of ResNet18 and MiniLM at several sparsities.
+
+    python benchmarks/pruning.py --quick                  # re-measure the shipped pruned files (≤ 3 minutes)
+    python benchmarks/pruning.py --source DIR             # everything; DIR holds fashion-mnist/*.gz
+    python benchmarks/pruning.py --only lottery --source DIR
+
+Without --source the 20,000 shipped training images are used instead of all 58,000. Each part is merged into the results
+file when it is done, and a training that was interrupted goes on from runs/pruning/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas
+import pruning_parts as parts
+import torch
+from build_assets import build_manifest
+from train_baselines import full_fashion_mnist
+
+from course_lib import assets, data, models, profiling, report, storage
+from course_lib.files import write_atomically
+
+RESULTS = assets.FOLDER / "results"
+FILE = RESULTS / "pruning.json"
+SHIPPED = {name: RESULTS / f"resnet18_pruned_{name}.safetensors" for name in ("90", "95")}
+Part = Callable[[data.Splits], Iterable[parts.Row]]
+
+
+def comparison(splits: data.Splits) -> report.Comparison:
+    """The table of a lesson: the baseline, and the pruned files as they are shipped."""
+    shipped = [SHIPPED[name] for name in SHIPPED]
+    return report.compare(
+        models.load("resnet18"), *shipped, on=splits.test, names=["baseline", "90 %, fp16 values", "95 %, fp16 values"]
+    )
+
+
+def compare(splits: data.Splits) -> Iterable[parts.Row]:
+    """Write the shipped files, and compare them and the fp32 one with the baseline."""
+    for name, file in SHIPPED.items():
+        storage.save(parts.gradual_model(name, splits)[0], file, dtype="fp16")
+    fp32 = parts.RUNS / "resnet18_90_fp32.safetensors"
+    table = report.compare(
+        models.load("resnet18"), fp32, SHIPPED["90"], SHIPPED["95"], on=splits.test,
+        names=["baseline", "90 %, fp32 values", "90 %, fp16 values", "95 %, fp16 values"],
+    )  # fmt: skip
+    print(table.frame.to_string())
+    yield from json.loads(table.to_json())["rows"]
+
+
+PARTS: dict[str, tuple[str, Part]] = {
+    "90": ("fine_tuned", parts.fine_tuned("90")),
+    "95": ("fine_tuned", parts.fine_tuned("95")),
+    "cut_only": ("cut_only", parts.cut_only),
+    "compare": ("compare", compare),
+    "size_trap": ("size_trap", parts.size_trap),
+    "csr": ("csr", parts.csr_break_even),
+    "50": ("fine_tuned", parts.fine_tuned("50")),
+    "70": ("fine_tuned", parts.fine_tuned("70")),
+    "80": ("fine_tuned", parts.fine_tuned("80")),
+    "98": ("fine_tuned", parts.fine_tuned("98")),
+    "strategies": ("strategies", parts.strategies),
+    "sensitivity": ("sensitivity", parts.sensitivity),
+    "lottery": ("lottery", parts.lottery),
+    "minilm": ("minilm", parts.minilm),
+}
+
+
+def run(part: str, splits: data.Splits, target: Path) -> None:
+    """Measure one part, and merge its rows into the results file."""
+    table, measure = PARTS[part]
+    rows = list(measure(splits))
+    print(f"\n{part}\n{pandas.DataFrame(rows).to_string()}", flush=True)
+    results = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
+    if table == "fine_tuned":
+        others = [row for row in results.get(table, {}).get("rows", []) if row["name"] != part]
+        rows = sorted(others + rows, key=lambda row: row["sparsity"])
+    results[table] = {"machine": str(profiling.machine()), "threads": torch.get_num_threads(), "rows": rows}
+    if {"cut_only", "fine_tuned"} <= results.keys():
+        results["curves"] = curves(results["cut_only"]["rows"], results["fine_tuned"]["rows"])
+    write_atomically(target, json.dumps(results, indent=1) + "\n")
+
+
+def curves(cut: list[parts.Row], tuned: list[parts.Row]) -> dict[str, Any]:
+    """Test accuracy over sparsity as the panel of lesson 03 draws it: threshold → curves."""
+
+    def curve(name: str, rows: list[parts.Row]) -> dict[str, Any]:
+        points = sorted({row["sparsity"]: row["accuracy"] for row in rows}.items())
+        return {"name": name, "sparsity": [s for s, _ in points], "accuracy": [a for _, a in points]}
+
+    dense = [row for row in cut if row["method"] == "none"]
+    by_method = {name: dense + [row for row in cut if row["method"] == name] for name in ("global", "layerwise")}
+    return {
+        "model": "ResNet18",
+        "accuracy": dense[0]["accuracy"],
+        "curves": {
+            "one for the whole model": [curve("cut only", by_method["global"]), curve("fine-tuned", dense + tuned)],
+            "one per layer": [curve("cut only", by_method["layerwise"])],
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts to measure")
+    parser.add_argument("--source", type=Path, help="folder with fashion-mnist/, for all 58,000 training images")
+    parser.add_argument("--quick", action="store_true", help="re-measure the shipped files only")
+    parser.add_argument("--json", type=Path, default=None, help="results file; the shipped one by default")
+    arguments = parser.parse_args()
+    splits = full_fashion_mnist(arguments.source) if arguments.source else data.load("fashion_mnist")
+    if arguments.quick:
+        table = comparison(splits)
+        print(table.frame.to_string())
+        if arguments.json:
+            write_atomically(arguments.json, table.to_json())
+        return
+    for part in arguments.only:
+        run(part, splits, arguments.json or FILE)
+    build_manifest()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""The measurements behind benchmarks/pruning.py: each function makes the rows of one part of the results.
+
+Hyper-parameters were chosen on validation; the test split is read for the rows that are reported, and for nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from course_lib import data, models, profiling, pruning, report, storage, training
+
+RUNS = Path(__file__).parent.parent / "runs" / "pruning"
+CUTS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
+Row = dict[str, Any]
+
+# As the baseline was trained, with a lower rate.
+RESNET18 = {
+    "learning_rate": 0.05, "optimizer": "sgd", "weight_decay": 5e-4, "schedule": "one_cycle", "batch_size": 128,
+    "augment": True, "precision": "bf16", "seed": 0,
+}  # fmt: skip
+MINILM = {"learning_rate": 1e-4, "optimizer": "adamw", "batch_size": 32, "precision": "bf16", "seed": 0}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One gradual run: from which model, to which sparsity, for how many epochs."""
+
+    final: float
+    epochs: int
+    start: str = "baseline"
+    initial: float = 0.0
+
+
+RECIPES = {
+    "90": Recipe(0.9, epochs=4),
+    "95": Recipe(0.95, epochs=3, start="90", initial=0.9),
+    "50": Recipe(0.5, epochs=1),
+    "70": Recipe(0.7, epochs=1),
+    "80": Recipe(0.8, epochs=1),
+    "98": Recipe(0.98, epochs=2, start="95", initial=0.95),
+}
+
+
+def answers(model: nn.Module, split: data.Split) -> training.Evaluation:
+    """What a model says about a split; pictures go faster with their channels last."""
+    if isinstance(split.inputs, torch.Tensor) and split.inputs.dim() > 2:
+        model.to(memory_format=torch.channels_last)
+    return training.evaluate(model, split, progress=True)
+
+
+def quality(after: training.Evaluation, before: training.Evaluation) -> Row:
+    """Accuracy with its interval, and the retained ratio with the interval of the paired bootstrap."""
+    low, high = report.paired_bootstrap(before.correct, after.correct)
+    return {
+        "accuracy": after.accuracy, "accuracy_low": after.interval[0], "accuracy_high": after.interval[1],
+        "baseline": before.accuracy, "retained": after.accuracy / before.accuracy,
+        "retained_low": low, "retained_high": high,
+    }  # fmt: skip
+
+
+def stored(model: nn.Module, name: str) -> Row:
+    """Bytes of the real file with fp32 and with fp16 values."""
+    files = {
+        f"stored_bytes_{dtype}": storage.save(model, RUNS / f"{name}_{dtype}.safetensors", dtype=dtype)
+        for dtype in ("fp32", "fp16")
+    }
+    return {label: storage.stored_bytes(file) for label, file in files.items()}
+
+
+def cut_only(splits: data.Splits) -> Iterator[Row]:
+    """ResNet18 with its smallest weights cut away and no training afterwards."""
+    model = models.load("resnet18")
+    before = answers(model, splits.test)
+    yield {"method": "none", "sparsity": 0.0, **quality(before, before)}
+    for method, prune_by in (("global", pruning.prune_global), ("layerwise", pruning.prune_layerwise)):
+        for sparsity in CUTS:
+            yield {
+                "method": method,
+                "sparsity": sparsity,
+                **quality(answers(prune_by(model, sparsity), splits.test), before),
+            }
+
+
+def baseline_answers(splits: data.Splits) -> training.Evaluation:
+    """The baseline's answers on test, kept in runs/ because every part compares with them."""
+    file = RUNS / "baseline_predictions.pt"
+    if not file.exists():
+        RUNS.mkdir(parents=True, exist_ok=True)
+        torch.save(answers(models.load("resnet18"), splits.test).predictions, file)
+    return training.Evaluation(torch.load(file), splits.test.labels, float("nan"), splits.classes)
+
+
+def gradual_model(name: str, splits: data.Splits) -> tuple[nn.Module, Row]:
+    """The ResNet18 of one recipe and what its training cost; trained now if it is not in runs/ yet."""
+    recipe, file = RECIPES[name], RUNS / f"gradual_{name}.safetensors"
+    started = time.perf_counter()
+    row = {"name": name, "sparsity": recipe.final, "epochs": recipe.epochs, "images": len(splits.train)}
+    if file.exists():
+        return storage.load(file), row
+    model = models.load("resnet18") if recipe.start == "baseline" else gradual_model(recipe.start, splits)[0]
+    result = pruning.prune_gradually(
+        model.to(memory_format=torch.channels_last), splits.train, splits.validation, initial_sparsity=recipe.initial,
+        final_sparsity=recipe.final, epochs=recipe.epochs, loss=training.cross_entropy(label_smoothing=0.05),
+        checkpoint=RUNS / f"gradual_{name}.checkpoint", **RESNET18,
+    )  # fmt: skip
+    if result.history.interrupted:
+        raise KeyboardInterrupt
+    row |= {"validation": result.history.validation_accuracy, "minutes": (time.perf_counter() - started) / 60}
+    storage.save(result.model, file)
+    (RUNS / f"gradual_{name}.checkpoint").unlink(missing_ok=True)
+    return result.model, row
+
+
+def fine_tuned(name: str) -> Callable[[data.Splits], Iterator[Row]]:
+    """The part that prunes ResNet18 gradually by one recipe and measures it."""
+
+    def part(splits: data.Splits) -> Iterator[Row]:
+        model, row = gradual_model(name, splits)
+        counts = {"measured_sparsity": pruning.sparsity(model), "start": RECIPES[name].start}
+        after = quality(answers(model, splits.test), baseline_answers(splits))
+        yield {**row, **counts, **after, **stored(model, f"resnet18_{name}")}
+
+    return part
+
+
+def strategies(splits: data.Splits) -> Iterator[Row]:
+    """Four ways to reach 90 % with the same two epochs over the shipped 20,000 images."""
+    train, sparsity = splits.train.subset(20_000), 0.9
+    options = {"epochs": 2, "loss": training.cross_entropy(label_smoothing=0.05), **RESNET18}
+    model = models.load("resnet18").to(memory_format=torch.channels_last)
+    gradual = {"final_sparsity": sparsity, **options}
+    ways: dict[str, Callable[[], pruning.PruningResult]] = {
+        "one-shot global, then fine-tuned": lambda: pruning.fine_tune(
+            pruning.prune_global(model, sparsity), train, splits.validation, **options
+        ),
+        "gradual global, cubic": lambda: pruning.prune_gradually(model, train, splits.validation, **gradual),
+        "gradual global, linear": lambda: pruning.prune_gradually(
+            model, train, splits.validation, schedule_of_sparsity=pruning.linear_sparsity, **gradual
+        ),
+        "gradual layerwise, cubic": lambda: pruning.prune_gradually(
+            model, train, splits.validation, choose=pruning.layerwise_masks, **gradual
+        ),
+    }
+    for name, run in ways.items():
+        result = run()
+        row = {"strategy": name, "sparsity": result.sparsity, "epochs": 2, "images": len(train)}
+        yield row | quality(answers(result.model, splits.test), baseline_answers(splits))
+
+
+def sensitivity(splits: data.Splits) -> Iterator[Row]:
+    """Validation accuracy with a single layer of ResNet18 pruned."""
+    model = models.load("resnet18").to(memory_format=torch.channels_last)
+    frame = pruning.sensitivity_scan(model, splits.validation, (0.5, 0.8, 0.9, 0.95, 0.98))
+    yield from frame.to_dict("records")
+
+
+def lottery(splits: data.Splits) -> Iterator[Row]:
+    """LeNet-300-100: tickets and their controls, three seeds, judged on 10,000 training images that were held out."""
+    flat = pruning.flatten_images(splits.train)
+    held_out = len(flat) // 6
+    train = replace(flat, inputs=flat.inputs[held_out:], labels=flat.labels[held_out:])
+    judge = replace(flat, name="validation", inputs=flat.inputs[:held_out], labels=flat.labels[:held_out])
+    for seed in range(3):
+        result = pruning.lottery_ticket(
+            lambda: models.build({"builder": "mlp", "arguments": {"sizes": [784, 300, 100, 10]}}),
+            train, judge, 5, final_sparsity=0.98, epochs=3, controls="every", seed=seed,
+        )  # fmt: skip
+        yield from ({"seed": seed, **row} for row in result.frame.to_dict("records"))
+
+
+def minilm(_: data.Splits) -> Iterator[Row]:
+    """MiniLM at 50 % and 80 %, encoder only and with its embeddings, tuned on movies and tested on every domain."""
+    movies = data.load("sentiment")
+    tests = {domain: data.load("sentiment", domain=domain).test for domain in data.SENTIMENT_DOMAINS}
+    model = models.load("minilm")
+    encoder = list(models.prunable_layers(model))
+    everything = [*encoder, *pruning.embedding_layers(model)]
+    before = {domain: answers(model, test) for domain, test in tests.items()}
+    for sparsity, epochs in ((0.5, 2), (0.8, 3)):
+        for layers, label in ((encoder, "encoder"), (everything, "encoder and embeddings")):
+            cut = pruning.prune_global(model, sparsity, layers)
+            result = pruning.prune_gradually(
+                model, movies.train, movies.validation, final_sparsity=sparsity, epochs=epochs, layers=layers, **MINILM
+            )
+            size = stored(result.model, f"minilm_{label.replace(' ', '_')}_{sparsity:.0%}")
+            row = {"layers": label, "sparsity": sparsity, "epochs": epochs, **size}
+            row["whole_model_sparsity"] = 1 - profiling.count_nonzeros(result.model) / profiling.count_parameters(model)
+            for domain, test in tests.items():
+                cut_accuracy = answers(cut, test).accuracy
+                measured = quality(answers(result.model, test), before[domain])
+                yield {**row, "domain": domain, "cut_only_accuracy": cut_accuracy, **measured}
+
+
+def size_trap(_: data.Splits) -> Iterator[Row]:
+    """Bytes of a 90 % pruned ResNet18: masks in a state_dict, made permanent, and stored as bitmask."""
+    model = models.load("resnet18")
+    yield {"what": "dense state_dict", "bytes": _state_bytes(model)}
+    layers = [(module, "weight") for module in models.prunable_layers(model).values()]
+    prune.global_unstructured(layers, pruning_method=prune.L1Unstructured, amount=0.9)
+    yield {"what": "state_dict with masks", "bytes": _state_bytes(model)}
+    pruning.make_permanent(model)
+    yield {"what": "state_dict, masks made permanent", "bytes": _state_bytes(model)}
+    for dtype in ("fp32", "fp16"):
+        for encoding in ("dense", "bitmask"):
+            file = storage.save(model, RUNS / f"trap_{encoding}_{dtype}.safetensors", encoding=encoding, dtype=dtype)
+            yield {"what": f"stored file, {encoding}, {dtype}", "bytes": storage.stored_bytes(file)}
+
+
+def csr_break_even(_: data.Splits) -> Iterator[Row]:
+    """Dense against CSR multiplication of a 512 × 4608 matrix (a convolution of layer4) on this machine."""
+    weight = torch.randn(512, 4608, generator=torch.Generator().manual_seed(0))
+    for columns in (1, 16, 196):
+        right = torch.randn(4608, columns, generator=torch.Generator().manual_seed(1))
+        for sparsity in (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99):
+            dense = weight * pruning.magnitude_mask(weight, sparsity)
+            timed = _interleaved({"dense": dense, "csr": dense.to_sparse_csr()}, right)
+            row = {
+                "rows": 512,
+                "inner": 4608,
+                "columns": columns,
+                "sparsity": sparsity,
+                "threads": torch.get_num_threads(),
+            }
+            yield {**row, "dense_ms": timed["dense"], "csr_ms": timed["csr"], "speedup": timed["dense"] / timed["csr"]}
+
+
+def _interleaved(matrices: dict[str, torch.Tensor], right: torch.Tensor, runs: int = 31) -> dict[str, float]:
+    """Median milliseconds of ``matrix @ right``, taken in turns, three runs of warm-up left out."""
+    times: dict[str, list[float]] = {name: [] for name in matrices}
+    for _ in range(runs + 3):
+        for name, matrix in matrices.items():
+            start = time.perf_counter()
+            matrix @ right
+            times[name].append((time.perf_counter() - start) * 1000)
+    return {name: torch.tensor(values[3:]).median().item() for name, values in times.items()}
+
+
+def _state_bytes(model: nn.Module) -> int:
+    buffer = io.BytesIO()
+    torch.save(model.state_dict(), buffer)
+    return buffer.tell()
