@@ -7,8 +7,9 @@ import json
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -59,7 +60,7 @@ class Container:
     Parts are read, not mapped: a mapped file counts as memory a second time, and cannot be replaced on Windows.
     """
 
-    def __init__(self, stream: BinaryIO, metadata: Mapping[str, str] | None) -> None:
+    def __init__(self, stream: BufferedReader, metadata: Mapping[str, str] | None) -> None:
         header = _header(metadata)
         self.architecture = header["architecture"]
         self._records: dict[str, dict[str, Any]] = header["tensors"]
@@ -86,8 +87,8 @@ class Container:
             raise FormatError(f"its part is stored as {entry['dtype']}, which no encoding uses")
         begin, end = entry["data_offsets"]
         self._stream.seek(self._start + begin)
-        content = bytearray(self._stream.read(end - begin))
-        if len(content) != end - begin:
+        content = bytearray(end - begin)
+        if self._stream.readinto(content) != end - begin:
             raise FormatError("the file was changed while it was read")
         dtype = STORED_DTYPES[entry["dtype"]]
         return (torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)).view(entry["shape"])

@@ -1,0 +1,19 @@
+"""The measuring instruments: work, time, memory, and what this machine can do.
+
+Counts are exact; times are wall-clock medians of interleaved runs on a real runtime; memory is the peak of a fresh
+process. Nothing here knows how a model was compressed.
+"""
+
+from course_lib.profiling.counting import count_macs, count_nonzeros, count_parameters
+from course_lib.profiling.hardware import Machine, machine
+from course_lib.profiling.layer_table import layers
+from course_lib.profiling.limits import Roofline, roofline
+from course_lib.profiling.memory import PeakMemory, peak_memory
+from course_lib.profiling.runtimes import Runner, RuntimeMismatchError, eager, onnx
+from course_lib.profiling.timing import Latency, interleave
+
+__all__ = [
+    "Latency", "Machine", "PeakMemory", "Roofline", "Runner",
+    "RuntimeMismatchError", "count_macs", "count_nonzeros", "count_parameters",
+    "eager", "interleave", "layers", "machine", "onnx", "peak_memory", "roofline",
+]  # fmt: skip

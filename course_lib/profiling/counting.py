@@ -1,0 +1,62 @@
+"""Exact counts: parameters, non-zeros, multiply-accumulates."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from course_lib import models
+
+Inputs = Tensor | Mapping[str, Tensor]
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable and frozen parameters; a tensor that is used twice counts once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_nonzeros(model: nn.Module) -> int:
+    """Parameters that are not zero."""
+    return sum(int(parameter.count_nonzero()) for parameter in model.parameters())
+
+
+def count_macs(model: nn.Module, inputs: Inputs) -> int:
+    """Multiply-accumulates of one forward pass over ``inputs`` (all of the batch).
+
+    Convolutions, matrix products and attention are counted, as dense work: a weight that is zero is multiplied too.
+    Embeddings, norms and activations have no multiply-accumulates in this sense.
+    """
+    with evaluating(model), torch.inference_mode(), mac_counter() as counter:
+        models.forward(model, inputs)
+    return counter.get_total_flops() // 2
+
+
+def mac_counter() -> FlopCounterMode:
+    """torch's counter, which counts two operations for each MAC.
+
+    torch does not count its CPU kernel for attention, so BERT would look cheaper under SDPA than under eager.
+    """
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    return FlopCounterMode(display=False, custom_mapping={kernel: _attention_operations})
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The model in eval mode; each module gets its own mode back."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def _attention_operations(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    """Both matrix products of attention; the counter hands over shapes."""
+    return sdpa_flop_count(query, key, value)

@@ -1,0 +1,125 @@
+"""Export to ONNX, made cheap for many models of one shape.
+
+Tracing a model takes seconds, and pruning or fine-tuning changes only its weights. So the graph is traced once for
+each architecture, without folding anything into the weights; every further model puts its own weights in and is then
+optimized (BatchNorm is folded into convolutions there).
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+import warnings
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from course_lib import models
+from course_lib.profiling.counting import Inputs, evaluating
+
+OPSET = 18
+FILE_NAME = "model.onnx"
+
+_graphs: dict[str, Any] = {}
+
+
+def export_onnx(model: nn.Module, inputs: Inputs, *, fresh: bool = False) -> Path:
+    """Path of ``model`` as ONNX, in a folder of its own with the side file that holds the weights.
+
+    The batch, and the length of token inputs, may differ between calls. The folder lives as long as the process; the
+    same weights are not written twice.
+
+    Args:
+        fresh: trace this model even if a graph of its architecture is known.
+    """
+    signature = _signature(model, inputs)
+    folder = _folder() / hashlib.sha256(signature.encode() + _weights_digest(model)).hexdigest()[:24]
+    file = folder / FILE_NAME
+    if file.exists() and not fresh:
+        return file
+    if fresh or signature not in _graphs:
+        _graphs[signature] = _trace(model, inputs)
+    _write(_with_weights(_graphs[signature], model), folder)
+    return file
+
+
+def input_names(inputs: Inputs) -> list[str]:
+    """Names of the inputs of the exported model."""
+    return list(inputs) if isinstance(inputs, Mapping) else ["input"]
+
+
+def _trace(model: nn.Module, inputs: Inputs) -> Any:
+    """The graph without optimization, so that each weight keeps its name and its values."""
+    dynamic = torch.export.Dim.DYNAMIC
+    arguments: dict[str, Any]
+    if isinstance(inputs, Mapping):
+        pair = {name: _two_rows(tensor) for name, tensor in inputs.items()}
+        arguments = {"args": (), "kwargs": pair, "dynamic_shapes": {name: {0: dynamic, 1: dynamic} for name in pair}}
+    else:
+        arguments = {"args": (_two_rows(inputs),), "input_names": ["input"], "dynamic_shapes": ({0: dynamic},)}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with evaluating(model), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(model, **arguments, opset_version=OPSET, dynamo=True, optimize=False, verbose=False)
+    assert program is not None
+    return program.model
+
+
+def _two_rows(tensor: torch.Tensor) -> torch.Tensor:
+    """A batch of two: a traced size of one would be taken for a constant."""
+    return tensor[:1].cpu().expand(2, *tensor.shape[1:]).contiguous()
+
+
+def _with_weights(graph: Any, model: nn.Module) -> Any:
+    import onnx_ir
+    import onnxscript.optimizer
+
+    copy = graph.clone()
+    state = model.state_dict()
+    for name, value in copy.graph.initializers.items():
+        if name in state:
+            value.const_value = onnx_ir.tensor(state[name].detach().cpu().contiguous().numpy(), name=name)
+    onnxscript.optimizer.optimize(copy)
+    return copy
+
+
+def _write(graph: Any, folder: Path) -> None:
+    import onnx_ir
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    onnx_ir.save(graph, folder / FILE_NAME, external_data=f"{FILE_NAME}.data")
+
+
+def _signature(model: nn.Module, inputs: Inputs) -> str:
+    """What two models must share to share a graph: how they were built, what they are made of, what goes in."""
+    built = getattr(model, models.ARCHITECTURE_ATTRIBUTE, type(model).__qualname__)
+    shapes = [(name, str(tensor.dtype), list(tensor.shape)) for name, tensor in model.state_dict().items()]
+    ties = [name for name, _ in model.named_parameters()]
+    if isinstance(inputs, Mapping):
+        given = [(name, str(tensor.dtype), list(tensor.shape[2:])) for name, tensor in inputs.items()]
+    else:
+        given = [("input", str(inputs.dtype), list(inputs.shape[1:]))]
+    return json.dumps([str(model), built, shapes, ties, given], default=str)
+
+
+def _weights_digest(model: nn.Module) -> bytes:
+    digest = hashlib.sha256()
+    for tensor in model.state_dict().values():
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.digest()
+
+
+@cache
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="compression-course-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -1,0 +1,82 @@
+"""Wall-clock time of runners, taken in turns, so that a machine that slows down slows all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import statistics
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from course_lib.arguments import check_positive
+from course_lib.profiling.runtimes import Runner
+
+BURST = 3
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Median and 95th percentile of ``runs`` runs, in milliseconds."""
+
+    p50_ms: float
+    p95_ms: float
+    runs: int
+
+    def __str__(self) -> str:
+        return f"{self.p50_ms:.3g} ms (p95 {self.p95_ms:.3g} ms, {self.runs} runs)"
+
+
+def interleave(runners: Mapping[str, Runner], *, runs: int = 30, warmup: int = 5) -> dict[str, Latency]:
+    """Time every runner ``runs`` times, in turns.
+
+    In a turn a runner is called once untimed, which brings its weights back into the caches, and then a few times with
+    the clock on; the order of turns is reversed from round to round. The garbage collector is off meanwhile.
+
+    Args:
+        runners: name → what to time.
+        warmup: calls of each runner before the first turn.
+    """
+    check_positive("runs", runs)
+    samples: dict[str, list[float]] = {name: [] for name in runners}
+    order = list(runners)
+    with _without_collector():
+        for runner in runners.values():
+            with runner.ready():
+                for _ in range(warmup):
+                    runner.run()
+        while order and len(samples[order[-1]]) < runs:
+            for name in order:
+                samples[name] += _turn(runners[name], min(BURST, runs - len(samples[name])))
+            order.reverse()
+    return {name: _latency(times) for name, times in samples.items()}
+
+
+def _turn(runner: Runner, calls: int) -> list[float]:
+    times = []
+    with runner.ready():
+        runner.run()
+        for _ in range(calls):
+            start = time.perf_counter()
+            runner.run()
+            times.append(time.perf_counter() - start)
+    return times
+
+
+def _latency(times: list[float]) -> Latency:
+    """The 95th percentile is the smallest run that at least 95 % of the runs do not exceed."""
+    ordered = sorted(times)
+    p95 = ordered[max(0, -(-95 * len(ordered) // 100) - 1)]
+    return Latency(statistics.median(ordered) * 1000, p95 * 1000, len(ordered))
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
