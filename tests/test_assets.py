@@ -54,3 +54,12 @@ def test_every_shipped_asset_is_intact_and_has_licence_source_and_card():
 
 def test_all_shipped_files_stay_within_ninety_megabytes():
     assert sum(entry["bytes"] for entry in assets.manifest().values()) <= 90e6
+
+
+def test_results_are_read_by_the_name_of_their_benchmark(copy):
+    copy.write_text('{"cut_only": {"rows": []}}')
+    entry = {"file": copy.name, "bytes": copy.stat().st_size, "sha256": assets.sha256(copy)}
+    assets.MANIFEST.write_text(json.dumps({"pruning_results": entry}))
+    assert assets.results("pruning") == {"cut_only": {"rows": []}}
+    with pytest.raises(ValueError, match="name must be one of 'pruning_results'"):
+        assets.results("other")

@@ -47,6 +47,11 @@ def path(name: str) -> Path:
     return file
 
 
+def results(name: str) -> dict[str, Any]:
+    """What ``benchmarks/NAME.py`` measured when the package was made: name of a table → machine, threads, rows."""
+    return json.loads(path(f"{name}_results").read_text(encoding="utf-8"))
+
+
 def verify() -> list[str]:
     """One line for each asset that is missing or damaged; an empty list when all is well."""
     lines = []

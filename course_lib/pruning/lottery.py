@@ -24,6 +24,7 @@ from course_lib.pruning.masks import Masks, apply_masks, global_masks, layerwise
 if TYPE_CHECKING:
     import pandas
 
+State = dict[str, Tensor]
 KINDS = ("ticket", "reinitialised", "random")
 
 
@@ -39,7 +40,7 @@ class LotteryResult:
     """
 
     frame: pandas.DataFrame
-    start: dict[str, Tensor] = field(repr=False)
+    start: State = field(repr=False)
     masks: Masks = field(repr=False)
 
 
@@ -76,8 +77,6 @@ def lottery_ticket(
     Source: Frankle and Carbin, The Lottery Ticket Hypothesis, 2019; Frankle et al., Linear Mode Connectivity and the
     Lottery Ticket Hypothesis, 2020.
     """
-    import pandas
-
     for split in (train, validation):
         refuse_test(split, "searched for a lottery ticket")
     check_positive("rounds", rounds)
@@ -87,35 +86,27 @@ def lottery_ticket(
         raise ValueError(f"rewind_step must be at least 0, got {rewind_step}")
 
     options = {"epochs": epochs, "learning_rate": learning_rate, "seed": seed, "progress": False, **fit_options}
+    controlled = range(1, rounds + 1) if controls == "every" else [rounds]
+    log = _Log(1 + rounds + 2 * len(controlled), progress)
     network = _seeded(build, seed)
-    start = _snapshot(network)
-    recorder = _Recorder(rewind_step)
-    rows = []
+    recorder = _Recorder(rewind_step, _snapshot(network))
+    log.add(0, 0.0, "dense", training.fit(network, train, validation, after_step=recorder, **options))
+    start = recorder.state()
 
-    def record(round_: int, sparsity: float, kind: str, history: training.History) -> None:
-        accuracies = history.validation_accuracy
-        rows.append((round_, sparsity, kind, accuracies[-1], accuracies[0]))
-        bar.update()
+    def train_from(model: nn.Module, state: State, masks: Masks) -> training.History:
+        return _train_under(model, state, masks, train, validation, options)
 
-    trainings = 1 + rounds + 2 * (rounds if controls == "every" else 1)
-    bar = tqdm(total=trainings, desc="lottery ticket", disable=not progress, leave=False)
-    record(0, 0.0, "dense", training.fit(network, train, validation, after_step=recorder, **options))
-    start = _rewind_point(recorder, start)
     masks: Masks = {}
     for round_ in range(1, rounds + 1):
         sparsity = 1 - (1 - final_sparsity) ** (round_ / rounds)
         # Weights that were dropped before are zero, so the smallest fraction always contains them.
         masks = layerwise_masks(network, sparsity)
-        record(round_, sparsity, "ticket", _train_under(network, start, masks, train, validation, options))
-        if controls == "every" or round_ == rounds:
+        log.add(round_, sparsity, "ticket", train_from(network, start, masks))
+        if round_ in controlled:
             other = _seeded(build, seed + 1_000)
-            history = _train_under(other, _snapshot(other), masks, train, validation, options)
-            record(round_, sparsity, "reinitialised", history)
-            shuffled = shuffle_masks(masks, seed)
-            record(round_, sparsity, "random", _train_under(other, start, shuffled, train, validation, options))
-    bar.close()
-    frame = pandas.DataFrame(rows, columns=["round", "sparsity", "kind", "accuracy", "early_accuracy"])
-    return LotteryResult(frame, start, masks)
+            log.add(round_, sparsity, "reinitialised", train_from(other, _snapshot(other), masks))
+            log.add(round_, sparsity, "random", train_from(other, start, shuffle_masks(masks, seed)))
+    return LotteryResult(log.frame(), start, masks)
 
 
 def shuffle_masks(masks: Masks, seed: int = 0) -> Masks:
@@ -134,22 +125,41 @@ def flatten_images(split: Split) -> Split:
     return replace(split, inputs=split.inputs.flatten(1).float().div_(127.5).sub_(1.0), upscale=1)
 
 
+class _Log:
+    """The rows of the result, and a progress bar over the trainings."""
+
+    def __init__(self, trainings: int, progress: bool) -> None:
+        self.rows: list[tuple[int, float, str, float, float]] = []
+        self.bar = tqdm(total=trainings, desc="lottery ticket", disable=not progress, leave=False)
+
+    def add(self, round_: int, sparsity: float, kind: str, history: training.History) -> None:
+        if history.interrupted:
+            raise KeyboardInterrupt
+        accuracies = history.validation_accuracy
+        self.rows.append((round_, sparsity, kind, accuracies[-1], accuracies[0]))
+        self.bar.update()
+
+    def frame(self) -> pandas.DataFrame:
+        import pandas
+
+        self.bar.close()
+        return pandas.DataFrame(self.rows, columns=["round", "sparsity", "kind", "accuracy", "early_accuracy"])
+
+
 class _Recorder:
     """Keeps the weights as they are after ``step`` updates."""
 
-    def __init__(self, step: int) -> None:
-        self.step = step
-        self.state: dict[str, Tensor] | None = None
+    def __init__(self, step: int, initial: State) -> None:
+        self.step, self.states = step, {0: initial}
 
     def __call__(self, model: nn.Module, step: int, total_steps: int) -> None:
         if step == self.step:
-            self.state = _snapshot(model)
+            self.states[step] = _snapshot(model)
 
-
-def _rewind_point(recorder: _Recorder, initial: dict[str, Tensor]) -> dict[str, Tensor]:
-    if recorder.step and recorder.state is None:
-        raise ValueError(f"rewind_step must lie within the first training, which is shorter than {recorder.step} steps")
-    return recorder.state or initial
+    def state(self) -> State:
+        if self.step not in self.states:
+            raise ValueError(f"rewind_step must lie within the first training, which is shorter; got {self.step}")
+        return self.states[self.step]
 
 
 def _seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
@@ -158,12 +168,12 @@ def _seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
         return build()
 
 
-def _snapshot(model: nn.Module) -> dict[str, Tensor]:
+def _snapshot(model: nn.Module) -> State:
     return {key: value.detach().clone() for key, value in model.state_dict().items()}
 
 
 def _train_under(
-    model: nn.Module, start: dict[str, Tensor], masks: Masks, train: Split, validation: Split, options: dict[str, Any]
+    model: nn.Module, start: State, masks: Masks, train: Split, validation: Split, options: dict[str, Any]
 ) -> training.History:
     """Train ``model`` in place from ``start`` with the masks held, and return the history."""
     model.load_state_dict(start)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from course_lib import models, pruning
+from course_lib import models, pruning, training
 from course_lib.data import FASHION_CLASSES, Split, TestSplitError
 
 OPTIONS = {"epochs": 2, "batch_size": 16, "learning_rate": 0.01, "progress": False}
@@ -48,6 +48,15 @@ def test_an_early_rewind_starts_from_trained_weights(train, validation):
     late = pruning.lottery_ticket(build, train, validation, 1, rewind_step=4, **OPTIONS)
     torch.manual_seed(0)
     assert not torch.equal(late.start["1.weight"], build().state_dict()["1.weight"])
+
+
+def test_an_interruption_ends_the_search_instead_of_one_training(train, validation, monkeypatch):
+    def breaks_off(*arguments, **options):
+        return training.History(interrupted=True)
+
+    monkeypatch.setattr(training, "fit", breaks_off)
+    with pytest.raises(KeyboardInterrupt):
+        pruning.lottery_ticket(build, train, validation, 1, **OPTIONS)
 
 
 def test_the_search_is_repeatable(train, validation):
