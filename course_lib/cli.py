@@ -43,9 +43,10 @@ def measure(
     as_json: AsJson = False,
 ) -> None:
     """Print stored size, work, accuracy, latency and memory of one model."""
-    from course_lib import measuring
+    from course_lib import report, subjects
 
-    row = measuring.measure(model, split=split)
+    subject = subjects.find(model, split)
+    row = report.measure(subject.model, on=subject.split, name=subject.name)
     typer.echo(json.dumps(row.to_dict(), indent=1) if as_json else str(row))
 
 
