@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 TEXT_LIMIT = 2000
+OUTPUT_LIMIT = 16_000
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,6 +53,7 @@ def _entry(item: Any, report: Any) -> dict[str, Any]:
     passed = report.outcome == "passed" and not hasattr(report, "wasxfail")
     outputs = getattr(item, "test_outputs", None) or []
     errors = [output for output in outputs if output.get("output_type") == "error"]
+    printed = "".join(str(output.get("text", "")) for output in outputs if output.get("name") == "stdout")
     name, value = (errors[0].get("ename"), errors[0].get("evalue")) if errors else (None, None)
     return {
         "cell": getattr(item, "cell_num", None),
@@ -60,8 +62,17 @@ def _entry(item: Any, report: Any) -> dict[str, Any]:
         "seconds": round(report.duration, 3),
         "error": _text(name),
         "message": _text(value),
-        "report": None if passed else _text(report.longreprtext),
+        "output": printed[: OUTPUT_LIMIT + 1],
+        "kernel": _kernel_state(item.parent),
+        "report": None if passed else report.longreprtext[-TEXT_LIMIT:],
     }
+
+
+def _kernel_state(notebook: Any) -> str:
+    if getattr(notebook, "timed_out", False):
+        return "late"
+    kernel = getattr(notebook, "kernel", None)
+    return "alive" if kernel is not None and kernel.is_alive() else "dead"
 
 
 def _text(value: Any) -> str | None:

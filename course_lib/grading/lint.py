@@ -102,9 +102,9 @@ def _answer_cells(
             yield f"the answer cell of {question} has no stub ({STUB})"
         if not solution_regions(solution.cells[place.answer]):
             yield f"the answer cell of {question} has no BEGIN SOLUTION region"
-        names = _functions(stub)
+        names = defined(stub)
         if len(names) < 1:
-            yield f"the stub of {question} must be valid code that defines a function"
+            yield f"the stub of {question} must be valid code that defines a function or class"
         elif not re.fullmatch(rf'check\("{re.escape(question)}", ({"|".join(names)})\)', _last_line(check)):
             yield f'the check cell of {question} must end with check("{question}", {names[-1]})'
 
@@ -155,12 +155,13 @@ def _tried(question: str, answers: Mapping[str, Any]) -> Iterator[str]:
         yield f"question {question} needs {RIGHT_ANSWERS} other right answers, it has {len(entry.right)}"
 
 
-def _functions(source: str) -> list[str]:
+def defined(source: str) -> list[str]:
+    """Functions and classes that a cell defines at its top level; none if it does not parse."""
     try:
         tree = ast.parse(source)
     except SyntaxError:
         return []
-    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
 
 
 def _last_line(source: str) -> str:

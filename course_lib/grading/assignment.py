@@ -1,0 +1,187 @@
+"""One exercise as the grader sees it: its questions and probes, and the notebook that is run for a submission.
+
+Everything comes from the solution notebook and the exercise modules; from a submission only the sources of the
+answer cells are put in.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from course_lib.grading import building, cells, probe_runtime, shake
+from course_lib.grading.lint import defined
+
+PACKAGE = Path(__file__).resolve().parents[1]
+EXERCISES = PACKAGE / "learning" / "exercises"
+HIDDEN = {"grading", "launch", "widgets", "cli.py", "doctor.py", "runner.py", "calculator.py", "__pycache__"}
+HIDDEN_LEARNING = {"exercises", "quizzes", "__pycache__"}
+TECHNIQUES = {"pruning", "quantization", "distillation", "lowrank", "coding", "search", "pipeline.py", "deploy.py"}
+IGNORE_OUTPUT = "nbval-ignore-output"
+
+
+@dataclass(frozen=True)
+class AssignedQuestion:
+    """``name`` is what the learner defines; ``is_data`` says that it takes no arguments, so its value is judged."""
+
+    id: str
+    name: str
+    points: float
+    probe: str
+    stub: str
+    is_data: bool
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a right answer prints for one seed; ``floors`` see ``probe_runtime``."""
+
+    seed: int
+    line: str
+    floors: tuple[int, ...] = ()
+
+
+class Assignment:
+    """An exercise, read from its solution notebook.
+
+    Raises:
+        ValueError: if a question has no probe, or the file is no notebook.
+        ShakeError: if a probe needs a reference answer.
+    """
+
+    def __init__(self, solution: str | Path, modules: Path = EXERCISES) -> None:
+        self.path = Path(solution)
+        self.name = self.path.stem
+        self.solution = cells.read(self.path)
+        self.exercise = building.exercise(self.solution)
+        self.places = cells.questions(self.solution)
+        self.lesson = next(iter(self.places))[:2] if self.places else ""
+        self.modules = modules
+        self.questions = self._questions()
+        self.library = self._library()
+
+    @property
+    def module(self) -> str:
+        return f"{shake.PACKAGE}.exercise_{self.lesson}"
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of all that decides a verdict, apart from the seeds."""
+        parts = [self.path.read_bytes(), Path(probe_runtime.__file__).read_bytes()]
+        parts += [f"{name}\n{source}".encode() for name, source in sorted(self.library.items())]
+        return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+    def notebook(self, answers: Mapping[str, str], references: Mapping[str, Reference]) -> NotebookNode:
+        """The notebook to run: pristine definitions, these answers, and a probe for each question that has one.
+
+        Args:
+            answers: question id → source of the answer cell; stubs stand where there is none.
+            references: question id → what its probe is compared with; questions without are not probed.
+        """
+        kept = []
+        for index, cell in enumerate(self.solution.cells):
+            if cell.cell_type != "code":
+                continue
+            kind, question = cells.question_of(cells.grade_id(cell)) or ("", "")
+            if kind == "answer":
+                kept.append(_unchecked(answers.get(question, self.questions[question].stub), f"answer-{question}"))
+            elif kind == "check" and question in references:
+                kept.append(self.probe_cell(self.questions[question], references[question]))
+            elif not kind and (source := definitions(cell.source)):
+                kept.append(_unchecked(source, f"pristine-{index}"))
+        return new_notebook(cells=kept)
+
+    def probe_cell(self, question: AssignedQuestion, reference: Reference) -> NotebookNode:
+        """The cell that prints a question's values, with the values expected as its stored output."""
+        call = f'show("{self.module}", "{question.probe}", {question.name}, {reference.seed}, {list(reference.floors)})'
+        if question.is_data:
+            call = f"show_data({question.name})"
+        cell = new_code_cell(f"import probe_runtime\nprobe_runtime.{call}", id=f"probe-{question.id}".replace(".", "-"))
+        if question.is_data:
+            cell.metadata.tags = [IGNORE_OUTPUT]
+            return cell
+        cell.outputs = [new_output("stream", name="stdout", text=reference.line + "\n")]
+        cell.execution_count = 1  # nbval compares nothing in a cell that was never run
+        return cell
+
+    def stage(self, folder: Path) -> dict[str, Path]:
+        """Write the reduced modules to ``folder``; returns everything the kernel may see, by path."""
+        here = Path(__file__).parent
+        visible = {name: here / name for name in ("probe_runtime.py", "sandbox_kernel.py")}
+        for entry in sorted(PACKAGE.iterdir()):
+            if entry.name not in HIDDEN and entry.name != "learning" and not self._unneeded(entry.name):
+                visible[f"course_lib/{entry.name}"] = entry
+        for entry in sorted((PACKAGE / "learning").iterdir()):
+            if entry.name not in HIDDEN_LEARNING:
+                visible[f"course_lib/learning/{entry.name}"] = entry
+        for name, source in self.library.items():
+            file = folder / f"{name}.py"
+            file.write_text(source, encoding="utf-8")
+            visible[f"course_lib/learning/exercises/{name}.py"] = file
+        return visible
+
+    def _questions(self) -> dict[str, AssignedQuestion]:
+        probes = shake.probes(self.modules, self.lesson) if self.lesson else {}
+        found = {}
+        for question, place in self.places.items():
+            stub = self.exercise.cells[place.answer].source
+            if question not in probes:
+                raise ValueError(f"question {question} of {self.name} has no probe")
+            name = defined(stub)[-1]
+            found[question] = AssignedQuestion(
+                question, name, place.points, probes[question], stub, _takes_nothing(stub, name)
+            )
+        return found
+
+    def _library(self) -> dict[str, str]:
+        """The exercise modules without checks and reference answers."""
+        wanted = shake.imported(self.exercise)
+        wanted.setdefault(f"exercise_{self.lesson}", set()).update(one.probe for one in self.questions.values())
+        secrets = {name for one in self.questions.values() for name in defined(one.stub)}
+        return {"__init__": "", **shake.shake(self.modules, wanted, secrets)}
+
+    def _unneeded(self, entry: str) -> bool:
+        """A technique that neither the notebook nor a probe uses is not shown: it would be the answer."""
+        if entry not in TECHNIQUES:
+            return False
+        sources = [*self.library.values(), *(cell.source for cell in self.exercise.cells if cell.cell_type == "code")]
+        return not any(entry.removesuffix(".py") in _course_rooms(source) for source in sources)
+
+
+def definitions(source: str) -> str:
+    """The statements of a pristine cell that later cells may need: everything but bare expressions and magics."""
+    lines = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))]
+    tree = ast.parse("\n".join(lines))
+    tree.body = [node for node in tree.body if not isinstance(node, ast.Expr)]
+    return ast.unparse(tree)
+
+
+def _unchecked(source: str, name: str) -> NotebookNode:
+    return new_code_cell(source, id=name.replace(".", "-"), metadata={"tags": [IGNORE_OUTPUT]})
+
+
+def _takes_nothing(source: str, name: str) -> bool:
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            return not any([node.args.posonlyargs, node.args.args, node.args.kwonlyargs, node.args.vararg])
+    return False
+
+
+def _course_rooms(source: str) -> set[str]:
+    rooms: set[str] = set()
+    tree: Any = ast.parse("\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "course_lib":
+            rooms |= {alias.name for alias in node.names}
+        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        rooms |= {name.split(".")[1] for name in names if name.startswith("course_lib.")}
+    return rooms

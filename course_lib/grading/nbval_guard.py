@@ -1,0 +1,92 @@
+"""A pytest plugin for the trusted process that runs nbval on a submission: it bounds what nbval leaves unbounded.
+
+nbval waits for ever while messages keep coming, keeps all output in memory, and notices a dead kernel only at the
+timeout of the cell. This plugin stops the kernel when its time or output is used up, and asks often if it lives.
+"""
+
+from __future__ import annotations
+
+import time
+from queue import Empty
+from typing import Any
+
+import pytest
+from nbval.kernel import RunningKernel
+
+from course_lib.grading import provisioner, sandbox
+
+GRACE_SECONDS = 3.0
+POLL_SECONDS = 0.25
+PROCESS_MEMORY = 4 * 1024 * sandbox.MEGABYTE
+
+
+class LimitExceeded(RuntimeError):
+    """The notebook used up its time or its output."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Bound this process, register the provisioner, and put the guard between nbval and its kernel."""
+    settings = provisioner.read_settings()
+    provisioner.register()
+    _limit_own_memory()
+    guard(RunningKernel, sandbox.Limits(**settings["limits"]))
+
+
+def guard(kernel_class: Any, limits: sandbox.Limits) -> None:
+    """Wrap the two methods through which nbval sends code and receives messages."""
+    meter = _Meter(limits)
+    send, receive = kernel_class.execute_cell_input, kernel_class.get_message
+
+    def execute_cell_input(self: Any, cell_input: str, allow_stdin: Any = None) -> Any:
+        meter.start_cell()
+        return send(self, cell_input, allow_stdin)
+
+    def get_message(self: Any, stream: str, timeout: float | None = None) -> Any:
+        waited = time.monotonic() + (timeout if timeout is not None else limits.question_seconds)
+        while True:
+            try:
+                message = receive(self, stream, timeout=POLL_SECONDS)
+            except Empty:
+                if not self.is_alive():
+                    raise LimitExceeded("the kernel ended") from None
+                if time.monotonic() > waited:
+                    raise
+                message = None
+            if problem := meter.problem(message):
+                self.stop()
+                raise LimitExceeded(problem)
+            if message is not None:
+                return message
+
+    kernel_class.execute_cell_input = execute_cell_input
+    kernel_class.get_message = get_message
+
+
+class _Meter:
+    """Counts the time of the cell and the output of the notebook."""
+
+    def __init__(self, limits: sandbox.Limits) -> None:
+        self.limits = limits
+        self.output = 0
+        self.deadline = float("inf")
+
+    def start_cell(self) -> None:
+        self.deadline = time.monotonic() + self.limits.question_seconds + GRACE_SECONDS
+
+    def problem(self, message: Any) -> str | None:
+        if message is not None:
+            self.output += len(repr(message["content"]))
+        if self.output > self.limits.output_kb * 1024:
+            return f"more than {self.limits.output_kb} kB of output"
+        if time.monotonic() > self.deadline:
+            return f"longer than {self.limits.question_seconds:g} seconds"
+        return None
+
+
+def _limit_own_memory() -> None:
+    """A soft limit: the kernel, which gets limits of its own, is started from here."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    bounded = PROCESS_MEMORY if hard == resource.RLIM_INFINITY else min(PROCESS_MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (bounded, hard))

@@ -1,0 +1,149 @@
+"""Run ``pytest --nbval`` on a notebook whose kernel is in the sandbox, in a process that is bounded from outside.
+
+The process is trusted: it sees a folder of our own making, no conftest, no configuration, no file of the learner.
+What comes back is one entry per code cell (``course_lib.grading.cell_report``) and a reason if there is no report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from course_lib.grading import cgroups, provisioner, sandbox
+from course_lib.grading.building import ROOT
+from course_lib.grading.selfcheck import EXIT_STATUS, nbval_command
+
+REPORT_LIMIT = 64 * sandbox.MEGABYTE
+START_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Run:
+    """``entries`` maps nbval's number of a code cell to its report; ``failure`` says why there is none."""
+
+    entries: Mapping[int, Mapping[str, Any]]
+    failure: str = ""
+
+
+def run(notebook: NotebookNode, files: Mapping[str, Path], *, level: str, limits: sandbox.Limits | None = None) -> Run:
+    """Execute and compare all cells.
+
+    Args:
+        notebook: code and reference outputs; nothing in it may come from the learner but cell sources.
+        files: what the kernel sees in its library folder, by the path inside it.
+        level: sandbox level, see ``sandbox.require``.
+
+    Raises:
+        SandboxError: if this level does not work here; nothing was run then.
+    """
+    limits = limits or sandbox.Limits()
+    sandbox.require(level)
+    with tempfile.TemporaryDirectory(prefix="course-grade-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        with cgroups.group(limits.memory_mb * sandbox.MEGABYTE, limits.processes) as groups:
+            _prepare(folder, notebook, files, level, limits, groups)
+            command = nbval_command(
+                folder, "--nbval", f"--nbval-kernel-name={provisioner.NAME}",
+                f"--nbval-cell-timeout={limits.question_seconds:g}",
+                f"--nbval-kernel-startup-timeout={START_SECONDS}", "-p", "course_lib.grading.nbval_guard",
+            )  # fmt: skip
+            failure = _supervise(command, folder, limits.notebook_seconds)
+        return _read(folder / "report.json", failure)
+
+
+def _prepare(
+    folder: Path,
+    notebook: NotebookNode,
+    files: Mapping[str, Path],
+    level: str,
+    limits: sandbox.Limits,
+    groups: list[str],
+) -> None:
+    kernels = folder / "jupyter" / "kernels" / provisioner.NAME
+    kernels.mkdir(parents=True)
+    (kernels / "kernel.json").write_text(json.dumps(provisioner.kernelspec()), encoding="utf-8")
+    home, library = sandbox.HOME, sandbox.LIBRARY
+    if level != "bwrap":
+        home, library = str(folder / "home"), str(_library(folder / "library", files))
+    settings = {
+        "level": level, "limits": asdict(limits), "home": home, "library": library, "cgroup": groups,
+        "files": {name: str(path) for name, path in files.items()},
+    }  # fmt: skip
+    (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    nbformat.write(notebook, folder / "notebook.ipynb")
+
+
+def _library(folder: Path, files: Mapping[str, Path]) -> Path:
+    """A copy of the visible files, for levels that cannot show them in another place."""
+    for name, path in files.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            target.symlink_to(path, target_is_directory=True)
+        else:
+            shutil.copyfile(path, target)
+    return folder
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(folder),
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": str(ROOT),
+        "PYTHONNOUSERSITE": "1",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "JUPYTER_PATH": str(folder / "jupyter"),
+        "JUPYTER_DATA_DIR": str(folder / "jupyter"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+        "JUPYTER_CONFIG_DIR": str(folder / "configuration"),
+        "IPYTHONDIR": str(folder / "ipython"),
+        "COURSE_SANDBOX": str(folder / "settings.json"),
+    }
+
+
+def _supervise(command: list[str], folder: Path, seconds: float) -> str:
+    """Run ``command`` for at most ``seconds``; returns why it did not end well, if so."""
+    with _group(command, folder) as process:
+        try:
+            status = process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            return f"the notebook took longer than {seconds:g} seconds"
+    return "" if status in EXIT_STATUS else f"the comparison ended with status {status}"
+
+
+@contextlib.contextmanager
+def _group(command: list[str], folder: Path) -> Iterator[subprocess.Popen]:
+    """A process in a session of its own; the whole session is killed at the end."""
+    with open(folder / "stderr.txt", "wb") as errors:
+        process = subprocess.Popen(
+            command, cwd=folder, env=_environment(folder), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=errors, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _read(report: Path, failure: str) -> Run:
+    if not report.is_file():
+        return Run({}, failure or "there is no report")
+    if report.stat().st_size > REPORT_LIMIT:
+        return Run({}, "the report is too large")
+    entries = json.loads(report.read_text(encoding="utf-8"))
+    return Run({entry["cell"]: entry for entry in entries}, failure)

@@ -1,0 +1,180 @@
+"""What a probe cell prints: the values of a learner's function in one canonical line.
+
+This module is placed in the sandbox beside the notebook, and the reference lines are made with it outside. It
+decides nothing: whoever changes it in a kernel still has to print the right values. Lists and tuples are alike,
+dictionaries and sets are sorted, every other type must be exact.
+
+Numbers are rounded so that another right way to compute them prints the same. A float keeps ``DIGITS`` digits, an
+entry of a tensor as many digits as the largest entry of that tensor has. A reference value that lies too near a
+rounding edge is named in ``floors`` (its position among all floats of the line) and is cut instead of rounded.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import math
+from collections.abc import Callable, Collection, Iterable
+from contextlib import redirect_stderr, redirect_stdout
+from typing import Any
+
+DIGITS = 4
+SHORT_DIGITS = {"float16": 2, "bfloat16": 1}
+EDGE = 0.05
+TINY = 1e-9
+BESIDE = 4e-6
+
+
+class Writer:
+    """Writes values canonically and remembers which floats lie near a rounding edge.
+
+    Args:
+        floors: positions of floats that are cut instead of rounded.
+    """
+
+    def __init__(self, floors: Collection[int] = ()) -> None:
+        self.floors = frozenset(floors)
+        self.near_edges: list[int] = []
+        self.fragile = False
+        self.count = 0
+
+    def write(self, value: Any) -> str:
+        """The canonical text of ``value``.
+
+        Raises:
+            TypeError: if a part of it is not a number, string, None, container or tensor.
+        """
+        kind = type(value)
+        if value is None or kind is bool or kind is int:
+            return str(value)
+        if kind is str:
+            return json.dumps(value)
+        if kind is float:
+            return self._float(value)
+        if kind in (list, tuple):
+            return "[" + ",".join(self.write(entry) for entry in value) + "]"
+        if kind in (set, frozenset):
+            return "{" + ",".join(sorted(self.write(entry) for entry in value)) + "}"
+        if kind is dict:
+            keys = sorted(value, key=lambda key: (type(key).__name__, str(key)))
+            return "{" + ",".join(f"{self.write(key)}:{self.write(value[key])}" for key in keys) + "}"
+        if kind.__name__ in ("Tensor", "Parameter", "ndarray"):
+            return self._tensor(value)
+        raise TypeError(f"a value of type {kind.__name__} cannot be written")
+
+    def _float(self, value: float) -> str:
+        if not math.isfinite(value):
+            self.count += 1
+            return "nan" if math.isnan(value) else ("inf" if value > 0 else "-inf")
+        if abs(value) < TINY:
+            self.fragile |= abs(value) > TINY / 10
+            self.count += 1
+            return "0.0"
+        exponent = self._exponent(abs(value)) - DIGITS + 1
+        return f"{self._rounded(value, exponent)}e{exponent}"
+
+    def _exponent(self, size: float) -> int:
+        """Position of the first digit. The edge between two positions lies beside the powers of ten, not on them."""
+        logarithm = math.log10(size) + BESIDE
+        self.fragile |= abs(logarithm - round(logarithm)) < BESIDE / 4
+        return math.floor(logarithm)
+
+    def _rounded(self, value: float, exponent: int) -> int:
+        scaled = value / 10.0**exponent if exponent > -300 else 0.0
+        if abs(abs(scaled) % 1 - 0.5) < EDGE:
+            self.near_edges.append(self.count)
+        whole = math.floor(scaled) if self.count in self.floors else math.floor(scaled + 0.5)
+        self.count += 1
+        return whole
+
+    def _tensor(self, value: Any) -> str:
+        dtype = str(value.dtype).removeprefix("torch.")
+        shape = ",".join(str(size) for size in value.shape)
+        entries = _entries(value)
+        if not dtype.startswith(("float", "bfloat")):
+            text = "".join("01"[entry] for entry in entries) if dtype == "bool" else ",".join(map(str, entries))
+            return f"{dtype}[{shape}]:{text}"
+        largest = max((abs(entry) for entry in entries if math.isfinite(entry)), default=0.0)
+        exponent = self._exponent(largest) - SHORT_DIGITS.get(dtype, DIGITS) + 1 if largest >= TINY else 0
+        return f"{dtype}[{shape}]e{exponent}:" + ",".join(self._entries(entries, exponent))
+
+    def _entries(self, entries: Iterable[float], exponent: int) -> Iterable[str]:
+        for entry in entries:
+            if math.isfinite(entry):
+                yield str(self._rounded(entry, exponent))
+            else:
+                self.count += 1
+                yield str(entry)
+
+
+class Silent(io.TextIOBase):
+    """Takes what a function prints and forgets it."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+def values(module: str, function: str, answer: Callable[..., Any], seed: int) -> Any:
+    """What a probe returns for an answer and a seed."""
+    import torch
+
+    from course_lib.learning.answer import Answer
+
+    probe = getattr(importlib.import_module(module), function)
+    return probe(Answer(answer), torch.Generator().manual_seed(seed))
+
+
+def show(module: str, function: str, answer: Callable[..., Any], seed: int, floors: Collection[int]) -> None:
+    """Print the canonical line of a probe; what the answer itself prints is dropped."""
+    with redirect_stdout(Silent()), redirect_stderr(Silent()):
+        line = Writer(floors).write(values(module, function, answer, seed))
+    print(line)
+
+
+def show_data(answer: Callable[[], Any]) -> None:
+    """Print what an answer without arguments returns, exactly; it is judged outside."""
+    from course_lib.learning.answer import Answer
+
+    with redirect_stdout(Silent()), redirect_stderr(Silent()):
+        line = json.dumps(tagged(Answer(answer)()), allow_nan=False)
+    print(line)
+
+
+def tagged(value: Any) -> Any:
+    """Plain values as JSON that keeps types apart: ``["list", …]``, ``["dict", [key, value], …]`` and so on."""
+    kind = type(value)
+    if value is None or kind in (bool, int, float, str):
+        return value
+    if kind in (list, tuple):
+        return [kind.__name__, *(tagged(entry) for entry in value)]
+    if kind in (set, frozenset):
+        return ["set", *sorted((tagged(entry) for entry in value), key=str)]
+    if kind is dict:
+        return ["dict", *([tagged(key), tagged(entry)] for key, entry in value.items())]
+    if kind.__name__ == "Tensor":
+        return tagged(value.tolist())
+    raise TypeError(f"a value of type {kind.__name__} cannot be written")
+
+
+def untagged(value: Any) -> Any:
+    """The plain value behind ``tagged``.
+
+    Raises:
+        ValueError: if the text does not come from ``tagged``.
+    """
+    if not isinstance(value, list):
+        return value
+    makers: dict[str, Callable[[list], Any]] = {"list": list, "tuple": tuple, "set": set}
+    kind, entries = (value[0], value[1:]) if value and isinstance(value[0], str) else ("", [])
+    try:
+        if kind == "dict":
+            return {untagged(key): untagged(entry) for key, entry in entries}
+        return makers[kind]([untagged(entry) for entry in entries])
+    except (KeyError, TypeError) as error:
+        raise ValueError("not a tagged value") from error
+
+
+def _entries(value: Any) -> list[Any]:
+    flat = value.detach() if hasattr(value, "detach") else value
+    return flat.flatten().tolist()

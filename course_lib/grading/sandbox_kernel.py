@@ -1,0 +1,61 @@
+"""Starts the kernel inside the sandbox: ``python sandbox_kernel.py DESCRIPTOR``.
+
+The descriptor gives its settings as JSON.
+
+It runs before any code of a learner does: sets limits that cannot be raised again, takes over the listening
+sockets that were opened outside (so that nothing outside has to be writable from here), and becomes a kernel.
+Standard library and ipykernel only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+
+def apply_limits(limits: dict[str, int]) -> None:
+    """Set hard and soft limits, for example ``{"RLIMIT_NOFILE": 256}``; names this system lacks are skipped."""
+    import resource
+
+    for name, value in limits.items():
+        number = getattr(resource, name, None)
+        if number is not None:
+            _, hard = resource.getrlimit(number)
+            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            resource.setrlimit(number, (value, value))
+
+
+def kernel_app(settings: dict[str, Any]) -> Any:
+    """An ``IPKernelApp`` whose sockets listen on inherited file descriptors, where there are any."""
+    import zmq
+    from ipykernel.kernelapp import IPKernelApp
+
+    descriptors = {int(port): descriptor for port, descriptor in settings["descriptors"].items()}
+
+    class SandboxedKernel(IPKernelApp):
+        def _try_bind_socket(self, socket: zmq.Socket, port: int) -> int:
+            if port in descriptors:
+                socket.setsockopt(zmq.USE_FD, descriptors[port])
+            return super()._try_bind_socket(socket, port)
+
+    return SandboxedKernel.instance()
+
+
+def main() -> None:
+    """Read the settings, set the limits, start the kernel, and never come back."""
+    with open(int(sys.argv[1]), encoding="utf-8") as letter:
+        settings = json.load(letter)
+    os.makedirs(settings["home"], exist_ok=True)
+    os.chdir(settings["home"])
+    with open("connection.json", "w", encoding="utf-8") as file:
+        json.dump(settings["connection"], file)
+    apply_limits(settings["limits"])
+    app = kernel_app(settings)
+    app.initialize(["-f", os.path.abspath("connection.json"), "--HistoryManager.enabled=False", "--no-secure"])
+    app.start()
+
+
+if __name__ == "__main__":
+    main()

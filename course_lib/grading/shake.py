@@ -1,0 +1,145 @@
+"""Reduce the exercise modules to what a probe needs, so that checks and reference answers stay outside the sandbox.
+
+The probes of an exercise stand beside its checks, which know the answers. A tree of module-level names is followed
+from the wanted ones through the modules of ``course_lib.learning.exercises``; everything else is left out.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+PACKAGE = "course_lib.learning.exercises"
+
+
+class ShakeError(ValueError):
+    """A probe needs something that must not be in the sandbox."""
+
+
+def shake(folder: Path, wanted: Mapping[str, Iterable[str]], secrets: Collection[str] = ()) -> dict[str, str]:
+    """Source of each module that is needed, with only the needed definitions.
+
+    Args:
+        folder: where the exercise modules are.
+        wanted: module name → names; ``"*"`` keeps the whole module.
+        secrets: names that learners define; a definition of the same name is a reference answer.
+
+    Raises:
+        ShakeError: if a name is missing, or is a reference answer.
+    """
+    needed: dict[str, set[str]] = {}
+    queue = [(module, name) for module, names in wanted.items() for name in names]
+    modules: dict[str, _Module] = {}
+    while queue:
+        module, name = queue.pop()
+        if name in needed.setdefault(module, set()):
+            continue
+        if name in secrets:
+            raise ShakeError(f"{module}.{name} is a reference answer, but the sandbox would need it")
+        needed[module].add(name)
+        if module not in modules:
+            modules[module] = _Module(folder / f"{module}.py")
+        queue += modules[module].needs(name)
+    return {module: modules[module].source(names) for module, names in needed.items()}
+
+
+def probes(folder: Path, lesson: str) -> dict[str, str]:
+    """Question id → name of its probe function, read from the exercise module without importing it."""
+    module = _Module(folder / f"exercise_{lesson}.py")
+    return {question: name for name, question in module.probes.items()}
+
+
+def imported(notebook: NotebookNode) -> dict[str, set[str]]:
+    """What a notebook's own cells import from the exercise modules."""
+    found: dict[str, set[str]] = {}
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and PACKAGE in cell.source:
+            for node in ast.walk(_parse(cell.source)):
+                for module, name in _imports(node):
+                    found.setdefault(module, set()).add(name)
+    return found
+
+
+def _imports(node: ast.AST) -> list[tuple[str, str]]:
+    """``(module, name)`` for each name taken from an exercise module; ``"*"`` for a module as a whole."""
+    if isinstance(node, ast.ImportFrom) and node.module == PACKAGE:
+        return [(alias.name, "*") for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PACKAGE + "."):
+        return [(node.module.removeprefix(PACKAGE + "."), alias.name) for alias in node.names]
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names if alias.name.startswith(PACKAGE + ".")]
+        return [(name.removeprefix(PACKAGE + "."), "*") for name in names]
+    return []
+
+
+def _parse(source: str) -> ast.Module:
+    lines = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))]
+    return ast.parse("\n".join(lines))
+
+
+class _Module:
+    """The top-level statements of one module, by the names they define."""
+
+    def __init__(self, path: Path) -> None:
+        self.tree = ast.parse(path.read_text(encoding="utf-8"), filename=path.name)
+        self.name = path.stem
+        self.statements: dict[str, ast.stmt] = {}
+        self.aliases: dict[str, tuple[ast.stmt, ast.alias]] = {}
+        self.probes: dict[str, str] = {}
+        for node in self.tree.body:
+            self._register(node)
+
+    def needs(self, name: str) -> list[tuple[str, str]]:
+        """What a definition refers to: names of this module, and of other exercise modules."""
+        if name == "*":
+            return [(self.name, other) for other in (*self.statements, *self.aliases)]
+        if name in self.aliases:
+            node, alias = self.aliases[name]
+            return [(module, other) for module, other in _imports(node) if other in (alias.name, "*")]
+        if name not in self.statements:
+            raise ShakeError(f"{self.name}.py has no {name!r}")
+        used = {node.id for node in ast.walk(self.statements[name]) if isinstance(node, ast.Name)}
+        return [(self.name, other) for other in sorted(used) if other in self.statements or other in self.aliases]
+
+    def source(self, names: set[str]) -> str:
+        """The module with only these names, without the decorators that declare questions and probes."""
+        kept: list[ast.stmt] = [ast.ImportFrom("__future__", [ast.alias("annotations")], 0)]
+        for node in self.tree.body:
+            if isinstance(node, ast.Import | ast.ImportFrom):
+                kept += self._kept_import(node, names)
+            elif any(self.statements.get(name) is node for name in names):
+                kept.append(node)
+        return ast.unparse(ast.fix_missing_locations(ast.Module(kept, []))) + "\n"
+
+    def _kept_import(self, node: ast.Import | ast.ImportFrom, names: set[str]) -> list[ast.stmt]:
+        wanted = [alias for alias in node.names if (alias.asname or alias.name.split(".")[0]) in names]
+        if not wanted or (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
+            return []
+        if isinstance(node, ast.Import):
+            return [ast.Import(wanted)]
+        return [ast.ImportFrom(node.module, wanted, node.level)]
+
+    def _register(self, node: ast.stmt) -> None:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                self.aliases[alias.asname or alias.name.split(".")[0]] = (node, alias)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            if isinstance(node, ast.FunctionDef):
+                node.decorator_list = [entry for entry in node.decorator_list if not self._declares(node.name, entry)]
+            self.statements[node.name] = node
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                for part in ast.walk(target):
+                    if isinstance(part, ast.Name):
+                        self.statements[part.id] = node
+
+    def _declares(self, function: str, decorator: ast.expr) -> bool:
+        if not (isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name)):
+            return False
+        if decorator.func.id == "probe" and isinstance(decorator.args[0], ast.Constant):
+            self.probes[function] = str(decorator.args[0].value)
+        return decorator.func.id in ("probe", "question")
