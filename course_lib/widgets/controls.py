@@ -16,10 +16,16 @@ import traitlets
 from course_lib.arguments import check_choice
 
 
+class Value(traitlets.Any):
+    """Anything but ``None``, which traitlets would let through unchecked."""
+
+    allow_none = False
+
+
 class Control(widgets.VBox):
     """A labelled control: ``value`` is observed by the panel."""
 
-    value = traitlets.Any()
+    value = Value()
     notice = traitlets.Unicode()
 
     def __init__(self, label: str | None, *children: widgets.Widget) -> None:
@@ -118,8 +124,8 @@ class Slider(Control):
     def _from_track(self, position: float) -> float:
         if not self.logarithmic:
             return round(position / self.factor, self._digits + 12)
-        value = float(f"{10.0**position:.3g}")
-        return min(max(round(value) if self._whole else value, self.low), self.high)
+        value = 10.0**position
+        return min(max(round(value) if self._whole else float(f"{value:.3g}"), self.low), self.high)
 
     def _same(self, first: float, second: float) -> bool:
         return math.isclose(first, second, rel_tol=1e-9, abs_tol=1e-12)

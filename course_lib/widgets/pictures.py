@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 from course_lib.formats import compact
 from course_lib.widgets import charts, pieces
+from course_lib.widgets.sparsity import Weights
 from course_lib.widgets.svg import plain
 from course_lib.widgets.theme import stylesheet
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
+    from torch import Tensor
 
 COLOURS = ("kept", "before", "baseline", "threshold", "holds")
 MARKERS = ("circle", "square", "diamond", "triangle", "circle")
@@ -81,6 +83,14 @@ def curves(
         width=620, height=280,
     )  # fmt: skip
     return _picture(drawn)
+
+
+def weights(weight: Tensor, *, threshold: float, title: str) -> Picture:
+    """Histogram of the values of a tensor: grey within ``threshold`` of zero, which is cut, blue outside."""
+    prepared = Weights.of(weight)
+    return _picture(
+        charts.histogram(prepared.edges.tolist(), prepared.counts.tolist(), title=title, threshold=float(threshold))
+    )
 
 
 def verdicts(rows: Sequence[tuple[str, str, str, str, str]], *, found: str = "found") -> Picture:

@@ -201,5 +201,5 @@ def numbers(result: Positions) -> list[Number]:
         Number(f"{waiting} of {len(result.layers)}", "layers wait for memory", "estimated"),
         Number(f"{100 * result.waiting:.0f} %", "of the time waits for memory", "estimated"),
         Number(duration(per_example), "per example, at best", "estimated"),
-        Number(f"{result.peak_gflops:,.0f} GFLOP/s, {result.bandwidth_gbs:,.0f} GB/s", "the roof", roof),
+        Number(f"{result.peak_gflops:,.0f} GFLOP/s", f"peak; memory moves {result.bandwidth_gbs:,.0f} GB/s", roof),
     ]
