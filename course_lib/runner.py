@@ -29,7 +29,7 @@ LESSONS = ROOT / "notebooks"
 RUNS = ROOT / "runs"
 CELL_TIMEOUT = 300
 QUIET_KERNEL = "--IPKernelApp.log_level=ERROR"  # it warns at every start that it talks over loopback
-RESULT_TABLE = "course-comparison"
+RESULT_TABLE = 'class="course-table"'  # what course_lib.report marks its tables with
 TRACEBACK = "Traceback (most recent call last)"
 
 

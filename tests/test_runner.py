@@ -19,7 +19,7 @@ from course_lib.tidy import WIDGET_VIEW, tidy
 TABLE = f"""
 class Comparison:
     def __repr__(self): return "pruned 1.0x"
-    def _repr_html_(self): return "<table class='{runner.RESULT_TABLE}'></table>"
+    def _repr_html_(self): return "<div {runner.RESULT_TABLE}></div>"
 Comparison()
 """
 PROGRESS = "from tqdm.auto import tqdm\nfor step in tqdm(range(3)): print(step)"

@@ -85,5 +85,5 @@ def isolation(scratch: Path) -> dict[str, str]:
     return {
         "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
         "COURSE_PROGRESS": str(scratch / "progress.json"), "COURSE_CACHE": str(scratch / "cache"),
-        "IPYTHONDIR": str(scratch / "ipython"), "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "IPYTHONDIR": str(scratch / "ipython"), "COURSE_STRICT_WIDGETS": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }  # fmt: skip
