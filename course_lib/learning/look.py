@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from html import escape
+
+from course_lib.colours import LIGHT
 
 RULES = """
 .course-learn{max-width:760px}
@@ -20,8 +23,11 @@ RULES = """
   max-width:100%;overflow:visible}
 .course-learn .widget-radio-box label,.course-learn .widget-checkbox label{height:auto;width:auto;white-space:normal;
   line-height:1.45;font-size:14px;color:var(--ink);align-items:flex-start;margin:0 0 7px;max-width:68ch;cursor:pointer}
-.course-learn .widget-radio-box label{display:flex;gap:8px}
-.course-learn .widget-radio-box input,.course-learn .widget-checkbox input{flex:0 0 auto;margin:4px 8px 0 1px}
+.course-learn .widget-radio-box label{display:flex;flex-direction:row-reverse;justify-content:flex-end}
+.course-learn>.jupyter-button{align-self:flex-start}
+.course-learn .course-control{max-width:460px}
+.course-learn .widget-radio-box input,.course-learn .widget-checkbox input{flex:0 0 auto;margin:3px 8px 0 1px}
+.course-learn .widget-radio-box input{position:relative;top:-2px}
 .course-learn .widget-radio-box{margin:0}
 .course-learn .widget-label-basic span{white-space:normal}
 .course-learn .widget-button,.course-learn .jupyter-button{height:30px;line-height:28px;width:auto;padding:0 14px;
@@ -39,7 +45,8 @@ RULES = """
 .course-learn .learn-options.several li::before{content:"☐"}
 .course-learn details{margin:4px 0} .course-learn summary{cursor:pointer;color:var(--faint);font-size:13px}
 .course-learn table.learn-map td,.course-learn table.learn-map th{text-align:left;vertical-align:top}
-.course-learn table.learn-map .figure{text-align:right;white-space:nowrap}
+.course-learn table.learn-map .verdict,.course-learn table.learn-map .figure{white-space:nowrap}
+.course-learn table.learn-map .figure{text-align:right}
 .course-learn table.learn-map th:first-child{width:46%}
 .course-learn a{color:var(--kept-text)}
 """
@@ -72,3 +79,26 @@ def line(kind: str, lead: str, text: str) -> str:
     """One calm line: a coloured edge, a lead in words, and rich text; ``kind`` is right, wrong, hint or empty."""
     classes = f"learn-line learn-{kind}" if kind else "learn-line"
     return f'<div class="{classes}"><b>{escape(lead)}</b> {rich(text)}</div>'
+
+
+def soften(colour: str) -> None:
+    """Let JupyterLab show the error that comes next as a line with a coloured edge instead of on a red ground.
+
+    The error itself stays what it is; other front ends, and runs without one, see no difference.
+    """
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if not hasattr(shell, "kernel"):
+        return
+    from IPython.display import HTML, display
+
+    mark = f"course-edge-{colour}"
+    error = '[data-mime-type="application/vnd.jupyter.stderr"]'
+    style = (
+        f".jp-OutputArea-child:has(.{mark}){{height:0;overflow:hidden}}"
+        f".jp-OutputArea-child:has(.{mark})+.jp-OutputArea-child {error}{{background:transparent;padding-left:12px;"
+        f"border-left:3px solid {LIGHT[colour]}}}"
+        f".jp-OutputArea-child:has(.{mark})+.jp-OutputArea-child {error} pre"
+        "{font-family:var(--jp-ui-font-family);font-size:14px;line-height:1.5;color:var(--jp-ui-font-color1);"
+        "white-space:pre-wrap;word-break:normal;overflow-wrap:anywhere}"
+    )
+    display(HTML(f'<style>{style}</style><span class="{mark}"></span>'))

@@ -19,6 +19,7 @@ from course_lib.colours import LIGHT
 from course_lib.learning import progress
 from course_lib.learning.answer import Answer
 from course_lib.learning.expect import CheckFailed, NotAttempted
+from course_lib.learning.look import soften
 
 Check = Callable[[Any], None]
 Probe = Callable[[Any, Any], Any]
@@ -181,10 +182,12 @@ def check(id: str, answer: Any) -> Passed:
     try:
         _run(entry, answer)
     except NotAttempted:
+        soften("baseline")
         raise NotAttempted(id) from None
     except CheckFailed as failure:
         failure.question = id
         progress.record_try(id, entry.points)
+        soften("threshold")
         raise
     progress.record_points(id, entry.points)
     return Passed(id, entry.title, entry.points)

@@ -264,3 +264,23 @@ def test_ipython_shows_the_line_and_nothing_else(declare, capsys):
     assert isinstance(result.error_in_exec, CheckFailed)
     shown = capsys.readouterr().out.strip().splitlines()
     assert len(shown) == 1 and shown[0].startswith("99.1 not yet: the result at index [0]: expected 2.0, got 3.0")
+
+
+def test_in_a_kernel_a_failure_gets_a_coloured_edge_and_is_raised_all_the_same(declare, monkeypatch):
+    import IPython
+
+    class Shell:
+        kernel = None
+
+    shown = []
+    monkeypatch.setattr(IPython, "get_ipython", Shell)
+    monkeypatch.setattr("IPython.display.display", lambda *objects: shown.extend(one.data for one in objects))
+    name = declare(check_double)
+    line_of(CheckFailed, name, lambda value, factor: value)
+    line_of(NotAttempted, name, _stub)
+    check(name, lambda value, factor: value * factor)
+    assert ["course-edge-threshold" in shown[0], "course-edge-baseline" in shown[1], len(shown)] == [True, True, 2]
+
+
+def _stub(value, factor):
+    raise NotImplementedError()
