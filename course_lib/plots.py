@@ -6,7 +6,7 @@ data give the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -14,7 +14,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 
 from course_lib.colours import LIGHT
-from course_lib.formats import spread
+from course_lib.formats import compact, spread
 from course_lib.picture import STYLE, Picture, canvas, described, name_points
 
 if TYPE_CHECKING:
@@ -189,6 +189,58 @@ def roofline(frame: pandas.DataFrame, roof: Any, *, title: str = "Layers under t
             )
     waiting = int((rows["intensity"] < roof.ridge).sum())
     return described(picture, title, f"{waiting} of {len(rows)} layers wait for memory")
+
+
+def bars(
+    values: pandas.Series,
+    *,
+    title: str,
+    x_label: str,
+    colours: Mapping[str, str] | None = None,
+    form: Callable[[float], str] = compact,
+) -> Picture:
+    """One horizontal bar for each entry; ``form`` writes its number, ``colours`` gives colour names of the course."""
+    names, numbers = [str(name) for name in values.index], [float(value) for value in values]
+    chosen = [LIGHT[(colours or {}).get(name, "kept")] for name in names]
+    with style.context(STYLE):
+        picture, axes = canvas(title, x_label, "")
+        picture.set_figheight(1.0 + 0.28 * len(names))
+        axes.barh(range(len(names)), numbers, color=chosen, height=0.7)
+        for place, value in enumerate(numbers):
+            axes.annotate(form(value), (value, place), (4, 0), textcoords="offset points", va="center", fontsize=9)
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        axes.grid(False)
+        axes.set_xlim(0, 1.15 * max([*numbers, 1e-9]))
+    return described(
+        picture, title, ", ".join(f"{name} {form(value)}" for name, value in zip(names, numbers, strict=True))
+    )
+
+
+def curves(
+    frame: pandas.DataFrame,
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    cursor: float | None = None,
+    log: bool = False,
+) -> Picture:
+    """A curve for each column of ``frame`` over its index; ``cursor`` marks one x; ``log`` is for both axes."""
+    with style.context(STYLE):
+        picture, axes = canvas(title, x_label, y_label)
+        if log:
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        if cursor is not None:
+            axes.axvline(cursor, color=LIGHT["threshold"], linewidth=1.2, linestyle=(0, (5, 3)))
+        _draw_curves(axes, {str(name): (list(frame.index), list(frame[name])) for name in frame.columns})
+        if not log:
+            axes.set_ylim(bottom=min(0.0, float(frame.min().min())))
+    ends = "; ".join(f"{name} ends at {frame[name].iloc[-1]:.3g}" for name in frame.columns)
+    return described(picture, title, ends)
 
 
 def _draw_curves(axes: Axes, curves: Curves, *, every: float | None = None) -> None:
