@@ -91,8 +91,6 @@ def _add_stream(kept: list[NotebookNode], output: NotebookNode) -> None:
 
 def _without_widget(output: NotebookNode) -> bool:
     """Remove the live view from a rich output; returns whether something worth storing is left."""
-    if "execution_count" in output:
-        output.execution_count = None
     if "<svg" in (output.data.get("text/html") or ""):
         output.data["text/html"] = still(output.data["text/html"])
     if output.data.pop(WIDGET_VIEW, None) is None:
