@@ -26,6 +26,9 @@ LOOKS = {
     "cubic": ("kept", "o"),
     "linear": ("before", "s"),
     "baseline": ("baseline", "v"),
+    "dense": ("baseline", "v"),
+    "bitmask": ("kept", "o"),
+    "csr": ("before", "s"),
 }
 OTHER_LOOKS = (("kept", "o"), ("before", "s"), ("holds", "^"), ("threshold", "D"), ("baseline", "v"))
 SHARES = {"parameters": "parameters", "macs": "MACs", "latency_ms": "time"}
