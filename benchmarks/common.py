@@ -1,0 +1,80 @@
+"""What every benchmark shares: its arguments, a header that names the machine, tables, and results on disk.
+
+results = Results(__doc__, parser(__doc__).parse_args(), runs=5)
+results.table("loading", [{"model": "resnet18", "seconds": 0.21}])
+results.save()
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from course_lib import profiling
+from course_lib.files import write_atomically
+from course_lib.formats import compact
+from course_lib.report.tables import text_table
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """The arguments of every benchmark; add further ones before parsing."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--quick", action="store_true", help="at most 3 minutes: fewer runs, smaller splits")
+    made.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    return made
+
+
+class Results:
+    """Tables of one run, printed as they come and written as JSON at the end.
+
+    Args:
+        description: the first line is the title.
+        arguments: what ``parser`` parsed.
+        runs: how often each figure is measured, for the header.
+    """
+
+    def __init__(self, description: str | None, arguments: argparse.Namespace, *, runs: int = 1) -> None:
+        self.file: Path | None = arguments.json
+        self.header = {
+            "title": (description or "").strip().splitlines()[0],
+            "machine": str(profiling.machine()),
+            "threads": torch.get_num_threads(),
+            "runs": runs,
+            "torch": torch.__version__,
+            "quick": bool(arguments.quick),
+        }
+        self.tables: dict[str, list[dict[str, Any]]] = {}
+        self._start = time.perf_counter()
+        print(self.header["title"])
+        print(f"{self.header['machine']} · {self.header['threads']} threads · {runs} runs · torch {torch.__version__}")
+
+    def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Print ``rows`` under ``name`` and keep them; the keys of the first row are the columns."""
+        self.tables[name] = [dict(row) for row in rows]
+        columns = list(rows[0]) if rows else []
+        print(f"\n{name}\n{text_table(columns, [[cell(row.get(key)) for key in columns] for row in rows])}", flush=True)
+
+    def save(self) -> None:
+        """Write header and tables to ``--json FILE``, if it was given, and say how long everything took."""
+        seconds = round(time.perf_counter() - self._start, 1)
+        print(f"\n{seconds} s")
+        if self.file is not None:
+            content = {**self.header, "seconds": seconds, "tables": self.tables}
+            write_atomically(self.file, json.dumps(content, indent=1) + "\n")
+
+
+def cell(value: Any) -> str:
+    """A figure as text: three significant digits for floats, whole numbers with separators up to a million."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) < 1_000_000 else compact(value)
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

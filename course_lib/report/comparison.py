@@ -1,0 +1,162 @@
+"""Measuring models, and comparing them with the one before."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from course_lib import profiling
+from course_lib.data import Split
+from course_lib.files import write_atomically
+from course_lib.report.measuring import Model, Protocol, Settings, measure_all, measure_latencies, one_each
+from course_lib.report.rows import SETTINGS, Row
+from course_lib.report.tables import html, text
+
+if TYPE_CHECKING:
+    import pandas
+
+    from course_lib.picture import Picture
+
+
+class Comparison:
+    """Rows of models that were measured alike; the first is the baseline.
+
+    Shows itself as a table. ``rows`` holds the figures, ``frame`` is a pandas table of them, ``plot`` draws size
+    against retained accuracy, ``add`` measures further models without evaluating the others again.
+    """
+
+    def __init__(self, measured: Sequence[tuple[Row, nn.Module]], protocol: Protocol) -> None:
+        self._measured, self.protocol = list(measured), protocol
+        rows = [row for row, _ in self._measured]
+        if protocol.latency:
+            timed = measure_latencies([model for _, model in self._measured], protocol)
+            rows = [replace(row, latencies=latencies) for row, latencies in zip(rows, timed, strict=True)]
+        self.rows = [rows[0], *(replace(row, before=rows[0]) for row in rows[1:])]
+
+    def add(
+        self,
+        *models: Model,
+        names: Sequence[str] | None = None,
+        encoding: Any = "auto",
+        dtype: str | Sequence[str] = "fp32",
+    ) -> Comparison:
+        """A comparison with further rows; latencies are taken again, in turns over all models."""
+        names = _names(names, len(models), len(self.rows))
+        new = measure_all(models, names, encoding, dtype, self.protocol)
+        return Comparison([*self._measured, *new], self.protocol)
+
+    @property
+    def frame(self) -> pandas.DataFrame:
+        """One line per model; columns as in ``Row.to_dict``, nested figures left out."""
+        import pandas
+
+        rows = [{key: value for key, value in row.to_dict().items() if _is_plain(value)} for row in self.rows]
+        domains = [{f"accuracy {name}": value for name, value in row.to_dict()["domains"].items()} for row in self.rows]
+        return pandas.DataFrame([row | domain for row, domain in zip(rows, domains, strict=True)]).set_index("name")
+
+    def to_dict(self) -> dict[str, Any]:
+        """What was measured, on what, how, and where."""
+        return {
+            "split": f"{self.protocol.on.dataset}/{self.protocol.on.name}",
+            "examples": len(self.protocol.on),
+            "machine": str(profiling.machine()),
+            "rows": [row.to_dict() for row in self.rows],
+        }
+
+    def to_json(self, path: str | Path | None = None) -> str:
+        """``to_dict`` as JSON, also written to ``path`` if given."""
+        content = json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
+        if path is not None:
+            write_atomically(path, content)
+        return content
+
+    def plot(self) -> Picture:
+        """Stored size against retained accuracy, with intervals; the description for screen readers goes along."""
+        from course_lib import plots
+
+        return plots.size_front(
+            [row.name for row in self.rows],
+            [row.stored_bytes for row in self.rows],
+            [row.retained for row in self.rows],
+            [row.retained_interval if row.before else None for row in self.rows],
+        )
+
+    def __repr__(self) -> str:
+        return f"{text(self.rows)}\n{self.protocol}"
+
+    def _repr_html_(self) -> str:
+        return html(self.rows, str(self.protocol))
+
+
+def measure(
+    model_or_path: Model,
+    *,
+    on: Split,
+    name: str | None = None,
+    encoding: Any = "auto",
+    dtype: str = "fp32",
+    domains: Mapping[str, Split] | None = None,
+    latency: bool = True,
+    memory: bool = True,
+    settings: Settings = SETTINGS,
+    runs: int = 30,
+    progress: bool = True,
+) -> Row:
+    """The row of one model, or of a file that ``storage.save`` wrote; arguments as in ``compare``."""
+    if name is None:
+        name = type(model_or_path).__name__ if isinstance(model_or_path, nn.Module) else Path(model_or_path).stem
+    protocol = Protocol(on, dict(domains or {}), latency, memory, settings, runs, progress)
+    return Comparison(measure_all([model_or_path], [name], encoding, dtype, protocol), protocol).rows[0]
+
+
+def compare(
+    before: Model,
+    *after: Model,
+    on: Split,
+    names: Sequence[str] | None = None,
+    encoding: Any = "auto",
+    dtype: str | Sequence[str] = "fp32",
+    domains: Mapping[str, Split] | None = None,
+    latency: bool = True,
+    memory: bool = True,
+    settings: Settings = SETTINGS,
+    runs: int = 30,
+    progress: bool = True,
+) -> Comparison:
+    """Measure ``before`` and each of ``after`` alike: size, quality, work, time, memory.
+
+    A model is stored first, and what is loaded from that file is measured, so that ``dtype="fp16"`` shows its cost in
+    accuracy too. A path is measured as it is. Time is taken in turns over all models.
+
+    Args:
+        on: the split whose accuracy is reported; test, unless this is for tuning.
+        names: one name per model, the baseline first.
+        encoding: as in ``storage.save``; a list holds one per model, the baseline first.
+        dtype: ``"fp32"`` or ``"fp16"``, or a list of them, for what is stored.
+        domains: name → further splits to evaluate.
+        latency: measure time; ``settings`` are pairs of batch size and threads, the first is the headline.
+        memory: measure peak memory, in a fresh process per model.
+        runs: clocked runs per model and runtime; a third of them for batches above 1.
+
+    Raises:
+        ValueError: if a model cannot be stored, or a list has another length than there are models.
+        RuntimeMismatchError: if ONNX Runtime computes other logits than eager PyTorch.
+    """
+    protocol = Protocol(on, dict(domains or {}), latency, memory, settings, runs, progress)
+    models = [before, *after]
+    return Comparison(measure_all(models, _names(names, len(models), 0), encoding, dtype, protocol), protocol)
+
+
+def _names(names: Sequence[str] | None, count: int, existing: int) -> list[str]:
+    if names is None:
+        return [f"model {existing + index}" if existing + index else "before" for index in range(count)]
+    return [str(name) for name in one_each("names", list(names), count)]
+
+
+def _is_plain(value: Any) -> bool:
+    return not isinstance(value, dict | list)

@@ -1,0 +1,119 @@
+"""Storing, loading, evaluating and timing models, all in the same way."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from tqdm.auto import tqdm
+
+from course_lib import profiling, storage, training
+from course_lib.data import Split
+from course_lib.report.rows import Row, Setting
+
+Model = nn.Module | str | Path
+Settings = Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How all rows of a comparison are measured; see ``compare`` for the fields."""
+
+    on: Split
+    domains: Mapping[str, Split]
+    latency: bool
+    memory: bool
+    settings: Settings
+    runs: int
+    progress: bool
+
+    def __str__(self) -> str:
+        parts = [f"{self.on.dataset} {self.on.name}, {len(self.on):,} examples"]
+        if self.latency and self.settings:
+            setting = Setting("onnx", *self.settings[0])
+            parts.append(f"latency: {setting}, median of {self.runs} interleaved runs")
+        return " · ".join([*parts, str(profiling.machine())])
+
+
+def measure_all(
+    models: Sequence[Model], names: Sequence[str], encoding: Any, dtype: Any, protocol: Protocol
+) -> list[tuple[Row, nn.Module]]:
+    """Store, load and evaluate each model; the second of each pair is what was loaded from the file."""
+    encodings, dtypes = one_each("encoding", encoding, len(models)), one_each("dtype", dtype, len(models))
+    measured = []
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [
+            storage.save(model, Path(folder) / f"{index}.safetensors", encoding=encodings[index], dtype=dtypes[index])
+            if isinstance(model, nn.Module)
+            else Path(model)
+            for index, model in enumerate(models)
+        ]
+        for name, path in zip(
+            tqdm(names, desc="evaluate", disable=not protocol.progress, leave=False), paths, strict=True
+        ):
+            model = storage.load(path)
+            measured.append((_row(name, path, model, protocol), model))
+        if protocol.memory:
+            measured = [
+                (replace(row, memory=peak), model)
+                for (row, model), peak in zip(measured, _peaks(paths, protocol), strict=True)
+            ]
+    return measured
+
+
+def _row(name: str, path: Path, model: nn.Module, protocol: Protocol) -> Row:
+    records = [record for record in storage.inspect(path) if record.dtype in ("fp32", "fp16")]
+    kinds = sorted({record.encoding for record in records if record.encoding != "shared"})
+    dtypes = sorted({record.dtype for record in records})
+    return Row(
+        name=name,
+        stored_bytes=storage.stored_bytes(path),
+        stored_as=f"{', '.join(kinds)} {'/'.join(dtypes)}",
+        parameters=profiling.count_parameters(model),
+        nonzeros=profiling.count_nonzeros(model),
+        macs=profiling.count_macs(model, protocol.on.example(1)),
+        evaluation=training.evaluate(model, protocol.on),
+        domains={domain: training.evaluate(model, split) for domain, split in protocol.domains.items()},
+    )
+
+
+def _peaks(paths: Sequence[Path], protocol: Protocol) -> list[profiling.PeakMemory]:
+    """Two processes at a time: memory does not mind company, as time would."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        peaks = pool.map(lambda path: profiling.peak_memory(path, protocol.on.example(1)), paths)
+        bar = tqdm(peaks, total=len(paths), desc="memory", disable=not protocol.progress, leave=False)
+        return list(bar)
+
+
+def measure_latencies(models: Sequence[nn.Module], protocol: Protocol) -> list[dict[Setting, profiling.Latency]]:
+    """For each model: setting → latency, the headline first."""
+    results: list[dict[Setting, profiling.Latency]] = [{} for _ in models]
+    for batch, threads in tqdm(protocol.settings, desc="time", disable=not protocol.progress, leave=False):
+        inputs = protocol.on.example(min(batch, len(protocol.on)))
+        with contextlib.ExitStack() as stack:
+            runners = {
+                f"{runtime} {index}": stack.enter_context(make(model, inputs, threads=threads))
+                for runtime, make in (("onnx", profiling.onnx), ("eager", profiling.eager))
+                for index, model in enumerate(models)
+            }
+            runs = protocol.runs if batch == 1 else max(1, protocol.runs // 3)
+            taken = profiling.interleave(runners, runs=runs)
+        for key, latency in taken.items():
+            runtime, index = key.split()
+            results[int(index)][Setting(runtime, batch, threads)] = latency
+    return results
+
+
+def one_each(argument: str, value: Any, count: int) -> list[Any]:
+    """A value per model: the same for all, or a list of the right length."""
+    if not isinstance(value, list | tuple):
+        return [value] * count
+    if len(value) != count:
+        raise ValueError(f"{argument} must hold one value for each of the {count} models, got {len(value)}")
+    return list(value)

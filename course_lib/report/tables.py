@@ -1,0 +1,160 @@
+"""The rows as a table to read: HTML that follows JupyterLab's theme, and plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from html import escape
+from math import isnan
+from typing import NamedTuple
+
+from course_lib.formats import byte_size, compact, duration
+from course_lib.report.rows import Row, Setting
+
+MISSING = "–"
+
+
+class Column(NamedTuple):
+    """A column: what stands above, how the figure is known, and how a row becomes text."""
+
+    title: str
+    tag: str
+    cell: Callable[[Row], str]
+
+
+def columns(rows: Sequence[Row]) -> list[Column]:
+    """The columns that these rows can fill."""
+    found = [
+        Column("model", "", lambda row: row.name),
+        Column("stored", "exact", lambda row: byte_size(row.stored_bytes)),
+        Column("smaller", "exact", lambda row: times(row.ratio)),
+        Column("accuracy", "measured", lambda row: with_margin(row.accuracy, row.interval)),
+        Column("retained", "measured", _retained),
+    ]
+    found += [Column(domain, "measured", _domain(domain)) for domain in rows[0].domains]
+    found += [
+        Column("parameters", "exact", lambda row: compact(row.parameters)),
+        Column("non-zero", "exact", lambda row: compact(row.nonzeros)),
+        Column("MACs", "exact", lambda row: compact(row.macs)),
+    ]
+    if rows[0].latencies:
+        found += [
+            Column("latency p50", "measured", lambda row: duration(row.latencies[row.headline].p50_ms)),
+            Column("p95", "measured", lambda row: duration(row.latencies[row.headline].p95_ms)),
+            Column("speed-up", "measured", lambda row: times(row.speedup)),
+            Column("over eager", "measured", lambda row: times(row.speedup_over_eager)),
+        ]
+    if rows[0].memory:
+        found.append(Column("peak memory", "measured", _memory))
+    return found
+
+
+def text(rows: Sequence[Row]) -> str:
+    """The table in columns of equal width."""
+    shown = columns(rows)
+    return text_table([column.title for column in shown], [[column.cell(row) for column in shown] for row in rows])
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lines with the first column to the left and the others to the right."""
+    lines = [[str(cell) for cell in line] for line in (header, *rows)]
+    widths = [max(len(line[index]) for line in lines) for index in range(len(header))]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "  ".join(cell.ljust(width) if not index else cell.rjust(width) for index, (cell, width) in enumerate(pairs))
+        for pairs in (list(zip(line, widths, strict=True)) for line in lines)
+    )
+
+
+def html(rows: Sequence[Row], note: str) -> str:
+    """The table, what it was measured on, and behind a fold: accuracy per class and every latency."""
+    shown = columns(rows)
+    main = _table(
+        [_heading(column.title, column.tag) for column in shown],
+        [[escape(column.cell(row)) for column in shown] for row in rows],
+    )
+    folds = _fold("Accuracy per class", _per_class(rows))
+    if rows[0].latencies:
+        folds += _fold("Latency in every setting", _every_latency(rows))
+    caption = f"<p>{escape(note)}</p>" if note else ""
+    return f'{_style()}<div class="course-table">{main}{caption}{folds}</div>'
+
+
+def times(value: float | None) -> str:
+    """A factor: ``7.5×``."""
+    return MISSING if value is None else f"{value:.1f}×"
+
+
+def percent(value: float, digits: int = 1) -> str:
+    """A fraction as ``99.2 %``."""
+    return f"{100 * value:.{digits}f} %"
+
+
+def with_margin(value: float, interval: tuple[float, float]) -> str:
+    """A fraction with half the width of its interval: ``91.3 ± 0.6 %``."""
+    return f"{100 * value:.1f} ± {50 * (interval[1] - interval[0]):.1f} %"
+
+
+def _retained(row: Row) -> str:
+    if row.before is None or isnan(row.retained):
+        return MISSING
+    low, high = row.retained_interval
+    return f"{100 * row.retained:.1f} ({100 * low:.1f}–{100 * high:.1f}) %"
+
+
+def _domain(name: str) -> Callable[[Row], str]:
+    return lambda row: percent(row.domains[name].accuracy)
+
+
+def _memory(row: Row) -> str:
+    return f"{row.memory.peak_mb:.0f} MB" if row.memory else MISSING
+
+
+def _per_class(rows: Sequence[Row]) -> str:
+    by_class = [row.per_class for row in rows]
+    lines = [[escape(name), *(percent(result[name]) for result in by_class)] for name in by_class[0]]
+    return _table(["class", *(escape(row.name) for row in rows)], lines)
+
+
+def _every_latency(rows: Sequence[Row]) -> str:
+    def cell(row: Row, setting: Setting) -> str:
+        latency, gain = row.latencies[setting], row.speedup_at(setting)
+        return f"{duration(latency.p50_ms)} <small>p95 {duration(latency.p95_ms)}</small> {times(gain)}"
+
+    lines = [[str(setting), *(cell(row, setting) for row in rows)] for setting in rows[0].latencies]
+    return _table(["runtime, examples, threads", *(escape(row.name) for row in rows)], lines)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in header)
+    body = "".join(
+        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in rest)}</tr>' for first, *rest in rows
+    )
+    return f'<div class="course-scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _heading(title: str, tag: str) -> str:
+    return f'{escape(title)}<span class="course-tag">{tag}</span>' if tag else escape(title)
+
+
+def _fold(title: str, content: str) -> str:
+    return f"<details><summary>{title}</summary>{content}</details>"
+
+
+def _style() -> str:
+    """One stylesheet for light and dark; the fallbacks serve where JupyterLab's variables are not there."""
+    rules = """
+.course-table{font:14px/1.5 var(--jp-ui-font-family,system-ui,"DejaVu Sans",sans-serif);
+  color:var(--jp-ui-font-color1,#1F2933);font-variant-numeric:tabular-nums}
+.course-table .course-scroll{overflow-x:auto}
+.course-table table{border-collapse:collapse;margin:4px 0;font-size:14px}
+.course-table thead th{font-weight:500;font-size:12.5px;color:var(--jp-ui-font-color2,#5B6773);vertical-align:bottom}
+.course-table th,.course-table td{text-align:right;white-space:nowrap;padding:6px 10px;background:transparent;
+  border:0;border-bottom:1px solid var(--jp-border-color2,#D5DBE1)}
+.course-table tbody th{font-weight:400;color:inherit}
+.course-table th:first-child{text-align:left}
+.course-table .course-tag{display:block;width:max-content;margin-left:auto;font-size:11px;padding:0 7px;
+  border:1px solid var(--jp-border-color2,#D5DBE1);border-radius:9px;color:var(--jp-ui-font-color2,#5B6773)}
+.course-table p,.course-table summary,.course-table small{font-size:12.5px;color:var(--jp-ui-font-color2,#5B6773)}
+.course-table p{margin:6px 0}.course-table summary{cursor:pointer}
+"""
+    return f"<style>{rules}</style>"
