@@ -91,7 +91,10 @@ class Split:
             refuse_test(self, "shuffled or augmented (which is what training does)")
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self), generator=generator) if shuffle else torch.arange(len(self))
-        for rows in order.split(batch_size):
+        batches = list(order.split(batch_size))
+        if shuffle and isinstance(self.inputs, Mapping):
+            batches = group_by_length(order, self.inputs["attention_mask"].sum(dim=1), batch_size, generator)
+        for rows in batches:
             yield self._prepare(self._rows(rows), generator if augment else None), self.labels[rows]
 
     def subset(self, size: int, seed: int = 0) -> Split:
@@ -175,6 +178,19 @@ def augment_images(images: Tensor, generator: torch.Generator, shift: int = 2, h
     planes = images.reshape(batch, -1, height * width)
     moved = planes.gather(2, flat.reshape(batch, 1, -1).expand_as(planes))
     return (moved * keep.reshape(batch, 1, -1)).reshape(images.shape)
+
+
+def group_by_length(order: Tensor, lengths: Tensor, batch_size: int, generator: torch.Generator) -> list[Tensor]:
+    """Batches of rows in shuffled order whose sentences are about equally long, so that little padding is computed.
+
+    Rows are sorted by length within pools of 16 batches, and the batches of a pool are shuffled again.
+    """
+    batches: list[Tensor] = []
+    for pool in order.split(16 * batch_size):
+        sorted_batches = pool[lengths[pool].argsort(stable=True)].split(batch_size)
+        places = torch.randperm(len(sorted_batches), generator=generator).tolist()
+        batches += [sorted_batches[place] for place in places]
+    return batches
 
 
 def trim_padding(tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:

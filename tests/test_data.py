@@ -68,6 +68,15 @@ def test_shuffled_batches_hold_every_example_once_and_repeat_with_the_seed():
     assert torch.equal(order(1).sort().values, order(2).sort().values)
 
 
+def test_shuffled_sentences_come_once_each_and_with_little_padding(movies):
+    part = movies.train.subset(600)
+    tokens = [(batch["attention_mask"], labels) for batch, labels in part.batches(32, shuffle=True, seed=1)]
+    assert sum(len(labels) for _, labels in tokens) == 600
+    assert sum(int(mask.sum()) for mask, _ in tokens) == int(part.inputs["attention_mask"].sum())
+    in_plain_order = sum(batch["attention_mask"].numel() for batch, _ in part.batches(32))
+    assert sum(mask.numel() for mask, _ in tokens) < 0.75 * in_plain_order
+
+
 def test_a_subset_keeps_the_name_and_the_order():
     part = tiny("test").subset(3)
     assert part.name == "test" and len(part) == 3

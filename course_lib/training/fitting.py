@@ -1,11 +1,12 @@
-"""How models are trained and evaluated: one loop for every lesson."""
+"""One training loop for every lesson."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tqdm.auto import tqdm
 from course_lib import models
 from course_lib.arguments import check_choice, check_positive
 from course_lib.data import Split, refuse_test
+from course_lib.training.evaluation import evaluate
 
 Loss = Callable[[nn.Module, Any, Tensor], Tensor]
 StepHook = Callable[[nn.Module, int, int], None]
@@ -32,50 +34,6 @@ def seed_everything(seed: int = 0) -> None:
     torch.manual_seed(seed)
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What a model answered on a split.
-
-    Args:
-        predictions: int64 ``(N,)``.
-        labels: int64 ``(N,)``.
-        loss: mean cross entropy in nats.
-        classes: one name per label.
-    """
-
-    predictions: Tensor
-    labels: Tensor
-    loss: float
-    classes: tuple[str, ...] = ()
-
-    @property
-    def correct(self) -> Tensor:
-        """Boolean ``(N,)``."""
-        return self.predictions == self.labels
-
-    @property
-    def accuracy(self) -> float:
-        """Fraction of right answers."""
-        return self.correct.double().mean().item()
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % Wilson score interval of the accuracy (Wilson, 1927)."""
-        n, p, z = len(self.labels), self.accuracy, 1.959964
-        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-        half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-        return centre - half, centre + half
-
-    def per_class(self) -> dict[str, float]:
-        """Class name → fraction of its examples that were answered right."""
-        names = self.classes or tuple(str(label) for label in range(int(self.labels.max()) + 1))
-        return {
-            name: self.correct[self.labels == label].double().mean().item()
-            for label, name in enumerate(names)
-            if (self.labels == label).any()
-        }
-
-
 @dataclass
 class History:
     """One entry per finished epoch, and whether the run was cut short."""
@@ -84,28 +42,6 @@ class History:
     validation_accuracy: list[float] = field(default_factory=list)
     best_epoch: int | None = None
     interrupted: bool = False
-
-
-@torch.no_grad()
-def predict_logits(model: nn.Module, split: Split, *, batch_size: int = 256, progress: bool = False) -> Tensor:
-    """Logits ``(N, classes)`` on the CPU, in the order of the split; the model's mode is put back afterwards."""
-    place = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
-    count = math.ceil(len(split) / batch_size)
-    batches = tqdm(split.batches(batch_size), total=count, desc="evaluate", leave=False, disable=not progress)
-    logits = [models.forward(model, models.to_device(inputs, place)).float().cpu() for inputs, _ in batches]
-    model.train(was_training)
-    return torch.cat(logits)
-
-
-def evaluate(model: nn.Module, split: Split, *, batch_size: int = 256, progress: bool = False) -> Evaluation:
-    """Accuracy, loss and every single answer of ``model`` on ``split``."""
-    if len(split) == 0:
-        raise ValueError(f"split {split.name!r} of {split.dataset} is empty; there is nothing to evaluate")
-    logits = predict_logits(model, split, batch_size=batch_size, progress=progress)
-    loss = F.cross_entropy(logits, split.labels).item()
-    return Evaluation(logits.argmax(dim=1), split.labels, loss, split.classes)
 
 
 def cross_entropy(label_smoothing: float = 0.0) -> Loss:
@@ -156,46 +92,24 @@ def fit(
         TestSplitError: if either split is the test split.
         ValueError: if an argument is out of range, or the training split is empty.
     """
-    for split in (train, validation):
-        if split is not None:
-            refuse_test(split, "trained or tuned on")
-    check_positive("epochs", epochs)
-    check_positive("learning_rate", learning_rate)
-    check_choice("precision", precision, ("fp32", "bf16"))
-    if len(train) < 2:
-        raise ValueError(f"the training split needs at least 2 examples, got {len(train)}")
-    if validation is None and (keep_best or patience):
-        raise ValueError("keep_best and patience need a validation split")
-
+    _check(train, validation, epochs, learning_rate, precision, keep_best or bool(patience))
     home, place = next(model.parameters()).device, models.device(device)
     model.to(place)
-    steps_per_epoch = math.ceil(len(train) / batch_size) - (len(train) % batch_size == 1)
-    total_steps = epochs * steps_per_epoch
+    steps = math.ceil(len(train) / batch_size) - (len(train) % batch_size == 1)
     update = _optimizer(model, optimizer, learning_rate, weight_decay)
-    rate = _schedule(update, schedule, learning_rate, total_steps)
+    rate = _schedule(update, schedule, learning_rate, epochs * steps)
     run = _Run(model, update, rate, Path(checkpoint) if checkpoint else None)
     start = run.resume()
-    objective = loss or cross_entropy()
-    bar = tqdm(total=total_steps, initial=start * steps_per_epoch, desc="train", disable=not progress)
+    bar = tqdm(total=epochs * steps, initial=start * steps, desc="train", disable=not progress)
+    stepper = _Stepper(model, update, rate, loss or cross_entropy(), precision, after_step, place, bar)
     try:
         for epoch in range(start, epochs):
-            torch.manual_seed(seed * 1_000_003 + epoch)
-            batches = train.batches(batch_size, shuffle=True, augment=augment, seed=seed * 1_000_003 + epoch)
-            model.train()
-            total = torch.zeros((), device=place)
-            for index, (inputs, labels) in zip(range(steps_per_epoch), batches, strict=False):
-                with torch.autocast(place.type, torch.bfloat16, enabled=precision == "bf16"):
-                    value = objective(model, models.to_device(inputs, place), labels.to(place))
-                update.zero_grad(set_to_none=True)
-                value.backward()
-                update.step()
-                rate.step()
-                if after_step is not None:
-                    after_step(model, epoch * steps_per_epoch + index + 1, total_steps)
-                total += value.detach()
-                bar.update()
+            epoch_seed = seed * 1_000_003 + epoch
+            torch.manual_seed(epoch_seed)
+            batches = train.batches(batch_size, shuffle=True, augment=augment, seed=epoch_seed)
+            train_loss = stepper.epoch(itertools.islice(batches, steps), epoch * steps)
             accuracy = evaluate(model, validation).accuracy if validation is not None else None
-            run.finish_epoch(epoch, total.item() / steps_per_epoch, accuracy, keep_best)
+            run.finish_epoch(epoch, train_loss, accuracy, keep_best)
             bar.set_postfix(run.summary())
             if patience and run.epochs_since_best(epoch) >= patience:
                 break
@@ -205,6 +119,60 @@ def fit(
     run.restore_best(keep_best)
     model.to(home).eval()
     return run.history
+
+
+@dataclass
+class _Stepper:
+    """Everything that one update needs; ``bar`` knows how many steps the whole run has."""
+
+    model: nn.Module
+    update: torch.optim.Optimizer
+    rate: torch.optim.lr_scheduler.LRScheduler
+    loss: Loss
+    precision: str
+    after_step: StepHook | None
+    place: torch.device
+    bar: Any
+
+    def epoch(self, batches: Iterable[tuple[Any, Tensor]], first_step: int) -> float:
+        """Go over ``batches`` once; returns the mean loss."""
+        self.model.train()
+        losses = []
+        for step, (inputs, labels) in enumerate(batches, start=first_step + 1):
+            losses.append(self.step(models.to_device(inputs, self.place), labels.to(self.place)))
+            if self.after_step is not None:
+                self.after_step(self.model, step, self.bar.total)
+            self.bar.update()
+        return torch.stack(losses).mean().item()
+
+    def step(self, inputs: Any, labels: Tensor) -> Tensor:
+        with torch.autocast(self.place.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            value = self.loss(self.model, inputs, labels)
+        self.update.zero_grad(set_to_none=True)
+        value.backward()
+        self.update.step()
+        self.rate.step()
+        return value.detach()
+
+
+def _check(
+    train: Split,
+    validation: Split | None,
+    epochs: int,
+    learning_rate: float,
+    precision: str,
+    needs_validation: bool,
+) -> None:
+    for split in (train, validation):
+        if split is not None:
+            refuse_test(split, "trained or tuned on")
+    check_positive("epochs", epochs)
+    check_positive("learning_rate", learning_rate)
+    check_choice("precision", precision, ("fp32", "bf16"))
+    if len(train) < 2:
+        raise ValueError(f"the training split needs at least 2 examples, got {len(train)}")
+    if validation is None and needs_validation:
+        raise ValueError("keep_best and patience need a validation split")
 
 
 def _optimizer(model: nn.Module, name: str, learning_rate: float, weight_decay: float) -> torch.optim.Optimizer:

@@ -1,0 +1,9 @@
+"""How models are trained and evaluated: one loop for every lesson."""
+
+from course_lib.training.evaluation import Evaluation, evaluate, predict_logits
+from course_lib.training.fitting import History, Loss, StepHook, cross_entropy, fit, seed_everything
+
+__all__ = [
+    "Evaluation", "History", "Loss", "StepHook", "cross_entropy", "evaluate", "fit", "predict_logits",
+    "seed_everything",
+]  # fmt: skip

@@ -1,0 +1,80 @@
+"""What a model answers on a split, and how often it is right."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from course_lib import models
+from course_lib.data import Split
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model answered on a split.
+
+    Args:
+        predictions: int64 ``(N,)``.
+        labels: int64 ``(N,)``.
+        loss: mean cross entropy in nats.
+        classes: one name per label.
+    """
+
+    predictions: Tensor
+    labels: Tensor
+    loss: float
+    classes: tuple[str, ...] = ()
+
+    @property
+    def correct(self) -> Tensor:
+        """Boolean ``(N,)``."""
+        return self.predictions == self.labels
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of right answers."""
+        return self.correct.double().mean().item()
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson score interval of the accuracy (Wilson, 1927)."""
+        n, p, z = len(self.labels), self.accuracy, 1.959964
+        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+        return centre - half, centre + half
+
+    def per_class(self) -> dict[str, float]:
+        """Class name → fraction of its examples that were answered right."""
+        names = self.classes or tuple(str(label) for label in range(int(self.labels.max()) + 1))
+        return {
+            name: self.correct[self.labels == label].double().mean().item()
+            for label, name in enumerate(names)
+            if (self.labels == label).any()
+        }
+
+
+@torch.no_grad()
+def predict_logits(model: nn.Module, split: Split, *, batch_size: int = 256, progress: bool = False) -> Tensor:
+    """Logits ``(N, classes)`` on the CPU, in the order of the split; the model's mode is put back afterwards."""
+    place = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    count = math.ceil(len(split) / batch_size)
+    batches = tqdm(split.batches(batch_size), total=count, desc="evaluate", leave=False, disable=not progress)
+    logits = [models.forward(model, models.to_device(inputs, place)).float().cpu() for inputs, _ in batches]
+    model.train(was_training)
+    return torch.cat(logits)
+
+
+def evaluate(model: nn.Module, split: Split, *, batch_size: int = 256, progress: bool = False) -> Evaluation:
+    """Accuracy, loss and every single answer of ``model`` on ``split``."""
+    if len(split) == 0:
+        raise ValueError(f"split {split.name!r} of {split.dataset} is empty; there is nothing to evaluate")
+    logits = predict_logits(model, split, batch_size=batch_size, progress=progress)
+    loss = F.cross_entropy(logits, split.labels).item()
+    return Evaluation(logits.argmax(dim=1), split.labels, loss, split.classes)
