@@ -22,9 +22,11 @@ from course_lib.grading.lint import defined
 
 PACKAGE = Path(__file__).resolve().parents[1]
 EXERCISES = PACKAGE / "learning" / "exercises"
-HIDDEN = {"grading", "launch", "widgets", "cli.py", "doctor.py", "runner.py", "calculator.py", "__pycache__"}
+HIDDEN = {"grading", "launch", "cli.py", "doctor.py", "runner.py", "__pycache__"}
 HIDDEN_LEARNING = {"exercises", "quizzes", "__pycache__"}
-TECHNIQUES = {"pruning", "quantization", "distillation", "lowrank", "coding", "search", "pipeline.py", "deploy.py"}
+TECHNIQUES = {
+    "calculator", "pruning", "quantization", "distillation", "lowrank", "coding", "search", "pipeline.py", "deploy.py",
+}  # fmt: skip
 IGNORE_OUTPUT = "nbval-ignore-output"
 
 

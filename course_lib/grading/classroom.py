@@ -1,0 +1,146 @@
+"""Grade a class: from what was handed in to gradebook, table, feedback pages and a list of what to look at."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from course_lib.grading import cluster, feedback, grade, gradebook, sandbox, similarity
+
+STATE_VARIABLE = "COURSE_GRADING_STATE"
+
+
+@dataclass(frozen=True)
+class ClassReport:
+    """What came out: all results, those set aside, and the folder with everything."""
+
+    results: list[dict[str, Any]]
+    out: Path
+
+    @property
+    def set_aside(self) -> list[dict[str, Any]]:
+        return [result for result in self.results if result.get("quarantined")]
+
+    def __str__(self) -> str:
+        graded = [result for result in self.results if not result["problem"]]
+        lines = [f"{len(self.results)} submissions, {len(graded)} graded, results in {self.out}"]
+        for result in self.results:
+            points = f"{feedback.total(result):g}/{result['max_points']:g}" if not result["problem"] else "-"
+            lines.append(
+                f"  {feedback.clean(result['student'], 40):<40} {points:>7}  {feedback.clean(result['problem'])}"
+            )
+        return "\n".join(line.rstrip() for line in lines)
+
+
+def grade_class(
+    paths: Iterable[str | Path],
+    out: str | Path,
+    *,
+    level: str = "bwrap",
+    allow_unsandboxed: bool = False,
+    gradebook_url: str | None = None,
+    late: Mapping[str, float] | None = None,
+    on_flag: str = "report",
+    scheduler: str | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> ClassReport:
+    """Grade everything below ``paths`` and write ``out``.
+
+    Args:
+        level: sandbox level; ``"process"`` protects from nothing and needs ``allow_unsandboxed``.
+        late: student → fraction of the points that is taken off.
+        on_flag: ``"report"`` or ``"zero"``, for answers that take a shortcut.
+
+    Raises:
+        SandboxError: if the level is not available, or not allowed; nothing was run.
+    """
+    if level == "process" and not allow_unsandboxed:
+        raise sandbox.SandboxError(
+            "level 'process' does not protect this machine from what is graded; it has to be allowed explicitly"
+        )
+    folder = Path(out).resolve()
+    settings = grade.Settings(str(folder), str(state_folder()), level=level)
+    run = partial(cluster.run, scheduler=scheduler, workers=workers, progress=progress)
+    results = [apply_policy(result, on_flag) for result in grade.grade(paths, settings, run=run)]
+    late = dict(late or {})
+    gradebook.record(results, gradebook_url or gradebook.default_url(folder), late)
+    write(results, folder, late)
+    return ClassReport(results, folder)
+
+
+def state_folder() -> Path:
+    """The grader's private folder (``COURSE_GRADING_STATE`` overrides it): secret and references."""
+    if override := os.environ.get(STATE_VARIABLE):
+        return Path(override)
+    from platformdirs import user_data_path
+
+    return user_data_path("compression-course") / "grading"
+
+
+def apply_policy(result: dict[str, Any], on_flag: str) -> dict[str, Any]:
+    """Take the points of flagged answers off if that is the policy; the flags stay in the result either way."""
+    if on_flag not in ("report", "zero"):
+        raise ValueError(f"on_flag must be 'report' or 'zero', got {on_flag!r}")
+    if on_flag == "report":
+        return result
+    questions = [
+        entry | {"points": 0.0, "status": "not accepted", "message": "it takes a shortcut"}
+        if any("solution itself" in flag for flag in entry["flags"]) else entry
+        for entry in result["questions"]
+    ]  # fmt: skip
+    return result | {"questions": questions}
+
+
+def write(results: Sequence[dict[str, Any]], out: Path, late: Mapping[str, float]) -> None:
+    """``grades.csv``, ``flags.csv``, ``similar.csv``, and per student ``feedback/*.html`` and ``*.json``."""
+    titles = _titles(results)
+    pages = out / "feedback"
+    pages.mkdir(parents=True, exist_ok=True)
+    rows, flagged = [], []
+    for result in results:
+        penalty = late.get(result["student"], 0.0)
+        stem = _file_name(result)
+        (pages / f"{stem}.html").write_text(feedback.page(result, titles, penalty), encoding="utf-8")
+        record = json.dumps(feedback.gradescope(result, titles, penalty), indent=1)
+        (pages / f"{stem}.json").write_text(record, encoding="utf-8")
+        rows.append([result["student"], result["assignment"], feedback.total(result, penalty), result["max_points"],
+                     penalty, result["level"], result["problem"], f"{stem}.html"])  # fmt: skip
+        flagged += [
+            [result["student"], entry["question"], flag] for entry in result["questions"] for flag in entry["flags"]
+        ]
+    header = ["student", "assignment", "points", "max_points", "late_penalty", "sandbox", "problem", "feedback"]
+    _write_table(out / "grades.csv", header, rows)
+    _write_table(out / "flags.csv", ["student", "question", "flag"], flagged)
+    alike = [list(asdict(pair).values()) for pair in similarity.report(results)]
+    _write_table(out / "similar.csv", ["question", "first", "second", "similarity"], alike)
+
+
+def _write_table(path: Path, header: list[str], rows: Iterable[Sequence[Any]]) -> None:
+    partial_path = path.with_suffix(".partial")
+    with partial_path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows([feedback.cell(value) if isinstance(value, str) else value for value in row] for row in rows)
+    os.replace(partial_path, path)
+
+
+def _file_name(result: Mapping[str, Any]) -> str:
+    """A file name that no student can choose: readable letters of the name, and a hash of all of it."""
+    letters = "".join(one for one in feedback.clean(result["student"], 40) if one.isascii() and one.isalnum())
+    digest = hashlib.sha256(f"{result['student']}\0{result['assignment']}".encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{letters or 'student'}-{digest[:10]}"
+
+
+def _titles(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    from course_lib.learning import questions
+
+    ids = {entry["question"] for result in results for entry in result["questions"]}
+    return {id: questions.find(id).title for id in sorted(ids)}

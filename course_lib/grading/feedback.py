@@ -1,0 +1,111 @@
+"""What a student gets back: points and advice per question as one HTML page and as a Gradescope-style record.
+
+Nothing here contains an expected value. Whatever a learner wrote (names, error messages) is cleaned of control and
+direction characters and escaped; the page runs no script and loads nothing.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-_])")
+TEXT_LIMIT = 300
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "|", "%")
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#1f2933}"
+    "table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.4rem .8rem .4rem 0;"
+    "border-bottom:1px solid #d9dfe4}td.n{font-variant-numeric:tabular-nums;white-space:nowrap}"
+    ".passed{color:#009E73}.missing{color:#D55E00}"
+)
+ADVICE = {
+    "passed": "Right.",
+    "wrong": "It ran, but its values are not those of a right answer. Run the check cell: it names the input.",
+    "error": "It ended with an error.",
+    "stopped": "It was stopped.",
+    "not attempted": "Not attempted.",
+    "not accepted": "The answer could not be taken from the notebook.",
+}
+
+
+def clean(text: Any, limit: int = TEXT_LIMIT) -> str:
+    """One line of printable text: no terminal sequences, no control or direction characters, at most ``limit``."""
+    plain = ANSI.sub("", str(text))
+    plain = "".join(" " if character in "\n\r\t" else character for character in plain)
+    plain = "".join(one for one in plain if unicodedata.category(one) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"))
+    return plain if len(plain) <= limit else plain[: limit - 1] + "…"
+
+
+def cell(text: Any) -> str:
+    """Text for a CSV file that no spreadsheet takes for a formula."""
+    plain = clean(text)
+    return f"'{plain}" if plain.startswith(FORMULA_STARTS) else plain
+
+
+def total(result: Mapping[str, Any], penalty: float = 0.0) -> float:
+    """Points of a result, less a late penalty in [0, 1]."""
+    if not 0 <= penalty <= 1:
+        raise ValueError(f"penalty must lie in [0, 1], got {penalty}")
+    return round(sum(entry["points"] for entry in result["questions"]) * (1 - penalty), 2)
+
+
+def page(result: Mapping[str, Any], titles: Mapping[str, str], penalty: float = 0.0) -> str:
+    """The HTML feedback of one student.
+
+    Args:
+        titles: question id → title, text of the course.
+    """
+    rows = "".join(_row(entry, titles.get(entry["question"], "")) for entry in result["questions"])
+    late = f"<p>Late: {penalty:.0%} of the points are taken off.</p>" if penalty else ""
+    problem = f"<p class='missing'>{_escaped(result['problem'])}</p>" if result["problem"] else ""
+    return (
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f"<title>Feedback</title><style>{STYLE}</style></head><body>"
+        f"<h1>{_escaped(result['assignment'] or 'Not graded')}</h1><p>{_escaped(result['student'])}: "
+        f"<b>{total(result, penalty):g} of {result['max_points']:g} points</b></p>{late}{problem}"
+        f"<table><tr><th>Question<th>Points<th>What was found</tr>{rows}</table></body></html>\n"
+    )
+
+
+def gradescope(result: Mapping[str, Any], titles: Mapping[str, str], penalty: float = 0.0) -> dict[str, Any]:
+    """The record that Gradescope reads from ``results.json``."""
+    tests = [
+        {
+            "name": f"{entry['question']} {titles.get(entry['question'], '')}".strip(),
+            "score": entry["points"],
+            "max_score": entry["max_points"],
+            "status": "passed" if entry["status"] == "passed" else "failed",
+            "output": _finding(entry),
+            "output_format": "text",
+        }
+        for entry in result["questions"]
+    ]
+    return {
+        "score": total(result, penalty),
+        "output": clean(result["problem"]),
+        "output_format": "text",
+        "tests": tests,
+    }
+
+
+def _row(entry: Mapping[str, Any], title: str) -> str:
+    kind = "passed" if entry["status"] == "passed" else "missing"
+    return (
+        f"<tr><td>{_escaped(entry['question'])} {_escaped(title)}<td class='n'>{entry['points']:g} of "
+        f"{entry['max_points']:g}<td class='{kind}'>{html.escape(_finding(entry))}</tr>"
+    )
+
+
+def _finding(entry: Mapping[str, Any]) -> str:
+    advice = ADVICE.get(entry["status"], "")
+    message = clean(entry["message"]) if entry["status"] in ("error", "stopped", "not accepted") else ""
+    return f"{advice} {message}".strip()
+
+
+def _escaped(text: Any) -> str:
+    return html.escape(clean(text))

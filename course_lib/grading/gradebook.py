@@ -1,0 +1,78 @@
+"""The one writer of results: nbgrader's gradebook in any SQL database.
+
+Only this process reaches the database, after all submissions are graded. A score that an instructor set by hand
+stays when a submission is graded again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from course_lib.grading import cells
+from course_lib.grading.feedback import clean
+
+NAME_LIMIT = 128
+
+
+def default_url(out: Path) -> str:
+    """A SQLite file in the output folder."""
+    return f"sqlite:///{out / 'gradebook.db'}"
+
+
+def record(results: Sequence[Mapping[str, Any]], url: str, late: Mapping[str, float] | None = None) -> None:
+    """Write the automatic scores of all graded results.
+
+    Args:
+        url: any SQLAlchemy database URL.
+        late: student → fraction of the points that is taken off.
+    """
+    from nbgrader.api import Gradebook
+
+    graded = [result for result in results if result["assignment"]]
+    with Gradebook(url) as gradebook:
+        for assignment in sorted({result["assignment"] for result in graded}):
+            first = next(result for result in graded if result["assignment"] == assignment)
+            _declare(gradebook, assignment, first["questions"])
+        for result in graded:
+            _record_one(gradebook, result, (late or {}).get(result["student"], 0.0))
+        gradebook.db.commit()
+
+
+def scores(url: str, assignment: str) -> dict[str, float]:
+    """Student → score that counts: set by hand where there is one, automatic otherwise, late penalty taken off."""
+    from nbgrader.api import Gradebook
+
+    with Gradebook(url) as gradebook:
+        return {
+            one.student.id: max(0.0, sum(notebook.score - (notebook.late_submission_penalty or 0.0)
+                                         for notebook in one.notebooks))
+            for one in gradebook.assignment_submissions(assignment)
+        }  # fmt: skip
+
+
+def _declare(gradebook: Any, assignment: str, questions: Sequence[Mapping[str, Any]]) -> None:
+    """The assignment with its notebook and cells, before the first submission mirrors it."""
+    gradebook.update_or_create_assignment(assignment)
+    gradebook.update_or_create_notebook(assignment, assignment)
+    for entry in questions:
+        grade, solution = cells.check_id(entry["question"]), cells.answer_id(entry["question"])
+        gradebook.update_or_create_grade_cell(
+            grade, assignment, assignment, max_score=entry["max_points"], cell_type="code"
+        )
+        gradebook.update_or_create_solution_cell(solution, assignment, assignment)
+
+
+def _record_one(gradebook: Any, result: Mapping[str, Any], penalty: float) -> None:
+    student, assignment = clean(result["student"], NAME_LIMIT), result["assignment"]
+    gradebook.update_or_create_student(student)
+    submitted = gradebook.update_or_create_submission(assignment, student)
+    points = 0.0
+    for entry in result["questions"]:
+        grade = gradebook.find_grade(cells.check_id(entry["question"]), assignment, assignment, student)
+        grade.auto_score = entry["points"]
+        grade.needs_manual_grade = False
+        points += grade.manual_score if grade.manual_score is not None else entry["points"]
+    for notebook in submitted.notebooks:
+        notebook.late_submission_penalty = round(points * penalty, 2)

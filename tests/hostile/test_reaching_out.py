@@ -1,0 +1,193 @@
+"""Nothing outside the sandbox is changed, reached or signalled."""
+
+import os
+import signal
+import site
+import socket
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+
+import pytest
+
+from course_lib.grading import building
+from tests.hostile.conftest import WRONG
+
+MARK = "written-by-a-hostile-answer"
+HOME, PACKAGES, ROOT = Path.home(), Path(site.getsitepackages()[0]), building.ROOT
+PLACES = {
+    "the home of the instructor": [HOME / MARK, HOME / ".bashrc"],
+    "site-packages": [PACKAGES / f"{MARK}.pth", PACKAGES / "sitecustomize.py"],
+    "start-up files of IPython": [HOME / ".ipython/profile_default/startup/00-hostile.py"],
+    "kernelspecs": [
+        Path(sys.prefix) / "share/jupyter/kernels/python3/kernel.json",
+        HOME / ".local/share/jupyter/kernels/x/kernel.json",
+    ],
+    "the repository": [ROOT / "conftest.py", ROOT / "course_lib" / f"{MARK}.py", ROOT / "gradebook.db"],
+    "the system": [Path(folder) / MARK for folder in ("/etc", "/usr/lib", "/tmp", "/var/tmp", "/dev/shm")],
+    "the library of the course": [
+        Path("/course") / name for name in (MARK, "course_lib/models.py", "probe_runtime.py")
+    ],
+}
+WRITE = """
+import os
+for path in {paths!r}:
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "a") as file:
+            file.write("# {mark}")
+    except OSError:
+        pass
+"""
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_nothing_is_written_to(grader, name):
+    paths = PLACES[name]
+    before = {path: path.read_bytes() if path.is_file() else None for path in paths}
+    assert not grader.attack(WRITE.format(paths=[str(path) for path in paths], mark=MARK) + WRONG).passed
+    assert {path: path.read_bytes() if path.is_file() else None for path in paths} == before
+    assert MARK.encode() not in Path(grader.files["probe_runtime.py"]).read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["tcp", "udp", "dns", "a socket in the file system", "an abstract socket"])
+def test_nobody_can_be_talked_to(grader, kind, tmp_path):
+    heard = []
+    with _listener(kind, tmp_path, heard) as source:
+        verdict = grader.attack(textwrap.dedent(source) + WRONG)
+    assert verdict.status == "wrong" and heard == []
+
+
+def test_the_listener_of_these_tests_would_hear(tmp_path):
+    for kind in ("tcp", "udp", "a socket in the file system", "an abstract socket"):
+        heard = []
+        with _listener(kind, tmp_path, heard) as source:
+            exec(textwrap.dedent(source), {})
+            for _ in range(100):
+                if heard:
+                    break
+                threading.Event().wait(0.05)
+        assert heard, kind
+
+
+class _listener:
+    """A socket outside, and the code that tries to reach it from inside."""
+
+    def __init__(self, kind, folder, heard):
+        self.kind, self.heard = kind, heard
+        self.path = str(folder / f"{kind[:4]}.sock")
+        Path(self.path).unlink(missing_ok=True)
+
+    def __enter__(self):
+        family, style, address = {
+            "tcp": (socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0)),
+            "udp": (socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)),
+            "dns": (socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)),
+            "a socket in the file system": (socket.AF_UNIX, socket.SOCK_STREAM, self.path),
+            "an abstract socket": (socket.AF_UNIX, socket.SOCK_STREAM, "\0course-hostile-test"),
+        }[self.kind]
+        self.socket = socket.socket(family, style)
+        self.socket.bind(address)
+        if style == socket.SOCK_STREAM:
+            self.socket.listen(5)
+        self.thread = threading.Thread(target=self._listen, args=(style,), daemon=True)
+        self.thread.start()
+        target = self.socket.getsockname()
+        send = (
+            "one.connect(target); one.sendall(b'hello')"
+            if style == socket.SOCK_STREAM
+            else "one.sendto(b'hello', target)"
+        )
+        if self.kind == "dns":
+            send = "socket.getaddrinfo('example.org', 80)"
+        return f"""
+            import socket
+            target = {target!r}
+            try:
+                one = socket.socket({int(family)}, {int(style)})
+                {send}
+            except OSError:
+                pass
+        """
+
+    def _listen(self, style):
+        try:
+            if style == socket.SOCK_STREAM:
+                connection, _ = self.socket.accept()
+                self.heard.append(connection)
+            else:
+                self.heard.append(self.socket.recv(10))
+        except OSError:
+            pass
+
+    def __exit__(self, *error):
+        self.socket.close()
+
+
+def test_no_process_outside_is_signalled_or_traced(grader):
+    victim = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        source = f"""
+            import ctypes, os, signal
+            libc = ctypes.CDLL(None, use_errno=True)
+            for pid in ({victim.pid}, {os.getpid()}, {os.getppid()}):
+                libc.ptrace(16, pid, 0, 0)
+                libc.process_vm_readv(pid, 0, 0, 0, 0, 0)
+                for number in ({int(signal.SIGTERM)}, {int(signal.SIGKILL)}):
+                    try: os.kill(pid, number)
+                    except OSError: pass
+        """
+        assert grader.attack(textwrap.dedent(source) + WRONG).status in ("wrong", "stopped")
+        assert victim.poll() is None
+    finally:
+        victim.kill()
+        victim.wait()
+
+
+def test_no_rights_are_left_or_can_be_gained(grader):
+    source = """
+        import ctypes, os
+        status = open("/proc/self/status").read()
+        assert os.getuid() != 0 and os.geteuid() != 0 and os.getgroups() in ([], [os.getgid()])
+        assert "NoNewPrivs:\\t1" in status
+        for line in status.splitlines():
+            if line.startswith(("CapPrm", "CapEff", "CapInh", "CapAmb")):
+                assert int(line.split()[1], 16) == 0, line
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert libc.mount(b"none", b"/tmp", b"tmpfs", 0, None) != 0
+        assert libc.setuid(0) != 0
+        assert not os.path.exists("/root/.ssh") and set(os.listdir("/dev/shm")) == set()
+    """
+    assert grader.attack(textwrap.dedent(source) + grader.right("01.1")).passed
+
+
+def test_nothing_is_left_behind(grader):
+    def leftovers():
+        folders = [path.name for path in Path("/tmp").glob("course-grade-*")]
+        groups = list(Path("/sys/fs/cgroup").glob("*/course-*"))
+        return folders, groups
+
+    before = leftovers()
+    grader.attack(
+        "import os\nfor _ in range(20):\n    if os.fork() == 0:\n        import time; time.sleep(10_000)\n" + WRONG
+    )
+    assert leftovers() == before
+
+
+def test_two_submissions_share_nothing(grader):
+    first = "open('/tmp/note', 'w').write('x')\nimport os\nos.makedirs(os.environ['HOME'] + '/y', exist_ok=True)\n"
+    assert not grader.attack(first + WRONG).passed
+    second = "import os\nassert not os.path.exists('/tmp/note') and not os.path.exists(os.environ['HOME'] + '/y')\n"
+    assert grader.attack(second + grader.right("01.1")).passed
+
+
+def test_signals_reach_the_grader_from_nowhere(grader):
+    caught = []
+    previous = signal.signal(signal.SIGUSR1, lambda *_: caught.append(1))
+    try:
+        grader.attack("import os, signal\ntry: os.killpg(0, signal.SIGUSR1)\nexcept OSError: pass\n" + WRONG)
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    assert caught == []
