@@ -5,7 +5,7 @@
     python benchmarks/pruning.py --only lottery --source DIR
 
 Without --source the 20,000 shipped training images are used instead of all 58,000. Each part is merged into the results
-file when it is done, and a training that was interrupted goes on from runs/pruning/.
+file when it is done, and a training that was interrupted goes on from runs/pruning/. --json names another results file.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pandas
 import pruning_parts as parts
 import torch
 from build_assets import build_manifest
+from common import Results, parser
 from train_baselines import full_fashion_mnist
 
 from course_lib import assets, data, models, profiling, report, storage
@@ -28,6 +29,8 @@ from course_lib.files import write_atomically
 RESULTS = assets.FOLDER / "results"
 FILE = RESULTS / "pruning.json"
 SHIPPED = {name: RESULTS / f"resnet18_pruned_{name}.safetensors" for name in ("90", "95")}
+LABELS = {name: f"{name} %, fp16 values" for name in SHIPPED}
+QUICK_RUNS = 15
 Part = Callable[[data.Splits], Iterable[parts.Row]]
 
 
@@ -48,12 +51,21 @@ and threads stand beside each table in it. Licence: Apache-2.0. For teaching com
 """
 
 
-def comparison(splits: data.Splits) -> report.Comparison:
-    """The table of a lesson: the baseline, and the pruned files as they are shipped."""
-    shipped = [SHIPPED[name] for name in SHIPPED]
-    return report.compare(
-        models.load("resnet18"), *shipped, on=splits.test, names=["baseline", "90 %, fp16 values", "95 %, fp16 values"]
+def quick(arguments: argparse.Namespace) -> None:
+    """Measure the files as they are shipped, and set what was measured when they were made beside it."""
+    results = Results(__doc__, arguments, runs=QUICK_RUNS)
+    table = report.compare(
+        models.load("resnet18"), *(assets.path(f"resnet18_pruned_{name}") for name in SHIPPED),
+        on=data.load("fashion_mnist").test, names=["baseline", *LABELS.values()], runs=QUICK_RUNS, settings=((1, 2),),
+        memory=False,
+    )  # fmt: skip
+    print(f"\n{table}")
+    shown = ("name", "stored_bytes", "sparsity", "accuracy", "retained", "speedup", "speedup_over_eager")
+    results.table("now", [{key: row.to_dict()[key] for key in shown} for row in table.rows])
+    results.table(
+        "when shipped", [{key: row[key] for key in shown} for row in assets.results("pruning")["compare"]["rows"]]
     )
+    results.save()
 
 
 def compare(splits: data.Splits) -> Iterable[parts.Row]:
@@ -63,7 +75,7 @@ def compare(splits: data.Splits) -> Iterable[parts.Row]:
     fp32 = parts.RUNS / "resnet18_90_fp32.safetensors"
     table = report.compare(
         models.load("resnet18"), fp32, SHIPPED["90"], SHIPPED["95"], on=splits.test,
-        names=["baseline", "90 %, fp32 values", "90 %, fp16 values", "95 %, fp16 values"],
+        names=["baseline", "90 %, fp32 values", *LABELS.values()],
     )  # fmt: skip
     print(table)
     yield from json.loads(table.to_json())["rows"]
@@ -136,19 +148,14 @@ def write_card(results: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts to measure")
-    parser.add_argument("--source", type=Path, help="folder with fashion-mnist/, for all 58,000 training images")
-    parser.add_argument("--quick", action="store_true", help="re-measure the shipped files only")
-    parser.add_argument("--json", type=Path, default=None, help="results file; the shipped one by default")
-    arguments = parser.parse_args()
-    splits = full_fashion_mnist(arguments.source) if arguments.source else data.load("fashion_mnist")
+    options = parser(__doc__)
+    options.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts to measure")
+    options.add_argument("--source", type=Path, help="folder with fashion-mnist/, for all 58,000 training images")
+    arguments = options.parse_args()
     if arguments.quick:
-        table = comparison(splits)
-        print(table)
-        if arguments.json:
-            write_atomically(arguments.json, table.to_json())
+        quick(arguments)
         return
+    splits = full_fashion_mnist(arguments.source) if arguments.source else data.load("fashion_mnist")
     target = arguments.json or FILE
     for part in arguments.only:
         run(part, splits, target)
