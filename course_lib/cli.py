@@ -103,6 +103,28 @@ def check(
     raise typer.Exit(0 if all(result.complete for result in results) else 1)
 
 
+@app.command()
+def grade(
+    submissions: Annotated[list[Path], typer.Argument(help="notebooks, folders, nbgrader's submitted/, zip exports")],
+    out: Annotated[Path, typer.Option(help="folder for gradebook, tables and feedback")],
+    level: Annotated[str, typer.Option(help="bwrap, or process: no protection, for code that you trust")] = "bwrap",
+    allow_unsandboxed: Annotated[bool, typer.Option("--allow-unsandboxed", help="accept level process")] = False,
+    gradebook: Annotated[str | None, typer.Option(help="SQLAlchemy URL; a SQLite file in --out by default")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="address of a Dask scheduler")] = None,
+    workers: Annotated[int | None, typer.Option(help="processes on this machine; one per core by default")] = None,
+    on_flag: Annotated[str, typer.Option(help="report or zero, for answers that take a shortcut")] = "report",
+) -> None:
+    """Grade a class in the sandbox; resumes where it stopped. Exit code 1 if a submission had to be set aside."""
+    from course_lib.grading import classroom
+
+    report = classroom.grade_class(
+        submissions, out, level=level, allow_unsandboxed=allow_unsandboxed, gradebook_url=gradebook,
+        scheduler=scheduler, workers=workers, on_flag=on_flag,
+    )  # fmt: skip
+    typer.echo(str(report))
+    raise typer.Exit(1 if report.set_aside else 0)
+
+
 @app.command("verify-assets")
 def verify_assets() -> None:
     """Compare every shipped file with its sha256; exit code 1 if one is missing or damaged."""

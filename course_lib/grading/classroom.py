@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from course_lib.files import write_atomically
 from course_lib.grading import cluster, feedback, grade, gradebook, sandbox, similarity
+from course_lib.grading.building import SOLUTIONS
 
 STATE_VARIABLE = "COURSE_GRADING_STATE"
 
@@ -48,6 +51,8 @@ def grade_class(
     gradebook_url: str | None = None,
     late: Mapping[str, float] | None = None,
     on_flag: str = "report",
+    solutions: str | Path = SOLUTIONS,
+    limits: sandbox.Limits | None = None,
     scheduler: str | None = None,
     workers: int | None = None,
     progress: bool = True,
@@ -67,7 +72,9 @@ def grade_class(
             "level 'process' does not protect this machine from what is graded; it has to be allowed explicitly"
         )
     folder = Path(out).resolve()
-    settings = grade.Settings(str(folder), str(state_folder()), level=level)
+    settings = grade.Settings(
+        str(folder), str(state_folder()), str(Path(solutions).resolve()), level, limits or sandbox.Limits()
+    )
     run = partial(cluster.run, scheduler=scheduler, workers=workers, progress=progress)
     results = [apply_policy(result, on_flag) for result in grade.grade(paths, settings, run=run)]
     late = dict(late or {})
@@ -124,12 +131,11 @@ def write(results: Sequence[dict[str, Any]], out: Path, late: Mapping[str, float
 
 
 def _write_table(path: Path, header: list[str], rows: Iterable[Sequence[Any]]) -> None:
-    partial_path = path.with_suffix(".partial")
-    with partial_path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows([feedback.cell(value) if isinstance(value, str) else value for value in row] for row in rows)
-    os.replace(partial_path, path)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(header)
+    writer.writerows([feedback.cell(value) if isinstance(value, str) else value for value in row] for row in rows)
+    write_atomically(path, text.getvalue())
 
 
 def _file_name(result: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from course_lib.files import write_atomically
 from course_lib.grading import building, intake, policy, probes, sandbox, submission, verdict
 from course_lib.grading.assignment import Assignment
 
@@ -71,7 +72,9 @@ def grade_one(one: intake.Submission, settings: Settings) -> dict[str, Any]:
     if (known := read_result(file)) is not None:
         return known
     sandbox.require(settings.level)
-    return write_result(file, _graded(one, key, cells, assignment, settings))
+    result = _graded(one, key, cells, assignment, settings)
+    write_atomically(file, json.dumps(result, indent=1))
+    return result
 
 
 def grade(
@@ -125,18 +128,6 @@ def read_result(file: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return result if isinstance(result, dict) and result.get("schema") == SCHEMA else None
-
-
-def write_result(file: Path, result: dict[str, Any]) -> dict[str, Any]:
-    """Write a result so that it is there as a whole or not at all; returns it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, partial = tempfile.mkstemp(dir=file.parent, suffix=".partial")
-    with open(descriptor, "w", encoding="utf-8") as stream:
-        json.dump(result, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, file)
-    return result
 
 
 def _graded(

@@ -2,14 +2,20 @@
 
 nbval waits for ever while messages keep coming, keeps all output in memory, and notices a dead kernel only at the
 timeout of the cell. This plugin stops the kernel when its time or output is used up, and asks often if it lives.
+
+Time is counted without the time that the kernel waited for a processor, so that a busy machine does not turn a
+right answer into a late one; on systems that do not tell it is the time of the clock.
 """
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 from queue import Empty
 from typing import Any
 
+import psutil
 import pytest
 from nbval.kernel import RunningKernel
 
@@ -17,6 +23,7 @@ from course_lib.grading import provisioner, sandbox
 
 GRACE_SECONDS = 3.0
 POLL_SECONDS = 0.25
+STRETCH = 10
 PROCESS_MEMORY = 4 * 1024 * sandbox.MEGABYTE
 
 
@@ -38,18 +45,18 @@ def guard(kernel_class: Any, limits: sandbox.Limits) -> None:
     send, receive = kernel_class.execute_cell_input, kernel_class.get_message
 
     def execute_cell_input(self: Any, cell_input: str, allow_stdin: Any = None) -> Any:
-        meter.start_cell()
+        meter.start_cell(self)
         return send(self, cell_input, allow_stdin)
 
     def get_message(self: Any, stream: str, timeout: float | None = None) -> Any:
-        waited = time.monotonic() + (timeout if timeout is not None else limits.question_seconds)
+        end = meter.now() + (timeout if timeout is not None else limits.question_seconds)
         while True:
             try:
                 message = receive(self, stream, timeout=POLL_SECONDS)
             except Empty:
                 if not self.is_alive():
                     raise LimitExceeded("the kernel ended") from None
-                if time.monotonic() > waited:
+                if meter.now() > end:
                     raise
                 message = None
             if problem := meter.problem(message):
@@ -63,24 +70,52 @@ def guard(kernel_class: Any, limits: sandbox.Limits) -> None:
 
 
 class _Meter:
-    """Counts the time of the cell and the output of the notebook."""
+    """Counts the time of the cell and of the notebook, and the output of the notebook."""
 
     def __init__(self, limits: sandbox.Limits) -> None:
         self.limits = limits
         self.output = 0
-        self.deadline = float("inf")
+        self.process: int | None = None
+        self.cell_end = float("inf")
+        self.begin = time.monotonic()
 
-    def start_cell(self) -> None:
-        self.deadline = time.monotonic() + self.limits.question_seconds + GRACE_SECONDS
+    def now(self) -> float:
+        """Seconds since the beginning that kernel and grader could have used, at least a tenth of the clock's."""
+        passed = time.monotonic() - self.begin
+        waited = waiting_seconds(self.process) if self.process is not None else waiting_seconds(os.getpid())
+        return max(passed - waited, passed / STRETCH)
+
+    def start_cell(self, kernel: Any) -> None:
+        if self.process is None:
+            self.process = kernel_process(kernel.km.provisioner.pid)
+        self.cell_end = self.now() + self.limits.question_seconds + GRACE_SECONDS
 
     def problem(self, message: Any) -> str | None:
         if message is not None:
             self.output += len(repr(message["content"]))
         if self.output > self.limits.output_kb * 1024:
             return f"more than {self.limits.output_kb} kB of output"
-        if time.monotonic() > self.deadline:
+        if self.now() > self.cell_end:
             return f"longer than {self.limits.question_seconds:g} seconds"
+        if self.now() > self.limits.notebook_seconds:
+            return f"the notebook took longer than {self.limits.notebook_seconds:g} seconds"
         return None
+
+
+def kernel_process(pid: int) -> int:
+    """The process that became the kernel, below the one that made its room."""
+    process = psutil.Process(pid)
+    while process.name() in ("bwrap", "setpriv") and (below := process.children()):
+        process = below[0]
+    return process.pid
+
+
+def waiting_seconds(pid: int) -> float:
+    """How long a process was ready to run but had no processor; 0 where the system does not say."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def _limit_own_memory() -> None:

@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from course_lib.files import write_atomically
 from course_lib.grading import probe_runtime
 from course_lib.grading.assignment import Assignment, Reference
 from course_lib.grading.building import ROOT
@@ -67,10 +68,7 @@ def references(assignment: Assignment, key: bytes, state: Path, pool: int = POOL
     file = state / "references" / f"{name}.json"
     if not file.is_file():
         made = _compute(assignment, key, pool)
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial = file.with_suffix(f".{os.getpid()}.partial")
-        partial.write_text(json.dumps(made), encoding="utf-8")
-        os.replace(partial, file)
+        write_atomically(file, json.dumps(made))
     stored = json.loads(file.read_text(encoding="utf-8"))
     return [{id: Reference(one["seed"], one["line"], tuple(one["floors"])) for id, one in place.items()}
             for place in stored]  # fmt: skip

@@ -26,7 +26,7 @@ SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/localtime")
 
 
-class SandboxError(RuntimeError):
+class SandboxError(OSError):
     """The wanted level of protection is not available here."""
 
 

@@ -1,0 +1,168 @@
+"""One submission is graded end to end; a run over many is resumable, deterministic and loses nobody."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from course_lib.grading import building, classroom, cluster, grade, intake, sandbox, verdict
+from course_lib.grading.verdict import Verdict
+
+LESSON = "01"
+
+
+@pytest.fixture(scope="module")
+def solutions(tmp_path_factory):
+    """A folder with one solution, so that one assignment is read."""
+    folder = tmp_path_factory.mktemp("solutions")
+    (source,) = building.SOLUTIONS.glob(f"{LESSON}_*.ipynb")
+    shutil.copy(source, folder)
+    return folder
+
+
+@pytest.fixture
+def settings(tmp_path, solutions):
+    return grade.Settings(str(tmp_path / "out"), str(tmp_path / "state"), solutions=str(solutions), pool=2)
+
+
+@pytest.fixture
+def submitted(tmp_path, solutions):
+    """One right, one untouched, one half done, one that is no notebook."""
+    (source,) = solutions.glob("*.ipynb")
+    folder = tmp_path / "submitted"
+    exercise = building.exercise_text(building.cells.read(source))
+    for student, text in {"anna": source.read_text(), "ben": exercise, "cleo": exercise, "dora": "{}"}.items():
+        (folder / student).mkdir(parents=True)
+        (folder / student / source.name).write_text(text)
+    notebook = json.loads((folder / "cleo" / source.name).read_text())
+    for cell in notebook["cells"]:
+        if cell["metadata"].get("nbgrader", {}).get("grade_id") == "answer-01-1":
+            cell["source"] = "def dense_bytes(shapes, dtype):\n    return 0\n"
+    (folder / "cleo" / source.name).write_text(json.dumps(notebook))
+    return folder
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    """Verdicts without a sandbox: an answer passes if it is longer than its stub; counts how often it was asked."""
+    asked = []
+
+    def decide(assignment, answers, references, files, *, level, limits=None):
+        asked.append(answers)
+        return {id: Verdict("passed" if "BEGIN SOLUTION" in source else "wrong") for id, source in answers.items()}
+
+    monkeypatch.setattr(verdict, "decide", decide)
+    monkeypatch.setattr(sandbox, "require", lambda level="bwrap": level)
+    monkeypatch.setattr(grade.probes, "_compute", lambda assignment, key, pool: [
+        {id: {"seed": 1, "line": "1", "floors": []} for id in assignment.questions}
+    ] * pool)  # fmt: skip
+    return asked
+
+
+def points(results):
+    return {result["student"]: sum(entry["points"] for entry in result["questions"]) for result in results}
+
+
+def test_everybody_gets_a_result(submitted, settings, pretended):
+    results = grade.grade([submitted], settings)
+    assert points(results) == {"anna": 20, "ben": 0, "cleo": 0, "dora": 0}
+    assert results[3]["problem"].startswith("the file is not a notebook") and results[3]["questions"] == []
+    assert all(result["level"] == "bwrap" for result in results)
+
+
+def test_what_was_graded_is_not_graded_again(submitted, settings, pretended):
+    first = grade.grade([submitted], settings)
+    count = len(pretended)
+    assert grade.grade([submitted], settings) == first and len(pretended) == count == 3
+
+
+def test_a_damaged_or_half_written_result_is_made_again(submitted, settings, pretended, tmp_path):
+    first = grade.grade([submitted], settings)
+    files = sorted((tmp_path / "out" / "results").glob("*.json"))
+    files[0].write_text("{")
+    files[1].write_text("[]")
+    (files[2].with_suffix(".partial")).write_text("half")
+    assert points(grade.grade([submitted], settings)) == points(first) and len(pretended) == 5
+
+
+def test_the_key_depends_on_submission_student_secret_and_limits(submitted, settings, pretended, monkeypatch):
+    (assignment,) = grade._assignments(settings.solutions).values()
+    keys = {grade.result_key(b"x", "anna", assignment, settings)}
+    keys |= {grade.result_key(b"y", "anna", assignment, settings), grade.result_key(b"x", "ben", assignment, settings)}
+    slower = replace(settings, limits=sandbox.Limits(question_seconds=9))
+    keys |= {grade.result_key(b"x", "anna", assignment, slower)}
+    monkeypatch.setenv("COURSE_GRADING_SECRET", "another")
+    keys |= {grade.result_key(b"x", "anna", assignment, settings)}
+    assert len(keys) == 5
+
+
+def test_a_missing_result_is_an_error(submitted, settings, pretended):
+    with pytest.raises(RuntimeError, match="4 submissions, but 3 results"):
+        grade.grade([submitted], settings, run=lambda found, settings: grade._one_by_one(found[:3], settings))
+
+
+def test_without_a_sandbox_nothing_is_run(submitted, settings, monkeypatch):
+    monkeypatch.setattr(sandbox, "bwrap_problem", lambda: "bubblewrap is not installed")
+    with pytest.raises(sandbox.SandboxError, match="bubblewrap is not installed"):
+        grade.grade([submitted], settings)
+    with pytest.raises(sandbox.SandboxError, match="has to be allowed explicitly"):
+        classroom.grade_class([submitted], submitted.parent / "out", level="process")
+    assert not (submitted.parent / "out").exists()
+
+
+def test_the_secret_is_made_once_and_only_its_owner_reads_it(tmp_path):
+    first = grade.probes.secret(tmp_path / "state")
+    assert grade.probes.secret(tmp_path / "state") == first and len(first) == 64
+    assert (tmp_path / "state" / "secret").stat().st_mode & 0o077 == 0
+
+
+def test_infrastructure_failures_are_tried_again_and_then_set_aside(submitted, settings, monkeypatch):
+    class Future:
+        def __init__(self, key, error):
+            self.key, self.error, self.status = key, error, "error" if error else "finished"
+
+        def result(self):
+            return {"student": self.key}
+
+        def exception(self):
+            return self.error
+
+    class Client:
+        calls = 0
+
+        def submit(self, function, one, settings, *, key, **options):
+            Client.calls += 1
+            broken = one.student == "ben" or (one.student == "anna" and Client.calls < 3)
+            return Future(key, OSError("no space") if broken else None)
+
+    class Flow(list):
+        def add(self, future):
+            self.append(future)
+
+    monkeypatch.setitem(__import__("sys").modules, "distributed", type("D", (), {"as_completed": Flow}))
+    found = intake.collect([submitted])
+    results = dict(cluster._completed(Client(), found, settings, window=2))
+    assert sorted(results) == [0, 1, 2, 3]
+    assert results[1]["quarantined"] and "after 3 attempts: OSError: no space" in results[1]["problem"]
+
+
+def test_a_class_is_graded_for_real(submitted, tmp_path, monkeypatch, solutions):
+    """The whole way once: Dask, sandbox, nbval, gradebook, feedback; and the same points a second time."""
+    monkeypatch.setenv("COURSE_GRADING_STATE", str(tmp_path / "state"))
+    reports = [
+        classroom.grade_class([submitted], tmp_path / out, solutions=solutions, workers=1, progress=False)
+        for out in ("first", "second")
+    ]
+    expected = {"anna": 20, "ben": 0, "cleo": 0, "dora": 0}
+    assert points(reports[0].results) == points(reports[1].results) == expected
+    statuses = {entry["status"] for entry in reports[0].results[1]["questions"]}
+    assert statuses == {"not attempted"} and reports[0].results[2]["questions"][0]["status"] == "wrong"
+    from course_lib.grading import gradebook
+
+    name = reports[0].results[0]["assignment"]
+    assert gradebook.scores(gradebook.default_url(tmp_path / "first"), name)["anna"] == 20
+    assert len(list((tmp_path / "first" / "feedback").glob("*.html"))) == 4
+    assert "4 submissions, 3 graded" in str(reports[0])

@@ -1,0 +1,85 @@
+"""What the sandbox sees of the exercise modules: the probes and what they need, no check, no reference answer."""
+
+import pytest
+
+from course_lib.grading import shake
+
+EXERCISE = """
+from __future__ import annotations
+import math, random
+from course_lib.learning.exercises.reference_99 import answer_it, inputs
+from course_lib.learning.questions import probe, question
+
+FACTOR, OFFSET = 3, 4
+UNUSED = answer_it
+
+@question("99.1", points=1)
+def check_it(answer):
+    assert answer(1) == answer_it(1)
+
+@probe("99.1")
+def probe_it(answer, generator):
+    return [helper(answer(value)) for value in inputs(generator)]
+
+def helper(value):
+    return math.floor(value * FACTOR)
+"""
+REFERENCE = """
+import torch
+
+def inputs(generator):
+    return torch.rand(3, generator=generator).tolist()
+
+def answer_it(value):
+    return value + 1
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "exercise_99.py").write_text(EXERCISE)
+    (tmp_path / "reference_99.py").write_text(REFERENCE)
+    return tmp_path
+
+
+def test_probes_are_found_without_importing_anything(folder):
+    assert shake.probes(folder, "99") == {"99.1": "probe_it"}
+
+
+def test_only_what_a_probe_needs_is_kept(folder):
+    kept = shake.shake(folder, {"exercise_99": ["probe_it"]}, secrets={"answer_it"})
+    assert set(kept) == {"exercise_99", "reference_99"}
+    assert "answer_it" not in kept["exercise_99"] + kept["reference_99"]
+    assert "check_it" not in kept["exercise_99"] and "@" not in kept["exercise_99"]
+    assert "FACTOR" in kept["exercise_99"] and "random" not in kept["exercise_99"]
+
+
+def test_what_is_kept_runs(folder, monkeypatch):
+    import sys
+    import types
+
+    kept = shake.shake(folder, {"exercise_99": ["probe_it"]}, secrets={"answer_it"})
+    reference = types.ModuleType("reference_99")
+    exec(kept["reference_99"], reference.__dict__)
+    monkeypatch.setitem(sys.modules, f"{shake.PACKAGE}.reference_99", reference)
+    namespace: dict = {}
+    exec(kept["exercise_99"], namespace)
+    import torch
+
+    assert len(namespace["probe_it"](lambda value: value, torch.Generator().manual_seed(0))) == 3
+
+
+def test_a_probe_that_needs_a_reference_answer_is_refused(folder):
+    (folder / "exercise_99.py").write_text(EXERCISE.replace("math.floor(value * FACTOR)", "answer_it(value)"))
+    with pytest.raises(shake.ShakeError, match=r"reference_99\.answer_it is a reference answer"):
+        shake.shake(folder, {"exercise_99": ["probe_it"]}, secrets={"answer_it"})
+
+
+def test_a_name_that_is_not_there_is_an_error(folder):
+    with pytest.raises(shake.ShakeError, match="has no 'nothing'"):
+        shake.shake(folder, {"exercise_99": ["nothing"]})
+
+
+def test_a_whole_module_can_be_wanted(folder):
+    kept = shake.shake(folder, {"reference_99": ["*"]})
+    assert "def answer_it" in kept["reference_99"] and "def inputs" in kept["reference_99"]
