@@ -158,7 +158,8 @@ def _shape(shape: Any) -> str:
 def _describe_sequence(entries: Any, opening: str, closing: str) -> str:
     shown = [entry if opening == "{" else describe(entry) for entry in entries[:SHOWN_ENTRIES]]
     rest = f", … {len(entries)} in all" if len(entries) > SHOWN_ENTRIES else ""
-    return opening + _shorten(", ".join(shown), 2 * SHOWN_CHARACTERS) + rest + closing
+    comma = "," if opening == "(" and len(entries) == 1 else ""
+    return opening + _shorten(", ".join(shown), 2 * SHOWN_CHARACTERS) + comma + rest + closing
 
 
 def _describe_object(value: Any, kind: type) -> str:
