@@ -209,9 +209,9 @@ def _execute(client: NotebookClient, meter: _Meter) -> str:
 
 
 def kernel_variables(variables: Mapping[str, str]) -> dict[str, str]:
-    """Environment of the kernel: two threads unless told otherwise, and no panel swallows an error."""
+    """Environment of the kernel: two threads unless told otherwise, no panel swallows an error, no progress is kept."""
     threads = str(min(2, os.cpu_count() or 1))
-    return {"OMP_NUM_THREADS": threads, **variables, "COURSE_STRICT_WIDGETS": "1"}
+    return {"OMP_NUM_THREADS": threads, "COURSE_PROGRESS": "memory", **variables, "COURSE_STRICT_WIDGETS": "1"}
 
 
 def _silent_error(notebook: NotebookNode, widget_state: Mapping[str, Mapping[str, Any]]) -> str:
