@@ -11,7 +11,7 @@ CARD = json.loads((assets.FOLDER / "cards" / "baselines.json").read_text(encodin
 
 
 @pytest.mark.parametrize(
-    ("name", "domain", "at_least"), [("resnet18", "fashion_mnist", 0.93), ("minilm", "movies", 0.88)]
+    ("name", "domain", "at_least"), [("resnet18", "fashion_mnist", 0.93), ("minilm", "movies", 0.875)]
 )
 def test_a_baseline_reaches_its_card_and_its_target(name, domain, at_least):
     split = data.load("fashion_mnist" if name == "resnet18" else "sentiment").test
