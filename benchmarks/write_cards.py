@@ -26,8 +26,9 @@ ORIGIN = {
     "Images are doubled to 56×56 and repeated to three channels; training adds flips, shifts and blank squares.",
     "minilm": "`BertForSequenceClassification`, 6 layers, hidden size 384, 12 heads, encoder weights of "
     "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), a new two-class head, fine-tuned on the train split of "
-    "`sentiment/movies`: three runs from the same start, each at its best epoch on the validation split, and the average "
-    "of their weights (Wortsman et al., Model soups, 2022). Single runs gave 87.1 % and 87.3 % on test. The other domains were never trained on.",
+    "`sentiment/movies`: three runs from the same start, each at its best epoch on the validation split, and the "
+    "average of their weights (Wortsman et al., Model soups, 2022). Single runs gave 87.1 % and 87.3 % on test. The "
+    "other domains were never trained on.",
 }
 LIMITS = {
     "resnet18": "Made for teaching compression: small grey pictures of clothes. Shirt, T-shirt, pullover and coat are "
@@ -80,7 +81,7 @@ def model_card(name: str, record: dict[str, Any], run: dict[str, Any]) -> str:
     )
     lines += [
         "", "## Training", "", f"Recipe: {recipe}. Validation accuracy after each epoch: {scores}.",
-        "Made by `benchmarks/train_baselines.py`; every choice was made on validation, the test split is for this card.",
+        "Made by `benchmarks/train_baselines.py`; every choice was made on validation, test is for this card only.",
         "", "## Limits", "", LIMITS[name], "",
     ]  # fmt: skip
     return "\n".join(lines)
