@@ -6,7 +6,10 @@ stays when a submission is graded again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,20 @@ def default_url(out: Path) -> str:
     return f"sqlite:///{out / 'gradebook.db'}"
 
 
+@contextlib.contextmanager
+def open_gradebook(url: str) -> Iterator[Any]:
+    """nbgrader's gradebook. It calls ``alembic`` by name when it is new, which lies beside this Python."""
+    from nbgrader.api import Gradebook
+
+    before = os.environ.get("PATH", os.defpath)
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before])
+    try:
+        with Gradebook(url) as gradebook:
+            yield gradebook
+    finally:
+        os.environ["PATH"] = before
+
+
 def record(results: Sequence[Mapping[str, Any]], url: str, late: Mapping[str, float] | None = None) -> None:
     """Write the automatic scores of all graded results.
 
@@ -28,10 +45,8 @@ def record(results: Sequence[Mapping[str, Any]], url: str, late: Mapping[str, fl
         url: any SQLAlchemy database URL.
         late: student → fraction of the points that is taken off.
     """
-    from nbgrader.api import Gradebook
-
     graded = [result for result in results if result["assignment"]]
-    with Gradebook(url) as gradebook:
+    with open_gradebook(url) as gradebook:
         for assignment in sorted({result["assignment"] for result in graded}):
             first = next(result for result in graded if result["assignment"] == assignment)
             _declare(gradebook, assignment, first["questions"])
@@ -42,9 +57,7 @@ def record(results: Sequence[Mapping[str, Any]], url: str, late: Mapping[str, fl
 
 def scores(url: str, assignment: str) -> dict[str, float]:
     """Student → score that counts: set by hand where there is one, automatic otherwise, late penalty taken off."""
-    from nbgrader.api import Gradebook
-
-    with Gradebook(url) as gradebook:
+    with open_gradebook(url) as gradebook:
         return {
             one.student.id: max(0.0, sum(notebook.score - (notebook.late_submission_penalty or 0.0)
                                          for notebook in one.notebooks))

@@ -2,7 +2,7 @@
 
 A question passes if nbval found its probe's output equal to the reference; an answer that takes no arguments is
 judged by its value. A question that ends the kernel or does not come back costs only itself: the rest is run again
-without it.
+without it, and so are failed questions if an earlier answer may have harmed them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.grading import cells, nbval_run, probes, sandbox
+from course_lib.grading import cells, nbval_run, policy, probes, sandbox
 from course_lib.grading.assignment import Assignment, Reference
 from course_lib.grading.submission import is_untouched
 
@@ -45,34 +45,79 @@ def decide(
 
     Raises:
         SandboxError: if the level is not available; nothing was run.
+        RuntimeError: if the grader itself does not work, whatever the submission.
     """
     stubs = {id: one.stub for id, one in assignment.questions.items()}
-    verdicts = {id: Verdict("not attempted") for id, source in answers.items() if is_untouched(source, stubs[id])}
-    running = {id: source for id, source in answers.items() if id not in verdicts}
-    while open_questions := [id for id in running if id not in verdicts]:
-        probed = {id: references[id] for id in open_questions}
-        notebook = assignment.notebook(running, probed)
-        result = nbval_run.run(notebook, files, level=level, limits=limits)
-        by_cell = {notebook.cells[index].id: entry for number, index in cells.code_index(notebook).items()
-                   if (entry := result.entries.get(number))}  # fmt: skip
-        culprit = _culprit(by_cell, open_questions, result.failure)
-        for id in open_questions:
-            if culprit is None or _before(id, culprit, open_questions):
-                verdicts[id] = _verdict(assignment, id, by_cell.get(_probe(id)), references[id])
-        if culprit is not None:
-            verdicts[culprit] = Verdict("stopped", _stop_reason(by_cell, culprit, result.failure))
-            del running[culprit]
-    return verdicts
+    untouched = {id for id, source in answers.items() if is_untouched(source, stubs[id])}
+    attempt = _Attempt(assignment, references, files, level, limits)
+    running = {id: answers[id] for id in assignment.questions if id in answers and id not in untouched}
+    verdicts = attempt.run(running, list(running))
+    suspects = {id for id, found in verdicts.items() if not found.passed and attempt.is_suspect(id, running[id], found)}
+    hurt = [id for id, found in verdicts.items() if not found.passed and id not in suspects]
+    if suspects and hurt:
+        innocent = {id: source for id, source in running.items() if id not in suspects}
+        verdicts |= {id: found for id, found in attempt.run(innocent, hurt).items() if found.passed}
+    return {id: verdicts.get(id, Verdict("not attempted")) for id in answers}
 
 
-def _culprit(by_cell: Mapping[str, Mapping[str, Any]], questions: list[str], failure: str) -> str | None:
+class _Attempt:
+    """Runs answers of one submission, again and again without those that end the kernel."""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        references: Mapping[str, Reference],
+        files: Mapping[str, Path],
+        level: str,
+        limits: sandbox.Limits | None,
+    ) -> None:
+        self.assignment, self.references, self.files = assignment, references, files
+        self.level, self.limits = level, limits
+        self.broken_cells: set[str] = set()
+
+    def run(self, answers: Mapping[str, str], questions: list[str]) -> dict[str, Verdict]:
+        """A verdict for each of ``questions``; all ``answers`` are there when it is probed."""
+        running, verdicts = dict(answers), dict[str, Verdict]()
+        while waiting := [id for id in questions if id not in verdicts]:
+            notebook = self.assignment.notebook(running, {id: self.references[id] for id in waiting})
+            result = nbval_run.run(notebook, self.files, level=self.level, limits=self.limits)
+            by_cell = {notebook.cells[index].id: entry for number, index in cells.code_index(notebook).items()
+                       if (entry := result.entries.get(number))}  # fmt: skip
+            self._require_working(notebook.cells[0].id, by_cell)
+            self.broken_cells |= {id for id in running if not by_cell.get(_answer(id), {"passed": False})["passed"]}
+            culprit = _culprit(by_cell, list(running), waiting, result.failure)
+            for id in waiting:
+                if culprit is None or list(running).index(id) < list(running).index(culprit):
+                    verdicts[id] = _verdict(self.assignment, id, by_cell.get(_probe(id)), self.references[id])
+            if culprit is not None:
+                if culprit in waiting:
+                    verdicts[culprit] = Verdict("stopped", _stop_reason(by_cell, culprit, result.failure))
+                del running[culprit]
+        return verdicts
+
+    def _require_working(self, first: str, by_cell: Mapping[str, Mapping[str, Any]]) -> None:
+        """If not even the first cell came back, find out whether that is the submission's doing or ours."""
+        if first in by_cell and by_cell[first]["kernel"] == "alive":
+            return
+        alone = nbval_run.run(self.assignment.notebook({}, {}), self.files, level=self.level, limits=self.limits)
+        if not alone.entries or any(entry["kernel"] != "alive" for entry in alone.entries.values()):
+            raise RuntimeError(f"the grader itself does not work here: {alone.failure or 'the kernel does not start'}")
+
+    def is_suspect(self, id: str, source: str, found: Verdict) -> bool:
+        """Whether a failed answer may have harmed the others: its cell broke, it was stopped, or it looks around."""
+        return found.status == "stopped" or id in self.broken_cells or bool(policy.flags(source))
+
+
+def _culprit(
+    by_cell: Mapping[str, Mapping[str, Any]], running: list[str], waiting: list[str], failure: str
+) -> str | None:
     """The first question at which the kernel was lost; None if it lived to the end."""
-    for id in questions:
-        for cell in (_answer(id), _probe(id)):
+    for id in running:
+        for cell in (_answer(id), *([_probe(id)] if id in waiting else [])):
             entry = by_cell.get(cell)
             if entry is None or entry["kernel"] != "alive":
                 return id
-    return questions[-1] if failure else None
+    return running[-1] if failure else None
 
 
 def _stop_reason(by_cell: Mapping[str, Mapping[str, Any]], id: str, failure: str) -> str:
@@ -100,10 +145,6 @@ def _verdict(assignment: Assignment, id: str, entry: Mapping[str, Any] | None, r
     else:
         right = entry["passed"]
     return Verdict("passed") if right else Verdict("wrong", "its values differ from those of a right answer")
-
-
-def _before(id: str, culprit: str, questions: list[str]) -> bool:
-    return questions.index(id) < questions.index(culprit)
 
 
 def _answer(id: str) -> str:

@@ -71,7 +71,7 @@ def test_what_is_kept_runs(folder, monkeypatch):
 
 def test_a_probe_that_needs_a_reference_answer_is_refused(folder):
     (folder / "exercise_99.py").write_text(EXERCISE.replace("math.floor(value * FACTOR)", "answer_it(value)"))
-    with pytest.raises(shake.ShakeError, match=r"reference_99\.answer_it is a reference answer"):
+    with pytest.raises(shake.ShakeError, match="answer_it is a reference answer"):
         shake.shake(folder, {"exercise_99": ["probe_it"]}, secrets={"answer_it"})
 
 
