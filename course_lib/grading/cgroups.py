@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
+PREFIX = "course-"
 
 
 def version() -> str:
@@ -32,6 +33,7 @@ def version() -> str:
 def group(memory_bytes: int, processes: int) -> Iterator[list[str]]:
     """Folders of a fresh group with these limits; it is killed and removed at the end. Empty without cgroups."""
     folders: list[Path] = []
+    _sweep()
     try:
         folders = _create(memory_bytes, processes)
     except OSError:
@@ -56,8 +58,18 @@ def entrance(folders: Sequence[str]) -> Callable[[], None] | None:
     return enter
 
 
+def _sweep() -> None:
+    """Remove the groups of graders that were killed; a group carries the process id of its grader."""
+    if version() == "none":
+        return
+    for folder in [*ROOT.glob(f"{PREFIX}*"), *ROOT.glob(f"*/{PREFIX}*")]:
+        owner = folder.name.removeprefix(PREFIX).split("-")[0]
+        if owner.isdigit() and not Path("/proc", owner).exists():
+            _remove([folder])
+
+
 def _create(memory_bytes: int, processes: int) -> list[Path]:
-    name = f"course-{uuid.uuid4().hex[:12]}"
+    name = f"{PREFIX}{os.getpid()}-{uuid.uuid4().hex[:8]}"
     kind = version()
     if kind == "v2":
         settings = {ROOT / name: {"memory.max": memory_bytes, "memory.swap.max": 0, "pids.max": processes}}
