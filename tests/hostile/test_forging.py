@@ -87,7 +87,7 @@ FORGERIES = {
 
 OBJECTS = {
     "equal to everything": "class Any(int):\n    def __eq__(self, other): return True\n    __hash__ = int.__hash__",
-    "printed as the attacker likes": "class Any(int):\n    def __repr__(self): return '[[0,0,0,0]]'\n    __str__ = __repr__",
+    "printed as the attacker likes": "class Any(int):\n    def __repr__(self): return '[[0,0,0,0]]'",
     "a string that claims another type": "class Any(str):\n    __class__ = int",
     "a number that hides its type": "class Any(int):\n    __class__ = property(lambda self: bool)",
 }
