@@ -14,7 +14,7 @@ def compact(value: float) -> str:
 
 
 def byte_size(count: float) -> str:
-    """Bytes as ``70 GB``, ``5.9 MB``, ``12 kB`` or ``640 bytes`` (powers of ten)."""
+    """Bytes as ``70 GB``, ``5.90 MB``, ``12 kB`` or ``640 bytes`` (powers of ten)."""
     for size, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if count >= 0.9995 * size:
             digits = 0 if count >= 99.95 * size else 1 if count >= 9.995 * size else 2

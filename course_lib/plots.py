@@ -19,6 +19,7 @@ from course_lib.picture import STYLE, Picture, canvas, described, name_points
 
 if TYPE_CHECKING:
     import pandas
+    from torch import Tensor
 
 LOOKS = {
     "fine-tuned": ("kept", "o"),
@@ -192,6 +193,23 @@ def roofline(frame: pandas.DataFrame, roof: Any, *, title: str = "Layers under t
             )
     waiting = int((rows["intensity"] < roof.ridge).sum())
     return described(picture, title, f"{waiting} of {len(rows)} layers wait for memory")
+
+
+def weight_histogram(weight: Tensor, *, threshold: float, title: str) -> Picture:
+    """Values of a weight of any shape: those below ``threshold`` in magnitude are cut and grey, the others blue."""
+    values = weight.detach().float().flatten().cpu().numpy()
+    span = float(numpy.quantile(numpy.abs(values), 0.999))
+    counts, edges = numpy.histogram(values, bins=numpy.linspace(-span, span, 122))
+    middles = (edges[1:] + edges[:-1]) / 2
+    inside = numpy.abs(middles) < threshold
+    with style.context(STYLE):
+        picture, axes = canvas(title, "weight value", "number of weights")
+        for chosen, colour in ((inside, "cut"), (~inside, "kept")):
+            axes.bar(middles[chosen], counts[chosen], width=edges[1] - edges[0], color=LIGHT[colour])
+        for side in (-threshold, threshold):
+            axes.axvline(side, color=LIGHT["threshold"], linewidth=1.2, linestyle=(0, (5, 3)))
+    cut = float((numpy.abs(values) < threshold).mean())
+    return described(picture, title, f"{cut:.0%} lie within {threshold:.3g} of zero")
 
 
 def bars(

@@ -280,6 +280,14 @@ def test_runners_take_turns_and_only_the_clocked_runs_count():
         profiling.interleave({}, runs=0)
 
 
+def test_a_busy_machine_gives_fewer_runs_instead_of_an_endless_wait():
+    calls = []
+    runner = runtimes.Runner("slow", lambda: calls.append(time.sleep(0.005)), threads=1)
+    result = profiling.interleave({"a": runner, "b": runner}, runs=300, seconds=0.0)
+    assert [latency.runs for latency in result.values()] == [timing.BURST] * 2
+    assert len(calls) == 2 * (1 + 1 + timing.BURST)
+
+
 @pytest.mark.parametrize(("count", "p95"), [(1, 1), (20, 19), (30, 29), (100, 95)])
 def test_latency_reports_median_and_95th_percentile_in_milliseconds(count, p95):
     latency = timing._latency([rank / 1000 for rank in range(count, 0, -1)])

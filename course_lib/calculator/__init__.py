@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from course_lib.calculator.estimates import Estimate, estimate
 from course_lib.calculator.hardware import HARDWARE, Hardware
+from course_lib.calculator.measurements import measured
 from course_lib.calculator.outcomes import Figure, Outcome
 from course_lib.calculator.page import TECHNIQUES, Technique
 from course_lib.calculator.verdicts import Verdict, verdicts
 
 __all__ = [
     "HARDWARE", "TECHNIQUES", "Estimate", "Figure", "Hardware", "Outcome", "Technique", "Verdict", "estimate",
-    "verdicts",
+    "measured", "verdicts",
 ]  # fmt: skip

@@ -71,8 +71,10 @@ def _size(result: Estimate, measured: Outcome | None) -> Verdict:
 def _speed(result: Estimate, measured: Outcome | None) -> Verdict:
     claim = result.claim.speedup.value
     if measured is not None and measured.speedup.value is not None:
-        kind = "holds" if _reached(measured.speedup.value, claim) else "does not hold"
-        return Verdict(kind, f"{measured.speedup.text}, measured")
+        seen = f"{measured.speedup.text}, measured"
+        if _reached(measured.speedup.value, claim):
+            return Verdict("holds", seen)
+        return Verdict("does not hold", f"{seen}; {SPEED_REASONS[result.technique]}")
     if _reached(result.honest.speedup.value, claim):
         return Verdict("holds", "by the roofline, at best")
     if _reached(result.sparse_speedup.value, claim):

@@ -137,7 +137,9 @@ class CourseMap:
         return progress.IN_PROGRESS if begun else progress.NOT_STARTED
 
     def points(self, number: str) -> int:
-        """Points earned in the exercise of a lesson."""
+        """Points earned in the exercise of a lesson; 0 for a lesson without one."""
+        if not lesson(number).points:
+            return 0
         entries = self.record["questions"].items()
         return sum(int(entry.get("points", 0)) for key, entry in entries if key.startswith(f"{number}."))
 

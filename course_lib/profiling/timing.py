@@ -27,7 +27,9 @@ class Latency:
         return f"{self.p50_ms:.3g} ms (p95 {self.p95_ms:.3g} ms, {self.runs} runs)"
 
 
-def interleave(runners: Mapping[str, Runner], *, runs: int = 30, warmup: int = 5) -> dict[str, Latency]:
+def interleave(
+    runners: Mapping[str, Runner], *, runs: int = 30, warmup: int = 5, seconds: float = 60.0
+) -> dict[str, Latency]:
     """Time every runner ``runs`` times, in turns.
 
     In a turn a runner is called once untimed, which brings its weights back into the caches, and then a few times with
@@ -36,20 +38,28 @@ def interleave(runners: Mapping[str, Runner], *, runs: int = 30, warmup: int = 5
     Args:
         runners: name → what to time.
         warmup: calls of each runner before the first turn.
+        seconds: no new round begins later than this, so that a busy machine gives fewer runs, not an endless wait.
     """
     check_positive("runs", runs)
     samples: dict[str, list[float]] = {name: [] for name in runners}
     order = list(runners)
+    deadline = time.perf_counter() + seconds
     with _without_collector():
         for runner in runners.values():
-            with runner.ready():
-                for _ in range(warmup):
-                    runner.run()
-        while order and len(samples[order[-1]]) < runs:
+            _warm_up(runner, warmup, deadline)
+        while order and (taken := len(samples[order[0]])) < runs and not (taken and time.perf_counter() > deadline):
             for name in order:
-                samples[name] += _turn(runners[name], min(BURST, runs - len(samples[name])))
+                samples[name] += _turn(runners[name], min(BURST, runs - taken))
             order.reverse()
     return {name: _latency(times) for name, times in samples.items()}
+
+
+def _warm_up(runner: Runner, calls: int, deadline: float) -> None:
+    with runner.ready():
+        for call in range(calls):
+            if call and time.perf_counter() > deadline:
+                return
+            runner.run()
 
 
 def _turn(runner: Runner, calls: int) -> list[float]:

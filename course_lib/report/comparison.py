@@ -87,10 +87,10 @@ class Comparison:
         )
 
     def __repr__(self) -> str:
-        return f"{text(self.rows)}\n{self.protocol}"
+        return f"{text(self.rows)}\n{self.protocol.note(self.rows[0])}"
 
     def _repr_html_(self) -> str:
-        return html(self.rows, str(self.protocol))
+        return html(self.rows, self.protocol.note(self.rows[0]))
 
 
 def measure(
@@ -141,7 +141,8 @@ def compare(
         domains: name → further splits to evaluate.
         latency: measure time; ``settings`` are pairs of batch size and threads, the first is the headline.
         memory: measure peak memory, in a fresh process per model.
-        runs: clocked runs per model and runtime; a third of them for batches above 1.
+        runs: clocked runs per model and runtime; a third of them for batches above 1, and fewer where a setting
+            would take more than a minute.
 
     Raises:
         ValueError: if a model cannot be stored, or a list has another length than there are models.

@@ -33,11 +33,11 @@ class Protocol:
     runs: int
     progress: bool
 
-    def __str__(self) -> str:
+    def note(self, baseline: Row) -> str:
+        """One line under the table: on what, how and where."""
         parts = [f"{self.on.dataset} {self.on.name}, {len(self.on):,} examples"]
-        if self.latency and self.settings:
-            setting = Setting("onnx", *self.settings[0])
-            parts.append(f"latency: {setting}, median of {self.runs} interleaved runs")
+        if timed := baseline.latencies.get(baseline.headline):
+            parts.append(f"latency: {baseline.headline}, median of {timed.runs} interleaved runs")
         return " · ".join([*parts, str(profiling.machine())])
 
 

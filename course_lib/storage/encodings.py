@@ -141,13 +141,12 @@ def decode_bitmask(encoded: Encoded) -> Tensor:
     """The inverse of ``encode_bitmask``; the number of set bits must be the number of values."""
     packed = encoded.part("mask", dtype="uint8", size=math.ceil(encoded.elements / 8))
     values = encoded.part("values", dtype=encoded.dtype)
-    bits = torch.from_numpy(numpy.unpackbits(packed.numpy(), bitorder="little").astype(bool))
-    kept = int(bits.sum())
+    bits = torch.from_numpy(numpy.unpackbits(packed.numpy(), bitorder="little").view(bool))
+    kept = int(bits.count_nonzero())
     if kept != values.numel() or bits[encoded.elements :].any():
         raise FormatError(f"its mask keeps {kept:,} entries but {values.numel():,} values are stored")
     tensor = torch.zeros(encoded.elements, dtype=values.dtype)
-    tensor[bits[: encoded.elements]] = values
-    return tensor.reshape(encoded.shape)
+    return tensor.masked_scatter_(bits[: encoded.elements], values).reshape(encoded.shape)
 
 
 register("dense", encode=encode_dense, decode=decode_dense, elements_per_byte=1)

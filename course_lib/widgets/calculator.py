@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from course_lib.calculator import HARDWARE, TECHNIQUES, Estimate, Outcome, estimate, verdicts
+from course_lib.calculator import HARDWARE, TECHNIQUES, Estimate, Outcome, estimate, measured, verdicts
 from course_lib.calculator.hardware import THIS_MACHINE
 from course_lib.formats import byte_size, duration
 from course_lib.widgets import charts
@@ -25,19 +25,18 @@ ROWS = {
 Measure = Callable[[str, float], Outcome | None]
 
 
-def calculator_panel(measure: Measure | None = None) -> Panel:
+def calculator_panel(measure: Measure = measured) -> Panel:
     """Choose a technique and its strength; see the claim beside the estimate, and a verdict in words.
 
     Args:
-        measure: technique and strength → what was measured near them, or ``None``.
+        measure: technique and strength → what was measured there, or ``None``; the shipped measurements by default.
     """
 
     def compute(
         technique: str, parameters: float, dtype: str, hardware: str, batch_size: int, **strengths: float
     ) -> Any:
         strength = strengths[STRENGTHS[technique]]
-        result = estimate(technique, parameters, strength, hardware, dtype, batch_size)
-        return result, measure(technique, strength) if measure else None
+        return estimate(technique, parameters, strength, hardware, dtype, batch_size), measure(technique, strength)
 
     return Panel(
         compute,
@@ -56,7 +55,7 @@ def _controls() -> dict[str, Control]:
     machines = [(preset.name, key) for key, preset in HARDWARE.items()]
     return {
         "technique": choice(*[(technique.name, key) for key, technique in TECHNIQUES.items()]),
-        "parameters": log_slider(175e9, 1e6, 175e9, unit="billion", factor=1e-9),
+        "parameters": log_slider(175e9, 1e6, 175e9, unit="B", factor=1e-9),
         "sparsity": slider(0.9, 0.0, 0.999, 0.001, unit="%"),
         "bits": slider(8, 1, 16),
         "student_size": slider(0.1, 0.001, 1.0, 0.001, label="Student size", unit="%"),
@@ -67,9 +66,9 @@ def _controls() -> dict[str, Control]:
     }
 
 
-def draw(result: Estimate, measured: Outcome | None) -> str:
+def draw(result: Estimate, seen: Outcome | None) -> str:
     """The table of claims, and below it stored bytes beside the time of one pass."""
-    return _claims(result, measured) + side_by_side(_sizes(result), _times(result))
+    return _claims(result, seen) + side_by_side(_sizes(result), _times(result))
 
 
 def numbers(result: Estimate) -> list[Number]:
@@ -86,14 +85,14 @@ def numbers(result: Estimate) -> list[Number]:
     ]
 
 
-def _claims(result: Estimate, measured: Outcome | None) -> str:
-    verdict = verdicts(result, measured)
-    columns = [result.claim, result.honest] + ([measured] if measured else [])
+def _claims(result: Estimate, seen: Outcome | None) -> str:
+    verdict = verdicts(result, seen)
+    columns = [result.claim, result.honest] + ([seen] if seen else [])
     rows: list[list[str | Verdict]] = [
         [name, *(str(getattr(outcome, field)) for outcome in columns), verdict.get(field, "")]
         for field, name in ROWS.items()
     ]
-    header = ["", "page claim", "estimate", *(["measured"] if measured else []), "verdict"]
+    header = ["", "page claim", "estimate", *(["measured"] if seen else []), "verdict"]
     return table(header, rows, caption="Claims, estimates, measurements and verdicts")
 
 
@@ -108,7 +107,7 @@ def _sizes(result: Estimate) -> str:
             values.append(size)
             colours.append("kept")
     labels = [byte_size(value) for value in values]
-    return charts.bars(names, values, title="Stored weights", colours=colours, labels=labels, width=560)
+    return charts.bars(names, values, title="Stored weights", colours=colours, labels=labels, width=charts.MAIN)
 
 
 def _times(result: Estimate) -> str:

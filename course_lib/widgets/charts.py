@@ -21,6 +21,7 @@ from course_lib.widgets.svg import (
     y_axis,
 )
 
+MAIN, COMPANION, HEIGHT = 480.0, 290.0, 240.0  # together as wide as a panel in a notebook leaves room for
 TOP, BOTTOM = 46.0, 40.0
 
 
@@ -57,8 +58,8 @@ def histogram(
     threshold: float | None = None,
     x_label: str = "weight value",
     y_label: str = "weights",
-    width: float = 560,
-    height: float = 250,
+    width: float = MAIN,
+    height: float = HEIGHT,
 ) -> str:
     """Bars of ``counts`` between ``edges`` (one more than counts); what lies within ±threshold is drawn as cut."""
     x = Scale(edges[0], edges[-1], 48, width - 12)
@@ -97,8 +98,8 @@ def lines(
     cursor: float | None = None,
     log_x: bool = False,
     log_y: bool = False,
-    width: float = 340,
-    height: float = 250,
+    width: float = COMPANION,
+    height: float = HEIGHT,
 ) -> str:
     """Curves with markers, named at their ends; ``cursor`` draws a dashed line at one x."""
     margin = max((text_width(line.name) for line in series), default=0) + 12
@@ -130,7 +131,7 @@ def bars(
     colours: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
     log: bool = False,
-    width: float = 340,
+    width: float = COMPANION,
 ) -> str:
     """Horizontal bars, one below the other, with the name above each bar and its value at its end.
 
@@ -161,8 +162,8 @@ def roofline(
     title: str,
     x_range: tuple[float, float] = (0.1, 1000.0),
     y_range: tuple[float, float] | None = None,
-    width: float = 620,
-    height: float = 320,
+    width: float = MAIN,
+    height: float = HEIGHT,
 ) -> str:
     """Points under the roof ``min(peak, intensity × bandwidth)``, both axes in powers of ten.
 

@@ -143,8 +143,8 @@ class Slider(Control):
         return f"{self._shown(value):.6g} {self.unit}".strip()
 
     def _name_inputs(self, label: str) -> None:
-        self._track.tooltip = label
-        self._field.tooltip = f"{label}, as a number"
+        self._track.description = label
+        self._field.description = f"{label}, as a number"
 
 
 class Choice(Control):
@@ -152,6 +152,7 @@ class Choice(Control):
 
     def __init__(self, options: Sequence[Any], value: Any, label: str | None) -> None:
         self._list = widgets.Dropdown(options=options, value=value, layout=widgets.Layout(width="100%", margin="0"))
+        self._list.add_class("course-list")
         self.options = tuple(self._list._options_values)
         super().__init__(label, self._list)
         self.value = value
@@ -166,7 +167,7 @@ class Choice(Control):
         return check_choice(self.label or "value", proposal["value"], self.options)
 
     def _name_inputs(self, label: str) -> None:
-        self._list.tooltip = label
+        self._list.description = label
 
 
 class Toggle(Control):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -9,6 +10,8 @@ from html import escape
 from course_lib.arguments import check_choice
 from course_lib.calculator.verdicts import Verdict
 
+UNIT = re.compile(r"(\d) (%|×|[kMGT]?B(?:/s)?|[GT]FLOP/s|m?s|bits)(?!\w)")
+SHORT = 18  # cells up to this length are not wrapped
 TAGS = ("", "exact", "measured", "estimated", "page claim")
 VERDICT_COLOURS = {
     "holds": "holds",
@@ -43,7 +46,7 @@ def numbers_row(numbers: Sequence[Number]) -> str:
     cells = []
     for number in numbers:
         tag = f'<span class="course-tag">{number.tag}</span>' if number.tag else ""
-        cells.append(f"<div><b>{escape(number.value)}</b><span>{escape(number.caption)}{tag}</span></div>")
+        cells.append(f"<div><b>{escape(number.value)}</b><span>{_glued(number.caption)}{tag}</span></div>")
     return f'<div class="course-numbers">{"".join(cells)}</div>' if cells else ""
 
 
@@ -63,4 +66,10 @@ def notice(message: str) -> str:
 def _cell(cell: str | Verdict) -> str:
     if isinstance(cell, Verdict):
         return f'<td class="verdict {VERDICT_COLOURS[cell.kind]}-text">{escape(str(cell))}</td>'
-    return f"<td>{escape(cell)}</td>"
+    short = ' class="course-short"' if len(cell) <= SHORT else ""
+    return f"<td{short}>{escape(cell)}</td>"
+
+
+def _glued(caption: str) -> str:
+    """Escaped, with every number on the same line as its unit."""
+    return UNIT.sub("\\1\u00a0\\2", escape(caption))

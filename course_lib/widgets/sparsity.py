@@ -6,12 +6,14 @@ Magnitudes are sorted and histograms are counted once, when the panel is made; a
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy
 
+from course_lib.calculator.measurements import results
 from course_lib.formats import byte_size
 from course_lib.widgets import charts
 from course_lib.widgets.controls import choice, slider
@@ -56,6 +58,17 @@ class Measured:
     accuracy: float
     curves: Mapping[str, Sequence[Curve]]
     speedup: float | None = None
+
+
+def shipped() -> Measured | None:
+    """What was measured for the shipped ResNet18 by ``benchmarks/pruning.py``; ``None`` where nothing was shipped."""
+    tables = results("pruning")
+    if "curves" not in tables:
+        return None
+    curves = tables["curves"]
+    by_rule = {rule: [Curve(**curve) for curve in some] for rule, some in curves["curves"].items()}
+    speeds = [row["speedup"] for row in tables.get("compare", {}).get("rows", [])[1:] if row["speedup"]]
+    return Measured(curves["model"], curves["accuracy"], by_rule, statistics.median(speeds) if speeds else None)
 
 
 @dataclass(frozen=True)
@@ -136,12 +149,13 @@ def sparsity_panel(
 
     Args:
         subject: a model, one layer, or one weight of any shape; the shipped ResNet18 when not given.
-        measured: accuracy curves to draw beside it; the shipped measurements when ``subject`` is not given.
+        measured: accuracy curves to draw beside it; ``shipped()`` when ``subject`` is not given.
         sparsity: where the slider starts.
 
     Raises:
         ValueError: if the subject has no weights to cut.
     """
+    measured = shipped() if subject is None and measured is None else measured
     pruned = Pruned(_layers(subject))
     names = list(pruned.layers)
     controls: dict[str, Any] = {"sparsity": slider(sparsity, 0.0, 0.999, 0.001, unit="%")}

@@ -94,7 +94,7 @@ def marker(shape: str, x: float, y: float, classes: str, size: float = 3.4, note
 def x_axis(scale: Scale, y: float, label: str, *, ticks: Sequence[float] | None = None, form: Format = plain) -> str:
     """A bottom axis with ticks, numbers, and its label (with the unit) below."""
     parts = [segment(scale.start, y, scale.end, y, "axis")]
-    for tick in scale.ticks() if ticks is None else ticks:
+    for tick in scale.ticks(round((scale.end - scale.start) / 60)) if ticks is None else ticks:
         parts += [segment(scale(tick), y, scale(tick), y + 4, "axis")]
         parts += [text(scale(tick), y + 16, form(tick), anchor="middle")]
     parts.append(text((scale.start + scale.end) / 2, y + 33, label, anchor="middle"))

@@ -21,19 +21,24 @@ RULES = """
 .course-panel .course-label,.course-panel .course-label *{font-size:12.5px;line-height:1.5;height:auto;margin:0;
   color:var(--faint)}
 .course-panel .course-row{overflow:visible;align-items:center}
-.course-panel .course-unit{font-size:12.5px;color:var(--faint);margin:0;white-space:nowrap}
+.course-panel .course-unit{font-size:12.5px;color:var(--faint);margin:0 0 0 5px;white-space:nowrap}
+.course-panel .course-row .widget-inline-hbox>.widget-label,.course-panel .course-list>.widget-label{position:absolute;
+  width:1px;height:1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
 .course-panel .course-row input{text-align:right;font-variant-numeric:tabular-nums}
-.course-panel .noUi-connect{background:var(--kept)}
+.course-panel .noUi-handle{background:var(--kept);border:2px solid var(--paper);box-shadow:0 0 0 1px var(--kept)}
+.course-panel .noUi-handle:focus-visible{outline:2px solid var(--kept);outline-offset:3px}
+.course-panel .noUi-target{background:var(--cut)}
 .course-panel .course-charts{display:grid;grid-template-columns:minmax(0,1fr);gap:10px 18px;align-items:start}
-@container (min-width:720px){.course-panel .course-charts{grid-template-columns:minmax(0,5fr) minmax(0,3fr)}}
+@container (min-width:600px){.course-panel .course-charts{grid-template-columns:minmax(0,5fr) minmax(0,3fr)}}
 .course-panel svg{display:block;width:100%;height:auto;
   font:11.5px var(--jp-ui-font-family,system-ui,"DejaVu Sans",sans-serif);font-variant-numeric:tabular-nums}
 .course-panel svg text{fill:var(--faint)} .course-panel svg .title{fill:var(--ink);font-size:12.5px;font-weight:600}
 .course-panel .axis{stroke:var(--faint);stroke-width:1;fill:none}
 .course-panel .grid{stroke:var(--line);stroke-width:.7;fill:none}
 .course-panel .line{fill:none;stroke-width:2} .course-panel .dashed{stroke-dasharray:5 3}
-.course-panel .course-numbers{display:flex;flex-wrap:wrap;gap:8px 24px;margin-top:10px;padding-top:10px;
+.course-panel .course-numbers{display:flex;flex-wrap:wrap;gap:8px 20px;margin-top:10px;padding-top:10px;
   border-top:1px solid var(--line);font-variant-numeric:tabular-nums}
+.course-panel .course-numbers>div{flex:1 1 0;min-width:130px}
 .course-panel .course-numbers b{display:block;font-size:20px;font-weight:600;line-height:1.3;white-space:nowrap}
 .course-panel .course-numbers span{font-size:12.5px;color:var(--faint)}
 .course-panel .course-tag{font-size:11px;border:1px solid var(--line);border-radius:9px;padding:0 7px;margin-left:6px;
@@ -44,6 +49,7 @@ RULES = """
 .course-panel td{text-align:right;padding:5px 8px;color:var(--ink);border-bottom:1px solid var(--line);
   background:transparent}
 .course-panel th:first-child,.course-panel td:first-child{text-align:left}
+.course-panel .course-short{white-space:nowrap}
 .course-panel .verdict{font-weight:600;width:34%}
 .course-panel .course-notice{margin:6px 0 0;font-size:13px;color:var(--threshold-text)}
 .course-panel dl.course-static{margin:0}

@@ -2,7 +2,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from course_lib.formats import spread
@@ -94,6 +94,7 @@ def test_a_log_axis_ticks_at_powers_of_ten():
     assert Scale(0.5, 2000, 0, 1, log=True).ticks() == [1, 10, 100, 1000]
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.floats(-1e6, 1e6), st.floats(1e-3, 1e6))
 def test_ticks_are_few_and_inside(low, span):
     scale = Scale(low, low + span, 0, 100)
@@ -102,6 +103,7 @@ def test_ticks_are_few_and_inside(low, span):
     assert len(ticks) <= 12 and all(low - slack <= tick <= low + span + slack for tick in ticks)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(-100, 100), min_size=1, max_size=8))
 def test_spread_keeps_the_order_and_the_gap(positions):
     placed = spread(positions, 5.0)

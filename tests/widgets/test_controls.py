@@ -33,8 +33,8 @@ def test_a_slider_of_whole_numbers_gives_whole_numbers():
 
 
 def test_a_log_slider_moves_in_powers_of_ten_and_reaches_both_ends():
-    control = log_slider(175e9, 1e6, 175e9, label="Parameters", unit="billion", factor=1e-9)
-    assert control._track.max == pytest.approx(math.log10(175e9)) and control.reading == "175 billion"
+    control = log_slider(175e9, 1e6, 175e9, label="Parameters", unit="B", factor=1e-9)
+    assert control._track.max == pytest.approx(math.log10(175e9)) and control.reading == "175 B"
     control._track.value = 7.5
     assert control.value == 31_600_000
     control._track.value = control._track.min
@@ -90,5 +90,5 @@ def test_every_input_carries_the_name_of_its_control():
     fraction, option, tick = slider(0.5, 0.0, 1.0), choice("a", "b"), toggle()
     for control in (fraction, option, tick):
         control.label = "Sparsity"
-    assert fraction._track.tooltip == "Sparsity" and "Sparsity" in fraction._field.tooltip
-    assert option._list.tooltip == "Sparsity" and tick._box.description == "Sparsity"
+    assert fraction._track.description == "Sparsity" and "Sparsity" in fraction._field.description
+    assert option._list.description == "Sparsity" and tick._box.description == "Sparsity"

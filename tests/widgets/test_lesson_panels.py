@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from course_lib import pruning
+from course_lib.calculator import Figure, Outcome
 from course_lib.storage import encodings
-from course_lib.widgets import calculator_panel, roofline_panel, sparsity_panel
+from course_lib.widgets import calculator_panel, roofline_panel, sparsity, sparsity_panel
 from course_lib.widgets.panel import STRICT
 from course_lib.widgets.roofline import Layer, place
 from course_lib.widgets.sparsity import PER_LAYER, WHOLE_MODEL, Curve, Measured, Pruned
@@ -40,6 +41,10 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(32, 24), nn.Linear(24, 5))
 
 
+def nothing(technique: str, strength: float) -> None:
+    """Nobody measured anything."""
+
+
 def moves(panel, name, value) -> bool:
     before = panel.picture.value + panel.numbers.value
     panel.controls[name].value = value
@@ -52,26 +57,26 @@ def test_every_control_of_the_sparsity_panel_moves_the_picture(network):
         assert moves(panel, name, value), name
 
 
-@pytest.mark.parametrize("sparsity", [0.0, 0.3, 0.5, 0.9, 0.999])
-def test_the_panel_cuts_exactly_what_pruning_cuts_even_among_ties(sparsity):
+@pytest.mark.parametrize("fraction", [0.0, 0.3, 0.5, 0.9, 0.999])
+def test_the_panel_cuts_exactly_what_pruning_cuts_even_among_ties(fraction):
     torch.manual_seed(1)
     model = nn.Sequential(nn.Linear(30, 20), nn.Linear(20, 40), nn.Linear(40, 3))
     for layer in model:
         layer.weight.data = (layer.weight.data * 20).round()
     panel = Pruned({str(index): layer.weight for index, layer in enumerate(model)})
-    together, alone = pruning.global_masks(model, sparsity), pruning.layerwise_masks(model, sparsity)
+    together, alone = pruning.global_masks(model, fraction), pruning.layerwise_masks(model, fraction)
     for name in together:
-        assert panel.cut(sparsity, name, WHOLE_MODEL).kept == int(together[name].sum())
-        assert panel.cut(sparsity, name, PER_LAYER).kept == int(alone[name].sum())
+        assert panel.cut(fraction, name, WHOLE_MODEL).kept == int(together[name].sum())
+        assert panel.cut(fraction, name, PER_LAYER).kept == int(alone[name].sum())
 
 
 @pytest.mark.parametrize(("values", "dtype"), [("fp32", torch.float32), ("fp16", torch.float16)])
-@pytest.mark.parametrize("sparsity", [0.0, 0.02, 0.5, 0.95])
-def test_the_bytes_are_those_of_the_stored_layer(values, dtype, sparsity):
+@pytest.mark.parametrize("fraction", [0.0, 0.02, 0.5, 0.95])
+def test_the_bytes_are_those_of_the_stored_layer(values, dtype, fraction):
     weight = torch.randn(37, 13, generator=torch.Generator().manual_seed(2))
-    cut = (weight * pruning.magnitude_mask(weight, sparsity)).to(dtype)
+    cut = (weight * pruning.magnitude_mask(weight, fraction)).to(dtype)
     smallest = min(encodings.encode_dense(cut).bytes, encodings.encode_bitmask(cut).bytes)
-    assert Pruned({"w": weight}).cut(sparsity, "w", values=values).stored == smallest
+    assert Pruned({"w": weight}).cut(fraction, "w", values=values).stored == smallest
 
 
 def test_the_threshold_separates_cut_from_kept():
@@ -101,13 +106,27 @@ def test_a_constant_weight_and_a_single_weight_can_be_shown():
         assert panel.result.kept == weight.numel()
 
 
+def test_shipped_curves_are_read_as_they_were_measured(monkeypatch):
+    curves = {"name": "cut only", "sparsity": [0.0, 0.9], "accuracy": [0.93, 0.4]}
+    tables = {
+        "curves": {"model": "ResNet18", "accuracy": 0.93, "curves": {WHOLE_MODEL: [curves]}},
+        "compare": {"rows": [{"speedup": 1.0}, {"speedup": 1.1}]},
+    }
+    monkeypatch.setattr(sparsity, "results", lambda technique: tables)
+    measured = sparsity.shipped()
+    assert measured is not None and measured.speedup == 1.1
+    assert measured.curves[WHOLE_MODEL][0].at(0.9) == (0.4, "measured")
+    monkeypatch.setattr(sparsity, "results", lambda technique: {})
+    assert sparsity.shipped() is None
+
+
 def test_a_subject_without_weights_is_refused():
     with pytest.raises(ValueError, match="subject must hold weights"):
         sparsity_panel(nn.ReLU())
 
 
 def test_every_control_of_the_calculator_moves_the_picture():
-    panel = calculator_panel()
+    panel = calculator_panel(measure=nothing)
     settings = {
         "parameters": 25e6, "sparsity": 0.5, "dtype": "fp16", "hardware": "h100", "batch_size": 1024,
         "technique": "quantization", "bits": 4,
@@ -120,7 +139,7 @@ def test_every_control_of_the_calculator_moves_the_picture():
 
 
 def test_the_calculator_shows_the_strength_of_its_technique_only():
-    panel = calculator_panel()
+    panel = calculator_panel(measure=nothing)
     for technique, strength in {"pruning": "sparsity", "quantization": "bits", "low_rank": "rank"}.items():
         panel.controls["technique"].value = technique
         hidden = {name for name, control in panel.controls.items() if control.layout.display == "none"}
@@ -128,13 +147,28 @@ def test_the_calculator_shows_the_strength_of_its_technique_only():
 
 
 def test_the_calculator_shows_the_claim_beside_the_estimate_and_a_verdict():
-    text = calculator_panel().picture.value
+    text = calculator_panel(measure=nothing).picture.value
     for words in ("90 % (70 GB)", "10x smaller", "7.62x smaller", "1x: no faster", "zeros still cost a multiplication"):
         assert words in text
 
 
+def test_the_calculator_has_a_column_for_what_was_measured():
+    figure = Figure(1.0, "x", "seen on ResNet18", "measured")
+    panel = calculator_panel(measure=lambda technique, strength: Outcome(*[figure] * 7) if strength == 0.9 else None)
+    assert '<th scope="col">measured</th>' in panel.picture.value and "seen on ResNet18" in panel.picture.value
+    panel.controls["sparsity"].value = 0.8
+    assert "seen on ResNet18" not in panel.picture.value
+
+
+def test_what_ships_was_measured_and_both_panels_find_it():
+    assert calculator_panel().result[1] is not None
+    measured = sparsity.shipped()
+    assert measured is not None and measured.accuracy > 0.93
+    assert {curve.name for curve in measured.curves[WHOLE_MODEL]} == {"cut only", "fine-tuned"}
+
+
 def test_the_calculator_clamps_what_cannot_be_and_says_so():
-    panel = calculator_panel()
+    panel = calculator_panel(measure=nothing)
     panel.controls["sparsity"].value = 1.5
     assert panel.result[0].strength == 0.999
     assert "Sparsity cannot be 150 %; it is set to 99.9 %." in panel.notice.value

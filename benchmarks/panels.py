@@ -1,0 +1,88 @@
+"""How long a panel takes to answer a move of a control: callback time, p50 and p95, for every control of every panel.
+
+    python benchmarks/panels.py [--quick] [--json FILE]
+
+The time is that from setting the value to the new picture being ready, in the kernel; the browser comes on top. The
+goal is 100 ms at p95.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy
+from common import Results, parser
+
+from course_lib import data, models, profiling
+from course_lib.calculator.hardware import THIS_MACHINE
+from course_lib.widgets import Panel, calculator_panel, roofline_panel, sparsity_panel
+from course_lib.widgets.controls import Choice, Control, Slider, Toggle
+
+GOAL_MS = 100.0
+
+
+def panels() -> Iterator[tuple[str, Panel, float]]:
+    """Name, panel, and the seconds it took to make; on the shipped models."""
+    model = models.load("resnet18")
+    batch = data.load("fashion_mnist").validation.example(1)
+    frame, roof = profiling.layers(model, batch), profiling.roofline()
+    makers = {
+        "sparsity_panel, ResNet18": lambda: sparsity_panel(model),
+        "sparsity_panel, MiniLM": lambda: sparsity_panel(models.load("minilm")),
+        "calculator_panel": calculator_panel,
+        "roofline_panel, ResNet18": lambda: roofline_panel(frame, roof, model="ResNet18"),
+    }
+    for name, make in makers.items():
+        start = time.perf_counter()
+        panel = make()
+        yield name, panel, time.perf_counter() - start
+
+
+def values(control: Control, moves: int) -> list[Any]:
+    """Values that go through the whole range of a control, none of them twice in a row."""
+    if isinstance(control, Toggle):
+        return [not control.value, control.value] * (moves // 2)
+    if isinstance(control, Choice):
+        options = [option for option in control.options if option != THIS_MACHINE]
+        return [options[index % len(options)] for index in range(moves)]
+    assert isinstance(control, Slider)
+    space = numpy.geomspace if control.logarithmic else numpy.linspace
+    return [float(value) for value in space(control.low, control.high, moves)]
+
+
+def milliseconds(control: Control, moves: int) -> list[float]:
+    """Time of each move."""
+    times = []
+    for value in values(control, moves):
+        start = time.perf_counter()
+        control.value = value
+        times.append((time.perf_counter() - start) * 1000)
+    return times
+
+
+def rows(moves: int) -> Iterator[dict[str, Any]]:
+    """One row per control of each panel."""
+    for name, panel, seconds in panels():
+        for label, control in panel.controls.items():
+            times = milliseconds(control, moves)
+            if panel.error is not None:
+                raise panel.error
+            p50, p95 = (float(numpy.percentile(times, share)) for share in (50, 95))
+            yield {
+                "panel": name, "made_s": seconds, "control": label, "moves": len(times), "p50_ms": p50, "p95_ms": p95,
+                "reached": p95 <= GOAL_MS, "picture_kb": len(panel.picture.value) / 1000,
+            }  # fmt: skip
+
+
+def main() -> None:
+    arguments = parser(__doc__).parse_args()
+    moves = 50 if arguments.quick else 200
+    results = Results(__doc__, arguments, runs=moves)
+    results.table("moves", list(rows(moves)))
+    results.save()
+
+
+if __name__ == "__main__":
+    main()
