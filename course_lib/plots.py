@@ -209,7 +209,7 @@ def weight_histogram(weight: Tensor, *, threshold: float, title: str) -> Picture
         for side in (-threshold, threshold):
             axes.axvline(side, color=LIGHT["threshold"], linewidth=1.2, linestyle=(0, (5, 3)))
     cut = float((numpy.abs(values) < threshold).mean())
-    return described(picture, title, f"{cut:.0%} lie within {threshold:.3g} of zero")
+    return described(picture, title, f"{100 * cut:.0f} % of {values.size:,} weights lie within {threshold:.3g} of zero")
 
 
 def bars(
