@@ -67,7 +67,7 @@ def accuracy_curves(
         scaled = {name: ([100 * s for s in x], [100 * a for a in y]) for name, (x, y) in curves.items()}
         _draw_curves(axes, scaled)
         axes.set_ylim(0, 103)
-        ends = "; ".join(f"{name} {100 * y[-1]:.1f} % at {100 * x[-1]:.0f} % cut" for name, (x, y) in curves.items())
+        ends = "; ".join(f"{name} {y[-1]:.1f} % at {x[-1]:.0f} % cut" for name, (x, y) in scaled.items())
         return described(picture, title, ends)
 
 
