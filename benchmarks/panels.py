@@ -18,9 +18,11 @@ from common import Results, parser
 from course_lib import data, models, profiling
 from course_lib.calculator.hardware import THIS_MACHINE
 from course_lib.widgets import Panel, calculator_panel, roofline_panel, sparsity_panel
+from course_lib.widgets.calculator import STRENGTHS
 from course_lib.widgets.controls import Choice, Control, Slider, Toggle
 
 GOAL_MS = 100.0
+TECHNIQUE_OF = {strength: technique for technique, strength in STRENGTHS.items()}
 
 
 def panels() -> Iterator[tuple[str, Panel, float]]:
@@ -48,6 +50,9 @@ def values(control: Control, moves: int) -> list[Any]:
         options = [option for option in control.options if option != THIS_MACHINE]
         return [options[index % len(options)] for index in range(moves)]
     assert isinstance(control, Slider)
+    if isinstance(control.value, int) and control.high - control.low < moves:
+        whole = range(int(control.low), int(control.high) + 1)
+        return [whole[index % len(whole)] for index in range(moves)]
     space = numpy.geomspace if control.logarithmic else numpy.linspace
     return [float(value) for value in space(control.low, control.high, moves)]
 
@@ -66,6 +71,8 @@ def rows(moves: int) -> Iterator[dict[str, Any]]:
     """One row per control of each panel."""
     for name, panel, seconds in panels():
         for label, control in panel.controls.items():
+            if label in TECHNIQUE_OF and "technique" in panel.controls:
+                panel.controls["technique"].value = TECHNIQUE_OF[label]
             times = milliseconds(control, moves)
             if panel.error is not None:
                 raise panel.error

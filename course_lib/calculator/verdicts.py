@@ -50,7 +50,7 @@ def verdicts(result: Estimate, measured: Outcome | None = None) -> dict[str, Ver
     What was measured outweighs what was estimated.
     """
     size = _size(result, measured)
-    left, claimed = (byte_size(outcome.memory.value or 0.0) for outcome in (measured or result.honest, result.claim))
+    left, claimed = (byte_size(outcome.memory.value or 0.0) for outcome in (result.honest, result.claim))
     return {
         "ratio": size,
         "memory": Verdict(size.kind, f"{left} where {claimed} was said"),

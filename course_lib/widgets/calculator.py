@@ -92,7 +92,7 @@ def _claims(result: Estimate, seen: Outcome | None) -> str:
         [name, *(str(getattr(outcome, field)) for outcome in columns), verdict.get(field, "")]
         for field, name in ROWS.items()
     ]
-    header = ["", "page claim", "estimate", *(["measured"] if seen else []), "verdict"]
+    header = ["", "page claim", "estimate", *(["measured, ResNet18"] if seen else []), "verdict"]
     return table(header, rows, caption="Claims, estimates, measurements and verdicts")
 
 

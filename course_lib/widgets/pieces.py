@@ -45,8 +45,8 @@ def numbers_row(numbers: Sequence[Number]) -> str:
     """One line of numbers, each with its caption and tag."""
     cells = []
     for number in numbers:
-        tag = f'<span class="course-tag">{number.tag}</span>' if number.tag else ""
-        cells.append(f"<div><b>{escape(number.value)}</b><span>{_glued(number.caption)}{tag}</span></div>")
+        tag = f' <span class="course-tag">{number.tag}</span>' if number.tag else ""
+        cells.append(f"<div><b>{escape(number.value)}</b> <span>{_glued(number.caption)}{tag}</span></div>")
     return f'<div class="course-numbers">{"".join(cells)}</div>' if cells else ""
 
 

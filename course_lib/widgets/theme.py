@@ -6,6 +6,7 @@ from course_lib.colours import DARK, LIGHT
 
 DARK_THEMES = ('body[data-jp-theme-light="false"]', "body.vscode-dark", "html[theme=dark]")
 
+INVERTED = "filter:invert(.92) hue-rotate(180deg)"
 RULES = """
 .course-panel{box-sizing:border-box;max-width:1160px;padding:14px 16px;border:1px solid var(--line);border-radius:8px;
   color:var(--ink);background:var(--paper);font:14px/1.5 var(--jp-ui-font-family,system-ui,"DejaVu Sans",sans-serif)}
@@ -32,7 +33,9 @@ RULES = """
 @container (min-width:600px){.course-panel .course-charts{grid-template-columns:minmax(0,5fr) minmax(0,3fr)}}
 .course-panel svg{display:block;width:100%;height:auto;
   font:11.5px var(--jp-ui-font-family,system-ui,"DejaVu Sans",sans-serif);font-variant-numeric:tabular-nums}
-.course-panel svg text{fill:var(--faint)} .course-panel svg .title{fill:var(--ink);font-size:12.5px;font-weight:600}
+.course-panel svg text{fill:var(--faint);paint-order:stroke;stroke:var(--paper);stroke-width:2.5px;
+  stroke-linejoin:round}
+.course-panel svg text.title{stroke:none} .course-panel svg .title{fill:var(--ink);font-size:12.5px;font-weight:600}
 .course-panel .axis{stroke:var(--faint);stroke-width:1;fill:none}
 .course-panel .grid{stroke:var(--line);stroke-width:.7;fill:none}
 .course-panel .line{fill:none;stroke-width:2} .course-panel .dashed{stroke-dasharray:5 3}
@@ -43,18 +46,21 @@ RULES = """
 .course-panel .course-numbers span{font-size:12.5px;color:var(--faint)}
 .course-panel .course-tag{font-size:11px;border:1px solid var(--line);border-radius:9px;padding:0 7px;margin-left:6px;
   color:var(--faint);white-space:nowrap}
-.course-panel table{border-collapse:collapse;margin:4px 0;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
+.course-panel table{table-layout:auto;border-collapse:collapse;margin:4px 0;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
 .course-panel th{font-weight:500;font-size:12.5px;color:var(--faint);text-align:right;padding:4px 8px;
   border-bottom:1px solid var(--line)}
 .course-panel td{text-align:right;padding:5px 8px;color:var(--ink);border-bottom:1px solid var(--line);
   background:transparent}
 .course-panel th:first-child,.course-panel td:first-child{text-align:left}
+.course-panel table tbody tr:nth-child(n),.course-panel table tbody tr:hover{background:transparent}
 .course-panel .course-short{white-space:nowrap}
 .course-panel .verdict{font-weight:600;width:34%}
 .course-panel .course-notice{margin:6px 0 0;font-size:13px;color:var(--threshold-text)}
-.course-panel dl.course-static{margin:0}
-.course-panel .course-static dt{font-size:12.5px;color:var(--faint);font-weight:400;margin:0}
-.course-panel .course-static dd{margin:0 0 8px;font-variant-numeric:tabular-nums}
+.course-panel dl.course-static{display:block;margin:0}
+.course-panel .course-static dt{float:none;display:block;width:auto;font-size:12.5px;font-weight:400;margin:0;
+  color:var(--faint)}
+.course-panel .course-static dd{display:block;margin:0 0 8px;padding:0;font-variant-numeric:tabular-nums}
+.course-panel img{display:block;max-width:100%;height:auto}
 .course-panel .course-note{margin:10px 0 0;font-size:12.5px;color:var(--faint)}
 """
 
@@ -68,7 +74,9 @@ def stylesheet() -> str:
     light = surfaces.format("#1F2933", "#5B6773", "#FFFFFF", "#D5DBE1") + _variables(LIGHT)
     dark = surfaces.format("#E6E9EC", "#A3ADB7", "#111417", "#353D45") + _variables(DARK)
     dark_panels = ",".join(f"{theme} .course-panel" for theme in DARK_THEMES)
-    return f"<style>.course-panel{{{light}}}{dark_panels}{{{dark}}}{RULES}{_colour_classes()}</style>"
+    # Stored drawings are images on white: in a dark theme they turn dark, and keep their hues.
+    dark_images = f"{','.join(f'{theme} .course-panel img' for theme in DARK_THEMES)}{{{INVERTED}}}"
+    return f"<style>.course-panel{{{light}}}{dark_panels}{{{dark}}}{dark_images}{RULES}{_colour_classes()}</style>"
 
 
 def _variables(colours: dict[str, str]) -> str:

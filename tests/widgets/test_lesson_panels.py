@@ -155,7 +155,9 @@ def test_the_calculator_shows_the_claim_beside_the_estimate_and_a_verdict():
 def test_the_calculator_has_a_column_for_what_was_measured():
     figure = Figure(1.0, "x", "seen on ResNet18", "measured")
     panel = calculator_panel(measure=lambda technique, strength: Outcome(*[figure] * 7) if strength == 0.9 else None)
-    assert '<th scope="col">measured</th>' in panel.picture.value and "seen on ResNet18" in panel.picture.value
+    assert (
+        '<th scope="col">measured, ResNet18</th>' in panel.picture.value and "seen on ResNet18" in panel.picture.value
+    )
     panel.controls["sparsity"].value = 0.8
     assert "seen on ResNet18" not in panel.picture.value
 
