@@ -44,9 +44,10 @@ RULES = """
 .course-panel .course-numbers>div{flex:1 1 0;min-width:130px}
 .course-panel .course-numbers b{display:block;font-size:20px;font-weight:600;line-height:1.3;white-space:nowrap}
 .course-panel .course-numbers span{font-size:12.5px;color:var(--faint)}
-.course-panel .course-tag{font-size:11px;border:1px solid var(--line);border-radius:9px;padding:0 7px;margin-left:6px;
+.course-panel .course-tag{font-size:11px;border:1px solid var(--line);border-radius:9px;padding:0 7px;margin-left:2px;
   color:var(--faint);white-space:nowrap}
-.course-panel table{table-layout:auto;border-collapse:collapse;margin:4px 0;width:100%;font-size:13px;font-variant-numeric:tabular-nums}
+.course-panel table{table-layout:auto;border-collapse:collapse;margin:4px 0;width:100%;font-size:13px;
+  font-variant-numeric:tabular-nums}
 .course-panel th{font-weight:500;font-size:12.5px;color:var(--faint);text-align:right;padding:4px 8px;
   border-bottom:1px solid var(--line)}
 .course-panel td{text-align:right;padding:5px 8px;color:var(--ink);border-bottom:1px solid var(--line);
@@ -59,7 +60,8 @@ RULES = """
 .course-panel dl.course-static{display:block;margin:0}
 .course-panel .course-static dt{float:none;display:block;width:auto;font-size:12.5px;font-weight:400;margin:0;
   color:var(--faint)}
-.course-panel .course-static dd{display:block;margin:0 0 8px;padding:0;font-variant-numeric:tabular-nums}
+.course-panel .course-static dd{float:none;display:block;width:auto;margin:0 0 8px;padding:0;
+  font-variant-numeric:tabular-nums}
 .course-panel img{display:block;max-width:100%;height:auto}
 .course-panel .course-note{margin:10px 0 0;font-size:12.5px;color:var(--faint)}
 """
