@@ -25,12 +25,12 @@ class Picture(Figure):
     alt: str = ""
 
     def png(self) -> bytes:
-        """The figure as a PNG of few colours, half as fine again as it is shown, without time stamps."""
+        """The figure as a PNG of few colours, without time stamps."""
         from PIL import Image
 
         raw, small = io.BytesIO(), io.BytesIO()
         with style.context(STYLE):
-            self.savefig(raw, format="png", dpi=1.5 * PIXELS_PER_INCH, metadata={"Software": None})
+            self.savefig(raw, format="png", dpi=PIXELS_PER_INCH, metadata={"Software": None})
         image = Image.open(raw).convert("RGB").quantize(32, dither=Image.Dither.NONE)
         image.save(small, format="PNG", optimize=True)
         return small.getvalue()

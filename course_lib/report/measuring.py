@@ -17,6 +17,8 @@ from course_lib import profiling, storage, training
 from course_lib.data import Split
 from course_lib.report.rows import Row, Setting
 
+BUSY = 4.0  # where p95 is so many times p50, something else was running
+
 Model = nn.Module | str | Path
 Settings = Sequence[tuple[int, int]]
 
@@ -38,6 +40,8 @@ class Protocol:
         parts = [f"{self.on.dataset} {self.on.name}, {len(self.on):,} examples"]
         if timed := baseline.latencies.get(baseline.headline):
             parts.append(f"latency: {baseline.headline}, median of {timed.runs} interleaved runs")
+            if timed.p95_ms > BUSY * timed.p50_ms:
+                parts.append(f"busy machine: p95 is {timed.p95_ms / timed.p50_ms:.0f} times p50, so measure again")
         return " · ".join([*parts, str(profiling.machine())])
 
 

@@ -13,45 +13,46 @@ from course_lib.report.rows import Row, Setting
 MISSING = "–"
 
 
+class Cell(NamedTuple):
+    """A figure, and the smaller one that belongs to it."""
+
+    figure: str
+    detail: str = ""
+
+
 class Column(NamedTuple):
     """A column: what stands above, how the figure is known, and how a row becomes text."""
 
     title: str
     tag: str
-    cell: Callable[[Row], str]
+    cell: Callable[[Row], Cell]
 
 
 def columns(rows: Sequence[Row]) -> list[Column]:
     """The columns that these rows can fill."""
     found = [
-        Column("model", "", lambda row: row.name),
-        Column("stored", "exact", lambda row: byte_size(row.stored_bytes)),
-        Column("smaller", "exact", lambda row: times(row.ratio)),
-        Column("accuracy", "measured", lambda row: with_margin(row.accuracy, row.interval)),
+        Column("model", "", lambda row: Cell(row.name, row.stored_as)),
+        Column("stored", "exact", _stored),
+        Column("accuracy", "measured", _accuracy),
         Column("retained", "measured", _retained),
     ]
     found += [Column(domain, "measured", _domain(domain)) for domain in rows[0].domains]
     found += [
-        Column("parameters", "exact", lambda row: compact(row.parameters)),
-        Column("non-zero", "exact", lambda row: compact(row.nonzeros)),
-        Column("MACs", "exact", lambda row: compact(row.macs)),
+        Column("parameters", "exact", lambda row: Cell(compact(row.parameters), f"{compact(row.nonzeros)} not zero")),
+        Column("MACs", "exact", lambda row: Cell(compact(row.macs))),
     ]
     if rows[0].latencies:
-        found += [
-            Column("latency p50", "measured", lambda row: duration(row.latencies[row.headline].p50_ms)),
-            Column("p95", "measured", lambda row: duration(row.latencies[row.headline].p95_ms)),
-            Column("speed-up", "measured", lambda row: times(row.speedup)),
-            Column("over eager", "measured", lambda row: times(row.speedup_over_eager)),
-        ]
+        found += [Column("latency", "measured", _latency), Column("speed-up", "measured", _speedup)]
     if rows[0].memory:
         found.append(Column("peak memory", "measured", _memory))
     return found
 
 
 def text(rows: Sequence[Row]) -> str:
-    """The table in columns of equal width."""
+    """The table in columns of equal width; details stand in a second line."""
     shown = columns(rows)
-    return text_table([column.title for column in shown], [[column.cell(row) for column in shown] for row in rows])
+    lines = [part for row in rows for part in zip(*(column.cell(row) for column in shown), strict=True)]
+    return text_table([column.title for column in shown], lines)
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -70,7 +71,7 @@ def html(rows: Sequence[Row], note: str) -> str:
     shown = columns(rows)
     main = _table(
         [_heading(column.title, column.tag) for column in shown],
-        [[escape(column.cell(row)) for column in shown] for row in rows],
+        [[_two_lines(column.cell(row)) for column in shown] for row in rows],
     )
     folds = _fold("Accuracy per class", _per_class(rows))
     if rows[0].latencies:
@@ -89,24 +90,43 @@ def percent(value: float, digits: int = 1) -> str:
     return f"{100 * value:.{digits}f} %"
 
 
-def with_margin(value: float, interval: tuple[float, float]) -> str:
-    """A fraction with half the width of its interval: ``91.3 ± 0.6 %``."""
-    return f"{100 * value:.1f} ± {50 * (interval[1] - interval[0]):.1f} %"
+def _stored(row: Row) -> Cell:
+    return Cell(byte_size(row.stored_bytes), f"{times(row.ratio)} smaller" if row.before else "")
 
 
-def _retained(row: Row) -> str:
+def _accuracy(row: Row) -> Cell:
+    low, high = row.interval
+    return Cell(percent(row.accuracy), f"± {percent((high - low) / 2)}")
+
+
+def _retained(row: Row) -> Cell:
     if row.before is None or isnan(row.retained):
-        return MISSING
+        return Cell(MISSING)
     low, high = row.retained_interval
-    return f"{100 * row.retained:.1f} ({100 * low:.1f}–{100 * high:.1f}) %"
+    return Cell(percent(row.retained), f"{100 * low:.1f} to {100 * high:.1f} %")
 
 
-def _domain(name: str) -> Callable[[Row], str]:
-    return lambda row: percent(row.domains[name].accuracy)
+def _domain(name: str) -> Callable[[Row], Cell]:
+    def cell(row: Row) -> Cell:
+        kept = row.retained_domains[name]
+        return Cell(percent(row.domains[name].accuracy), f"{percent(kept)} retained" if row.before else "")
+
+    return cell
 
 
-def _memory(row: Row) -> str:
-    return f"{row.memory.peak_mb:.0f} MB" if row.memory else MISSING
+def _latency(row: Row) -> Cell:
+    latency = row.latencies[row.headline]
+    return Cell(duration(latency.p50_ms), f"p95 {duration(latency.p95_ms)}")
+
+
+def _speedup(row: Row) -> Cell:
+    return Cell(times(row.speedup), f"{times(row.speedup_over_eager)} over eager")
+
+
+def _memory(row: Row) -> Cell:
+    if row.memory is None:
+        return Cell(MISSING)
+    return Cell(f"{row.memory.peak_mb:.0f} MB", f"{row.memory.model_mb:.0f} MB by the model")
 
 
 def _per_class(rows: Sequence[Row]) -> str:
@@ -118,7 +138,7 @@ def _per_class(rows: Sequence[Row]) -> str:
 def _every_latency(rows: Sequence[Row]) -> str:
     def cell(row: Row, setting: Setting) -> str:
         latency, gain = row.latencies[setting], row.speedup_at(setting)
-        return f"{duration(latency.p50_ms)} <small>p95 {duration(latency.p95_ms)}</small> {times(gain)}"
+        return f"{duration(latency.p50_ms)}<small>p95 {duration(latency.p95_ms)} · {times(gain)}</small>"
 
     lines = [[str(setting), *(cell(row, setting) for row in rows)] for setting in rows[0].latencies]
     return _table(["runtime, examples, threads", *(escape(row.name) for row in rows)], lines)
@@ -136,6 +156,10 @@ def _heading(title: str, tag: str) -> str:
     return f'{escape(title)}<span class="course-tag">{tag}</span>' if tag else escape(title)
 
 
+def _two_lines(cell: Cell) -> str:
+    return escape(cell.figure) + (f"<small>{escape(cell.detail)}</small>" if cell.detail else "")
+
+
 def _fold(title: str, content: str) -> str:
     return f"<details><summary>{title}</summary>{content}</details>"
 
@@ -147,10 +171,10 @@ def _style() -> str:
   color:var(--jp-ui-font-color1,#1F2933);font-variant-numeric:tabular-nums}
 .course-table .course-scroll{overflow-x:auto}
 .course-table table{border-collapse:collapse;margin:4px 0;font-size:14px}
-.course-table thead th{font-weight:500;font-size:12.5px;color:var(--jp-ui-font-color2,#5B6773);vertical-align:bottom}
-.course-table th,.course-table td{text-align:right;white-space:nowrap;padding:6px 10px;background:transparent;
-  border:0;border-bottom:1px solid var(--jp-border-color2,#D5DBE1)}
-.course-table tbody th{font-weight:400;color:inherit}
+.course-table table thead th{font-weight:500;font-size:12.5px;color:var(--jp-ui-font-color2,#5B6773);vertical-align:bottom}
+.course-table th,.course-table td{text-align:right;white-space:nowrap;padding:6px 10px;vertical-align:top;
+  background:transparent;color:var(--jp-ui-font-color1,#1F2933);border:0;border-bottom:1px solid var(--jp-border-color2,#D5DBE1)}
+.course-table tbody th{font-weight:400}.course-table small{display:block}
 .course-table th:first-child{text-align:left}
 .course-table .course-tag{display:block;width:max-content;margin-left:auto;font-size:11px;padding:0 7px;
   border:1px solid var(--jp-border-color2,#D5DBE1);border-radius:9px;color:var(--jp-ui-font-color2,#5B6773)}

@@ -15,6 +15,7 @@ ALL = [*LESSONS, *SOLUTIONS, *EXERCISES]
 
 MAX_BYTES = 300_000
 LONGEST_CELL, MEDIAN_CELL = 25, 6
+LONGEST_ANSWER = 40  # the repaired class of the published snippet
 LESSON_CELLS = range(40, 71)
 
 
@@ -57,7 +58,8 @@ def test_a_notebook_carries_no_widget_state_and_no_private_metadata(path):
 @pytest.mark.parametrize("path", ALL, ids=name)
 def test_cells_are_short(path):
     lengths = [code_lines(cell) for cell in code_cells(path)]
-    assert max(lengths) <= LONGEST_CELL and statistics.median(lengths) <= MEDIAN_CELL
+    longest = LONGEST_CELL if path in LESSONS else LONGEST_ANSWER
+    assert max(lengths) <= longest and statistics.median(lengths) <= MEDIAN_CELL
 
 
 @pytest.mark.parametrize("path", [path for path in LESSONS if not path.name.startswith("00")], ids=name)
@@ -68,7 +70,8 @@ def test_a_lesson_has_forty_to_seventy_cells(path):
 @pytest.mark.parametrize("path", LESSONS, ids=name)
 def test_outputs_of_lessons_are_stored_and_none_is_an_error(path):
     for cell in code_cells(path):
-        assert all(output.output_type != "error" for output in cell.outputs), cell.source
+        on_purpose = "raises-exception" in cell.metadata.get("tags", [])
+        assert on_purpose or all(output.output_type != "error" for output in cell.outputs), cell.source
         if is_marked(cell):
             assert cell.outputs, f"a marked cell has no stored output:\n{cell.source}"
 
