@@ -126,7 +126,7 @@ def _speedup(row: Row) -> Cell:
 def _memory(row: Row) -> Cell:
     if row.memory is None:
         return Cell(MISSING)
-    return Cell(f"{row.memory.peak_mb:.0f} MB", f"{row.memory.model_mb:.0f} MB by the model")
+    return Cell(f"{row.memory.peak_mb:.0f} MB", f"{row.memory.model_mb:.0f} MB model")
 
 
 def _per_class(rows: Sequence[Row]) -> str:
@@ -170,15 +170,16 @@ def _style() -> str:
 .course-table{font:14px/1.5 var(--jp-ui-font-family,system-ui,"DejaVu Sans",sans-serif);
   color:var(--jp-ui-font-color1,#1F2933);font-variant-numeric:tabular-nums}
 .course-table .course-scroll{overflow-x:auto}
-.course-table table{border-collapse:collapse;margin:4px 0;font-size:14px}
-.course-table table thead th{font-weight:500;font-size:12.5px;color:var(--jp-ui-font-color2,#5B6773);vertical-align:bottom}
-.course-table th,.course-table td{text-align:right;white-space:nowrap;padding:6px 10px;vertical-align:top;
-  background:transparent;color:var(--jp-ui-font-color1,#1F2933);border:0;border-bottom:1px solid var(--jp-border-color2,#D5DBE1)}
+.course-table table{border-collapse:collapse;margin:4px 0;font-size:13.5px}
+.course-table table thead th{font-weight:500;font-size:12.5px;vertical-align:bottom;
+  color:var(--jp-ui-font-color2,#5B6773)}
+.course-table th,.course-table td{text-align:right;white-space:nowrap;padding:5px 8px;vertical-align:top;border:0;
+  background:transparent;color:var(--jp-ui-font-color1,#1F2933);border-bottom:1px solid var(--jp-border-color2,#D5DBE1)}
 .course-table tbody th{font-weight:400}.course-table small{display:block}
 .course-table th:first-child{text-align:left}
 .course-table .course-tag{display:block;width:max-content;margin-left:auto;font-size:11px;padding:0 7px;
   border:1px solid var(--jp-border-color2,#D5DBE1);border-radius:9px;color:var(--jp-ui-font-color2,#5B6773)}
-.course-table p,.course-table summary,.course-table small{font-size:12.5px;color:var(--jp-ui-font-color2,#5B6773)}
+.course-table p,.course-table summary,.course-table small{font-size:12px;color:var(--jp-ui-font-color2,#5B6773)}
 .course-table p{margin:6px 0}.course-table summary{cursor:pointer}
 """
     return f"<style>{rules}</style>"
