@@ -7,6 +7,7 @@ tried again, and a submission that still cannot be graded is set aside with the 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -65,7 +66,7 @@ def _completed(
         places[name] = index
         return client.submit(grade.grade_one, found[index], settings, key=name, pure=False, retries=0)
 
-    flow = as_completed([submit(index) for index, _ in zip(waiting, range(window), strict=False)])
+    flow = as_completed([submit(index) for index in itertools.islice(waiting, window)])
     for future in flow:
         index = places.pop(future.key)
         if future.status == "finished":
