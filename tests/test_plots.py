@@ -55,7 +55,7 @@ def test_a_notebook_shows_a_small_png_with_alternative_text(name):
     assert bundle["text/plain"] == picture.alt == metadata["image/png"]["alt"]
     assert len(picture.alt) > 40 and picture.alt.endswith(".")
     image = Image.open(io.BytesIO(bundle["image/png"]))
-    assert image.width == 2 * metadata["image/png"]["width"] and len(bundle["image/png"]) < 60_000
+    assert image.width == metadata["image/png"]["width"] and len(bundle["image/png"]) < 60_000
 
 
 def test_the_same_data_give_the_same_bytes():
