@@ -133,8 +133,9 @@ def vector_meaning(machine: Machine) -> str:
 
 def python_finding() -> Finding:
     """The running Python, and whether it is the one that ``start.py`` set up."""
-    value = f"{platform.python_version()} in {sys.prefix}"
     own = ROOT / ".venv"
+    place = own.name if Path(sys.prefix).resolve() == own.resolve() else sys.prefix
+    value = f"{platform.python_version()} in {place}"
     if own.is_dir() and Path(sys.prefix).resolve() != own.resolve():
         remedy = f"this is not the course's own environment {own}; in Jupyter choose Kernel > Change Kernel > Python 3"
         return Finding("Python", value, f"{remedy}, in a terminal start with: python3 start.py")
