@@ -46,7 +46,7 @@ def measure(
     from course_lib import report, subjects
 
     subject = subjects.find(model, split)
-    row = report.measure(subject.model, on=subject.split, name=subject.name)
+    row = report.measure(subject.file or subject.model, on=subject.split, name=subject.name)
     typer.echo(json.dumps(row.to_dict(), indent=1) if as_json else str(row))
 
 

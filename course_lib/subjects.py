@@ -21,11 +21,12 @@ BASELINE_DATA = {"resnet18": "fashion_mnist", "minilm": "sentiment"}
 
 @dataclass(frozen=True)
 class Subject:
-    """A model, the split to measure it on, and the name for its row."""
+    """A model, the split to measure it on, the name for its row, and the file that it was given as, if it was one."""
 
     name: str
     model: nn.Module
     split: Split
+    file: Path | None = None
 
 
 def find(name: str, split: str = "test") -> Subject:
@@ -59,7 +60,7 @@ def find(name: str, split: str = "test") -> Subject:
 def _from_file(path: Path, split: str) -> Subject:
     model = storage.load(path)
     dataset = "sentiment" if models.describe(model)["builder"] == "bert" else "fashion_mnist"
-    return Subject(path.name, model, getattr(data.load(dataset), split))
+    return Subject(path.name, model, getattr(data.load(dataset), split), path)
 
 
 def _torchvision_names() -> list[str]:

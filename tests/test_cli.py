@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,6 +73,13 @@ def test_a_stored_file_is_measured_on_the_data_of_its_kind(measured, stored):
     assert course("measure", stored).stdout == "small.safetensors on sentiment/test\n"
     shown = json.loads(course("measure", stored, "--split", "validation", "--json").stdout)
     assert shown == {"name": "small.safetensors", "split": "sentiment/validation"}
+
+
+def test_a_stored_file_is_measured_as_it_lies_there_and_not_stored_anew(tiny_data, stored, monkeypatch):
+    half = storage.save(storage.load(stored), stored.with_name("half.safetensors"), dtype="fp16")
+    monkeypatch.setattr(report, "measure", functools.partial(report.measure, latency=False, memory=False))
+    row = json.loads(course("measure", half, "--json").stdout)
+    assert row["stored_bytes"] == half.stat().st_size < stored.stat().st_size
 
 
 @pytest.mark.parametrize(("name", "dataset"), [("resnet18", "fashion_mnist"), ("minilm", "sentiment")])
