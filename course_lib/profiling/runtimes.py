@@ -15,6 +15,7 @@ from course_lib.arguments import check_positive
 from course_lib.profiling.counting import Inputs, evaluating
 from course_lib.profiling.export import export_onnx, input_names
 from course_lib.profiling.limits import torch_threads
+from course_lib.profiling.placement import on_core, separate_cores, worker_affinities
 
 TOLERANCE = 1e-3  # of the largest logit: kernels sum in different orders
 
@@ -118,6 +119,9 @@ def _session_runner(file: Path, inputs: Inputs, threads: int) -> Runner:
     options.log_severity_level = 3
     # idle threads that spin would slow down whatever is timed next
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    cores = separate_cores(threads)
+    if cores:
+        options.add_session_config_entry("session.intra_op_thread_affinities", worker_affinities(cores))
     sessions = [onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])]
     feed = _feed(inputs)
 
@@ -125,7 +129,7 @@ def _session_runner(file: Path, inputs: Inputs, threads: int) -> Runner:
         return torch.from_numpy(sessions[0].run(None, feed)[0])
 
     size = sum(part.stat().st_size for part in file.parent.iterdir())
-    return Runner("onnx", run, threads=threads, release=sessions.clear, bytes=size)
+    return Runner("onnx", run, threads=threads, ready=lambda: on_core(cores), release=sessions.clear, bytes=size)
 
 
 def _feed(inputs: Inputs) -> dict[str, Any]:
