@@ -28,9 +28,12 @@ ORIGIN = {
     "Images are doubled to 56×56 and repeated to three channels; training adds flips, shifts and blank squares.",
     "minilm": "`BertForSequenceClassification`, 6 layers, hidden size 384, 12 heads, encoder weights of "
     "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), a new two-class head, fine-tuned on the train split of "
-    "`sentiment/movies`: six runs from the same encoder (two targets, three seeds), each at its best epoch on the "
-    "validation split, and the average of their weights (Wortsman et al., Model soups, 2022). The other domains were "
-    "never trained on.",
+    "`sentiment/movies`: three runs from the same start, each at its best epoch on the validation split, and the "
+    "average of their weights (Wortsman et al., Model soups, 2022). The other domains were never trained on. Single "
+    "runs gave 87.1 % and 87.3 % on test. The average of six runs (two targets, three seeds) was compared with "
+    "this one on validation: as accurate (707 against 705 of 800 sentences), with a far higher loss (0.43 against "
+    "0.31), so this one stayed; the six gave 87.5 % on test. The course aimed at 88 %: fine-tuning on 7,741 sentences "
+    "ends about there, and the difference is smaller than the interval.",
 }
 LIMITS = {
     "resnet18": "Made for teaching compression: small grey pictures of clothes. Shirt, T-shirt, pullover and coat are "
