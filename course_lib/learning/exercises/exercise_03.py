@@ -53,14 +53,14 @@ def check_magnitude_mask(answer: Answer) -> None:
 
 
 @probe("03.1")
-def probe_magnitude_mask(answer: Callable[..., Any], generator: torch.Generator) -> Any:
+def probe_magnitude_mask(answer: Answer, generator: torch.Generator) -> Any:
     """Masks of random weights, some rounded so that many magnitudes are equal, and the weights afterwards."""
     values = []
     for shape, sparsity in [((6, 5), 0.4), ((3, 2, 3), 0.9), ((17,), 0.25), ((0, 4), 0.5), ((9, 4), 0.66)]:
         weight = torch.randn(shape, generator=generator)
         turned = weight.permute(*range(weight.dim() - 1, -1, -1))
         for one in (weight.clone(), (weight * 2).round(), turned.half()):
-            values += [answer(one, sparsity), one]
+            values += [answer.in_place(one, sparsity), one]
     return values
 
 

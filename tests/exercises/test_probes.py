@@ -1,0 +1,79 @@
+"""Every probe is itself tested: over many seeds it tells each wrong answer from a right one, as the grader compares."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from course_lib.grading import building, probe_runtime, probes
+from course_lib.grading.assignment import Assignment, Reference
+from tests.exercises.test_checks import RIGHT, TRIED, WRONG, answer, graded_source
+
+KEY, SEEDS = b"the key of these tests", 20
+
+
+@functools.cache
+def assignment(lesson: str) -> Assignment:
+    (path,) = building.SOLUTIONS.glob(f"{lesson}_*.ipynb")
+    return Assignment(path)
+
+
+@functools.cache
+def references(question: str) -> list[Reference]:
+    """What the solution prints for each seed of a pool of ``SEEDS``."""
+    exercise, solution = assignment(question[:2]), answer(question, graded_source(question, solved=True))
+    made = []
+    for place in range(SEEDS):
+        draws = [probes.seed(KEY, exercise.name, question, place, draw) for draw in range(probes.REDRAWS)]
+        one = probes.reference(solution, exercise.module, exercise.questions[question].probe, draws)
+        made.append(Reference(one["seed"], one["line"], tuple(one["floors"])))
+    return made
+
+
+def passes(question: str, tried: Any, reference: Reference) -> bool:
+    """Whether an answer would be given its points: the comparison of the grader, without kernel and sandbox."""
+    exercise = assignment(question[:2])
+    asked = exercise.questions[question]
+    try:
+        if asked.is_data:
+            printed = json.dumps(probe_runtime.tagged(tried()), allow_nan=False)
+            return probes.judge_data(exercise, question, printed, reference)
+        values = probe_runtime.values(exercise.module, asked.probe, tried, reference.seed)
+        return probe_runtime.Writer(reference.floors).write(values) == reference.line
+    except Exception:
+        return False
+
+
+def verdicts(question: str, source: str) -> list[bool]:
+    tried = answer(question, source)
+    return [passes(question, tried, reference) for reference in references(question)]
+
+
+@pytest.fixture(autouse=True)
+def own_progress(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COURSE_PROGRESS", str(tmp_path / "progress.json"))
+
+
+@pytest.mark.parametrize("question", TRIED)
+def test_the_seeds_differ_and_the_solution_passes_with_each(question):
+    assert len({reference.seed for reference in references(question)}) == SEEDS
+    assert verdicts(question, graded_source(question, solved=True)) == [True] * SEEDS
+
+
+@pytest.mark.parametrize("question", TRIED)
+def test_the_stub_fails_with_each(question):
+    assert verdicts(question, graded_source(question, solved=False)) == [False] * SEEDS
+
+
+@pytest.mark.parametrize(("question", "label"), WRONG, ids=lambda value: value)
+def test_a_wrong_answer_fails_with_each(question, label):
+    assert verdicts(question, TRIED[question].wrong[label]) == [False] * SEEDS
+
+
+@pytest.mark.parametrize(("question", "label"), RIGHT, ids=lambda value: value)
+def test_another_right_answer_passes_with_each(question, label):
+    assert verdicts(question, TRIED[question].right[label]) == [True] * SEEDS
