@@ -41,10 +41,9 @@ def course_map() -> str:
     return markdown(["lesson", "reading and running", "exercise"], rows)
 
 
-def results_table(results: dict[str, Any]) -> str:
-    """The comparison of one run: baseline and pruned files of ResNet18, and where it was measured."""
-    part = results["compare"]
-    header = ["ResNet18", "file", "smaller", "test accuracy", "retained (95 % interval)", "latency", "speed-up"]
+def results_table(part: dict[str, Any], model: str) -> str:
+    """The comparison of one run: a baseline and its pruned files, and where it was measured."""
+    header = [model, "file", "smaller", "test accuracy", "retained (95 % interval)", "latency", "speed-up"]
     rows = [_result_row(row) for row in part["rows"]]
     note = f"Latency: median on ONNX Runtime, batch 1, 2 threads, against the same runtime. Machine: {part['machine']}."
     return f"{markdown(header, rows)}\n\n{note}"
@@ -66,7 +65,9 @@ def fill(text: str, name: str, content: str) -> str:
 def build(text: str) -> str:
     """The README with every generated part renewed."""
     text = fill(text, "course-map", course_map())
-    return fill(text, "results:pruning", results_table(json.loads(RESULTS.read_text(encoding="utf-8"))))
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    text = fill(text, "results:pruning", results_table(results["compare"], "ResNet18, fashion images"))
+    return fill(text, "results:pruning-minilm", results_table(results["minilm"], "MiniLM, movie sentences"))
 
 
 def _result_row(row: dict[str, Any]) -> list[str]:

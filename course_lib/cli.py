@@ -113,13 +113,18 @@ def grade(
     scheduler: Annotated[str | None, typer.Option(help="address of a Dask scheduler")] = None,
     workers: Annotated[int | None, typer.Option(help="processes on this machine; one per core by default")] = None,
     on_flag: Annotated[str, typer.Option(help="report or zero, for answers that take a shortcut")] = "report",
+    due: Annotated[str | None, typer.Option(help="such as 2026-11-30T23:59; needs --late-penalty")] = None,
+    late_penalty: Annotated[str | None, typer.Option(help="such as 10%/day, 1%/hour or 20%; needs --due")] = None,
 ) -> None:
     """Grade a class in the sandbox; resumes where it stopped. Exit code 1 if a submission had to be set aside."""
-    from course_lib.grading import classroom
+    from course_lib.grading import classroom, late
 
+    if (due is None) != (late_penalty is None):
+        raise ValueError("--due and --late-penalty belong together; only one of them was given")
     report = classroom.grade_class(
         submissions, out, level=level, allow_unsandboxed=allow_unsandboxed, gradebook_url=gradebook,
         scheduler=scheduler, workers=workers, on_flag=on_flag,
+        late_rule=late.rule(due, late_penalty) if due and late_penalty else None,
     )  # fmt: skip
     typer.echo(str(report))
     raise typer.Exit(1 if report.set_aside else 0)

@@ -11,30 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy
 from matplotlib import style
-from matplotlib.axes import Axes
 
 from course_lib.colours import LIGHT
-from course_lib.formats import compact, spread
+from course_lib.drawing import Curves, Intervals, draw_bars, draw_curves, limits, log_ticks
+from course_lib.formats import compact
 from course_lib.picture import STYLE, Picture, canvas, described, name_points
 
 if TYPE_CHECKING:
     import pandas
     from torch import Tensor
 
-LOOKS = {
-    "fine-tuned": ("kept", "o"),
-    "cut only": ("before", "s"),
-    "cubic": ("kept", "o"),
-    "linear": ("before", "s"),
-    "baseline": ("baseline", "v"),
-    "dense": ("baseline", "v"),
-    "bitmask": ("kept", "o"),
-    "csr": ("before", "s"),
-}
-OTHER_LOOKS = (("kept", "o"), ("before", "s"), ("holds", "^"), ("threshold", "D"), ("baseline", "v"))
 SHARES = {"parameters": "parameters", "macs": "MACs", "latency_ms": "time"}
-Intervals = Sequence[tuple[float, float] | None] | None
-Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
 
 
 def accuracy_curves(
@@ -65,8 +52,7 @@ def accuracy_curves(
                     color=LIGHT["baseline_text"],
                 )
         scaled = {name: ([100 * s for s in x], [100 * a for a in y]) for name, (x, y) in curves.items()}
-        _draw_curves(axes, scaled)
-        axes.set_ylim(0, 103)
+        draw_curves(axes, scaled, bottom=0, top=103)
         ends = "; ".join(f"{name} {y[-1]:.1f} % at {x[-1]:.0f} % cut" for name, (x, y) in scaled.items())
         return described(picture, title, ends)
 
@@ -75,7 +61,7 @@ def schedule_curves(curves: Curves, *, title: str = "Sparsity while training") -
     """Sparsity over the training steps, one curve per schedule: name → steps and sparsities (fractions)."""
     with style.context(STYLE):
         picture, axes = canvas(title, "training step", "weights cut (%)")
-        _draw_curves(axes, {name: (x, [100 * s for s in y]) for name, (x, y) in curves.items()}, every=0.1)
+        draw_curves(axes, {name: (x, [100 * s for s in y]) for name, (x, y) in curves.items()}, every=0.1)
         ends = "; ".join(f"{name} from {100 * y[0]:.0f} to {100 * y[-1]:.0f} %" for name, (_, y) in curves.items())
         return described(picture, title, ends)
 
@@ -100,7 +86,7 @@ def layer_bars(
         for axes, column in zip(blocks, columns, strict=True):
             values = [shares[column][row] for row in chosen]
             values += [sum(shares[column][row] for row in rest)] if rest else []
-            _bars(axes, values, SHARES.get(column, column))
+            draw_bars(axes, values, SHARES.get(column, column))
         blocks[0].set_yticks(range(len(names)), names)
         blocks[0].invert_yaxis()
     largest = ", ".join(f"{SHARES.get(c, c)}: {layers[shares[c].index(max(shares[c]))]}" for c in columns)
@@ -148,13 +134,13 @@ def size_front(
         picture, axes = canvas(title, "stored size (MB), smaller to the left", "accuracy retained (%)")
         axes.set_xscale("log")
         sizes, heights = [size / 1e6 for size in stored_bytes], [100 * value for value in retained]
-        bars = [(100 * low, 100 * high) for low, high in _limits(retained, intervals)]
+        bars = [(100 * low, 100 * high) for low, high in limits(retained, intervals)]
         for index, (size, height, bar) in enumerate(zip(sizes, heights, bars, strict=True)):
             colour, marker = ("baseline", "v") if index == 0 else ("kept", "o")
             axes.plot([size] * 2, bar, color=LIGHT[colour], marker="_", linewidth=1.4)
             axes.plot([size], [height], color=LIGHT[colour], marker=marker, markersize=7)
         axes.margins(x=0.12, y=0.12)
-        _plain_log_ticks(axes, sizes)
+        log_ticks(axes.xaxis, subs=(1.0, 2.0, 5.0))
         name_points(axes, names, sizes, heights, bars)
     facts = "; ".join(f"{name} {s:.1f} MB, {h:.1f} %" for name, s, h in zip(names, sizes, heights, strict=True))
     return described(picture, title, facts)
@@ -173,11 +159,15 @@ def roofline(frame: pandas.DataFrame, roof: Any, *, title: str = "Layers under t
         low, high = min([*rows["intensity"], roof.ridge]) / 3, max([*rows["intensity"], roof.ridge]) * 3
         slope = [low * roof.bandwidth_gbs, roof.peak_gflops, roof.peak_gflops]
         axes.plot([low, roof.ridge, high], slope, color=LIGHT["baseline"], marker="")
+        for axis in (axes.xaxis, axes.yaxis):
+            log_ticks(axis)
+        axes.set_ylim(0.4 * rows["achieved_gflops"].min(), 4 * max(roof.peak_gflops, rows["achieved_gflops"].max()))
         axes.annotate(
             f"peak {roof.peak_gflops:,.0f} GFLOP/s",
-            (high, roof.peak_gflops * 1.12),
+            (1, 0.96),
+            xycoords="axes fraction",
             ha="right",
-            va="bottom",
+            va="top",
             color=LIGHT["baseline_text"],
         )
         axes.axvline(roof.ridge, color=LIGHT["threshold"], linestyle=(0, (5, 3)), linewidth=1.4, marker="")
@@ -253,53 +243,11 @@ def curves(
         if log:
             axes.set_xscale("log")
             axes.set_yscale("log")
-            axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            for axis in (axes.xaxis, axes.yaxis):
+                log_ticks(axis)
         if cursor is not None:
             axes.axvline(cursor, color=LIGHT["threshold"], linewidth=1.2, linestyle=(0, (5, 3)))
-        _draw_curves(axes, {str(name): (list(frame.index), list(frame[name])) for name in frame.columns})
-        if not log:
-            axes.set_ylim(bottom=min(0.0, float(frame.min().min())))
+        bottom = None if log else min(0.0, float(frame.min().min()))
+        draw_curves(axes, {str(name): (list(frame.index), list(frame[name])) for name in frame}, bottom=bottom)
     ends = "; ".join(f"{name} ends at {frame[name].iloc[-1]:.3g}" for name in frame.columns)
     return described(picture, title, ends)
-
-
-def _draw_curves(axes: Axes, curves: Curves, *, every: float | None = None) -> None:
-    """Curves with markers, named at their ends."""
-    others = iter(OTHER_LOOKS * (len(curves) + 1))
-    looks = {name: LOOKS.get(name) or next(others) for name in curves}
-    for name, (x, y) in curves.items():
-        colour, marker = looks[name]
-        axes.plot(x, y, color=LIGHT[colour], marker=marker, markevery=every)
-    low, high = axes.get_ylim()
-    heights = spread([y[-1] for _, y in curves.values()], 0.06 * (high - low))
-    for (name, (x, _)), height in zip(curves.items(), heights, strict=True):
-        colour = LIGHT[f"{looks[name][0]}_text"]
-        axes.annotate(name, (x[-1], height), (8, 0), textcoords="offset points", va="center", color=colour)
-
-
-def _bars(axes: Axes, values: Sequence[float], label: str) -> None:
-    positions = range(len(values))
-    axes.barh(positions, [100 * value for value in values], color=LIGHT["kept"], height=0.7)
-    for position, value in zip(positions, values, strict=True):
-        axes.annotate(
-            f"{100 * value:.0f}", (100 * value, position), (4, 0), textcoords="offset points", va="center", fontsize=8.5
-        )
-    axes.set_xlabel(f"{label} (%)")
-    axes.grid(False)
-    axes.set_xlim(0, 100 * max([*values, 0.01]) * 1.18)
-
-
-def _plain_log_ticks(axes: Axes, values: Sequence[float]) -> None:
-    """Sizes as people write them, at 1, 2 and 5 times a power of ten."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def _limits(retained: Sequence[float], intervals: Intervals) -> list[tuple[float, float]]:
-    """The interval of each model; a point where there is none."""
-    given = intervals or [None] * len(retained)
-    return [limits or (value, value) for value, limits in zip(retained, given, strict=True)]

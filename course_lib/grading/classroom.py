@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.files import write_atomically
-from course_lib.grading import cluster, feedback, grade, gradebook, sandbox, similarity
+from course_lib.grading import cluster, feedback, grade, gradebook, intake, late, sandbox, similarity
 from course_lib.grading.building import SOLUTIONS
 
 STATE_VARIABLE = "COURSE_GRADING_STATE"
+COLUMNS = (
+    "student", "assignment", "points", "max_points", "late_penalty", "counts", "sandbox", "problem", "feedback",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def grade_class(
     level: str = "bwrap",
     allow_unsandboxed: bool = False,
     gradebook_url: str | None = None,
-    late: Mapping[str, float] | None = None,
+    late_rule: late.Rule | None = None,
     on_flag: str = "report",
     solutions: str | Path = SOLUTIONS,
     limits: sandbox.Limits | None = None,
@@ -61,7 +64,7 @@ def grade_class(
 
     Args:
         level: sandbox level; ``"process"`` protects from nothing and needs ``allow_unsandboxed``.
-        late: student → fraction of the points that is taken off.
+        late_rule: what late submissions lose, see ``course_lib.grading.late``.
         on_flag: ``"report"`` or ``"zero"``, for answers that take a shortcut.
 
     Raises:
@@ -77,10 +80,22 @@ def grade_class(
     )
     run = partial(cluster.run, scheduler=scheduler, workers=workers, progress=progress)
     results = [apply_policy(result, on_flag) for result in grade.grade(paths, settings, run=run)]
-    late = dict(late or {})
-    gradebook.record(results, gradebook_url or gradebook.default_url(folder), late)
-    write(results, folder, late)
+    taken_off = late.penalties(intake.collect(paths), late_rule) if late_rule else {}
+    url = gradebook_url or gradebook.default_url(folder)
+    gradebook.record(results, url, taken_off)
+    write(results, folder, taken_off, counting(results, url))
     return ClassReport(results, folder)
+
+
+def counting(results: Sequence[Mapping[str, Any]], url: str) -> dict[tuple[str, str], float]:
+    """Student and assignment → the score in the gradebook: what an instructor set by hand goes first."""
+    assignments = {result["assignment"] for result in results if result["assignment"]}
+    scores = {name: gradebook.scores(url, name) for name in assignments}
+    return {
+        (result["student"], name): scores[name][gradebook.student_id(result["student"])]
+        for result in results
+        if (name := result["assignment"])
+    }
 
 
 def state_folder() -> Path:
@@ -106,31 +121,54 @@ def apply_policy(result: dict[str, Any], on_flag: str) -> dict[str, Any]:
     return result | {"questions": questions}
 
 
-def write(results: Sequence[dict[str, Any]], out: Path, late: Mapping[str, float]) -> None:
-    """``grades.csv``, ``flags.csv``, ``similar.csv``, and per student ``feedback/*.html`` and ``*.json``."""
+def write(
+    results: Sequence[dict[str, Any]],
+    out: Path,
+    late: Mapping[str, float],
+    counts: Mapping[tuple[str, str], float] | None = None,
+) -> None:
+    """The tables (``*.csv``), ``results.json`` with everybody's record, and per student a page and a record.
+
+    Args:
+        late: student → fraction of the points that is taken off.
+        counts: (student, assignment) → the score that counts, if that is not the automatic one.
+    """
     titles = _titles(results)
     pages = out / "feedback"
     pages.mkdir(parents=True, exist_ok=True)
-    rows, flagged = [], []
+    rows, flagged, records = [], [], []
     for result in results:
-        penalty = late.get(result["student"], 0.0)
-        stem = _file_name(result)
+        penalty, stem = late.get(result["student"], 0.0), _file_name(result)
+        points = feedback.total(result, penalty)
         (pages / f"{stem}.html").write_text(feedback.page(result, titles, penalty), encoding="utf-8")
-        record = json.dumps(feedback.gradescope(result, titles, penalty), indent=1)
-        (pages / f"{stem}.json").write_text(record, encoding="utf-8")
-        rows.append([result["student"], result["assignment"], feedback.total(result, penalty), result["max_points"],
-                     penalty, result["level"], result["problem"], f"{stem}.html"])  # fmt: skip
+        record = feedback.gradescope(result, titles, penalty)
+        (pages / f"{stem}.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+        records.append({"student": feedback.clean(result["student"]), "assignment": result["assignment"], **record})
+        counted = (counts or {}).get((result["student"], result["assignment"]), points)
+        rows.append([result["student"], result["assignment"], points, result["max_points"], penalty, counted,
+                     result["level"], result["problem"], f"{stem}.html"])  # fmt: skip
         flagged += [
             [result["student"], entry["question"], flag] for entry in result["questions"] for flag in entry["flags"]
         ]
-    header = ["student", "assignment", "points", "max_points", "late_penalty", "sandbox", "problem", "feedback"]
+    header = [
+        "student",
+        "assignment",
+        "points",
+        "max_points",
+        "late_penalty",
+        "counts",
+        "sandbox",
+        "problem",
+        "feedback",
+    ]
     _write_table(out / "grades.csv", header, rows)
     _write_table(out / "flags.csv", ["student", "question", "flag"], flagged)
     alike = [list(asdict(pair).values()) for pair in similarity.report(results)]
     _write_table(out / "similar.csv", ["question", "first", "second", "similarity"], alike)
+    write_atomically(out / "results.json", json.dumps(records, indent=1) + "\n")
 
 
-def _write_table(path: Path, header: list[str], rows: Iterable[Sequence[Any]]) -> None:
+def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(header)

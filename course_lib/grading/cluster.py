@@ -40,7 +40,10 @@ def run(
     from tqdm.auto import tqdm
 
     results: dict[int, dict[str, Any]] = {}
-    with _client(scheduler, workers) as client:
+    if len(found) <= 1 and scheduler is None:
+        return [_alone(one, settings) for one in found]
+    count = min(workers or os.cpu_count() or 1, len(found))
+    with _client(scheduler, count) as client:
         client.run(sandbox.require, settings.level)
         threads = sum(client.nthreads().values())
         with tqdm(total=len(found), desc="grade", unit="notebook", disable=not progress) as bar:
@@ -48,6 +51,17 @@ def run(
                 results[index] = result
                 bar.update()
     return [results[index] for index in range(len(found))]
+
+
+def _alone(one: Submission, settings: grade.Settings) -> dict[str, Any]:
+    """One submission needs no cluster; the infrastructure has as many attempts as there."""
+    failure: Exception | None = None
+    for _ in range(ATTEMPTS):
+        try:
+            return grade.grade_one(one, settings)
+        except Exception as error:
+            failure = error
+    return quarantined(one, failure, settings)
 
 
 def _completed(
@@ -87,16 +101,15 @@ def quarantined(one: Submission, error: BaseException | None, settings: grade.Se
 
 
 @contextlib.contextmanager
-def _client(scheduler: str | None, workers: int | None) -> Iterator[Any]:
+def _client(scheduler: str | None, workers: int) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     if scheduler:
         with Client(scheduler) as client:
             yield client
         return
-    count = workers or os.cpu_count() or 1
     with (
-        LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None, memory_limit=0) as cluster,
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0) as cluster,
         Client(cluster) as client,
     ):
         yield client

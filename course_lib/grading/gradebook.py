@@ -7,6 +7,7 @@ stays when a submission is graded again.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,13 +57,22 @@ def record(results: Sequence[Mapping[str, Any]], url: str, late: Mapping[str, fl
 
 
 def scores(url: str, assignment: str) -> dict[str, float]:
-    """Student → score that counts: set by hand where there is one, automatic otherwise, late penalty taken off."""
+    """Id of a student → score that counts: set by hand where there is one, automatic otherwise, late penalty off."""
     with open_gradebook(url) as gradebook:
         return {
             one.student.id: max(0.0, sum(notebook.score - (notebook.late_submission_penalty or 0.0)
                                          for notebook in one.notebooks))
             for one in gradebook.assignment_submissions(assignment)
         }  # fmt: skip
+
+
+def student_id(student: str) -> str:
+    """The name in the database. One that has to be cleaned gets a hash, so that nobody takes another's place."""
+    plain = clean(student, NAME_LIMIT)
+    if plain == student:
+        return student
+    digest = hashlib.sha256(student.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{clean(student, NAME_LIMIT - 11)}-{digest[:10]}"
 
 
 def _declare(gradebook: Any, assignment: str, questions: Sequence[Mapping[str, Any]]) -> None:
@@ -78,7 +88,7 @@ def _declare(gradebook: Any, assignment: str, questions: Sequence[Mapping[str, A
 
 
 def _record_one(gradebook: Any, result: Mapping[str, Any], penalty: float) -> None:
-    student, assignment = clean(result["student"], NAME_LIMIT), result["assignment"]
+    student, assignment = student_id(result["student"]), result["assignment"]
     gradebook.update_or_create_student(student)
     submitted = gradebook.update_or_create_submission(assignment, student)
     points = 0.0

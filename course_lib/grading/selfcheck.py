@@ -126,7 +126,7 @@ def nbval_command(folder: Path, *options: str) -> list[str]:
     (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     return [
         sys.executable, "-m", "pytest", "-c", "pytest.ini", "--rootdir", str(folder), "--noconftest", "-q",
-        "-p", "nbval.plugin", "-p", "course_lib.grading.cell_report", "-p", "no:cacheprovider",
+        "-p", "course_lib.grading.cell_report", "-p", "nbval.plugin", "-p", "no:cacheprovider",
         "--color=no", "--tb=short", "--cell-report", str(folder / "report.json"), *options, "notebook.ipynb",
     ]  # fmt: skip
 

@@ -139,7 +139,7 @@ def layer_tables(generator: torch.Generator) -> dict[str, tuple[list[Layer], flo
         table = [{"name": f"layer{index}", **dict(zip(names[1:], row, strict=True))} for index, row in enumerate(rows)]
         tables[f"{count} layers"] = (table, part * sum(one["latency_ms"] for one in table))
     latency = (1 + torch.arange(7) + torch.rand(7, generator=generator)).tolist()
-    rows = [(f"layer{index}", one, 2.0, 0.05 * one**2) for index, one in enumerate(latency)]
-    several = [dict(zip(names, row, strict=True)) for row in rows]
+    harmful = [(f"layer{index}", one, 2.0, 0.05 * one**2) for index, one in enumerate(latency)]
+    several = [dict(zip(names, row, strict=True)) for row in harmful]
     tables["large layers do the most damage"] = (several, 0.8 * sum(latency))
     return tables | {"nothing": ([], 1.0)}

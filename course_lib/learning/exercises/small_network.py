@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import io
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from course_lib import data, models, pruning, training
+from course_lib import assets, data, models, pruning, training
+from course_lib.files import write_atomically
 
 TARGET_ZEROS = 0.85
 TARGET_ACCURACY = 0.80
@@ -35,7 +41,7 @@ class Measured:
 
 def layer_sizes() -> tuple[int, ...]:
     """Number of weights of each of the three layers, first layer first."""
-    return tuple(weight.numel() for weight in pruning.layer_weights(_lenet()).values())
+    return tuple(weight.numel() for weight in pruning.layer_weights(_untrained()).values())
 
 
 def try_sparsities(sparsities: Sequence[float]) -> Measured:
@@ -47,6 +53,11 @@ def try_sparsities(sparsities: Sequence[float]) -> Measured:
     Raises:
         ValueError: if there are not three of them, or one is out of range.
     """
+    return _measured(tuple(sparsities))
+
+
+@cache
+def _measured(sparsities: tuple[float, ...]) -> Measured:
     weights = pruning.layer_weights(_lenet())
     if len(sparsities) != len(weights):
         raise ValueError(f"sparsities must have one entry per layer, {len(weights)} in all, got {len(sparsities)}")
@@ -57,14 +68,34 @@ def try_sparsities(sparsities: Sequence[float]) -> Measured:
     return Measured(pruning.sparsity(pruned), accuracy, _accuracy_before())
 
 
-@cache
-def _lenet() -> nn.Module:
-    """Trained from a fixed seed, without a trace in torch's global generator."""
+def _untrained() -> nn.Module:
+    """Built from a fixed seed, without a trace in torch's global generator."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = models.build({"builder": "mlp", "arguments": {"sizes": [784, 300, 100, 10]}})
+        return models.build({"builder": "mlp", "arguments": {"sizes": [784, 300, 100, 10]}})
+
+
+@cache
+def _lenet() -> nn.Module:
+    """Trained once on this machine; the weights are kept in the course's cache folder."""
+    model, file = _untrained(), _weights_file()
+    with contextlib.suppress(OSError, RuntimeError, pickle.UnpicklingError, EOFError):
+        model.load_state_dict(torch.load(file, weights_only=True))
+        return model.eval()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
         training.fit(model, _split("train"), epochs=EPOCHS, learning_rate=2e-3, progress=False, device="cpu")
-    return model
+    content = io.BytesIO()
+    torch.save(model.state_dict(), content)
+    with contextlib.suppress(OSError):
+        write_atomically(file, content.getvalue())
+    return model.eval()
+
+
+def _weights_file() -> Path:
+    """Named after all that decides the weights but the data, which is fixed."""
+    parts = [Path(__file__).read_bytes(), Path(training.fitting.__file__).read_bytes(), torch.__version__.encode()]
+    return assets.cache_folder() / "exercise_03" / f"{hashlib.sha256(b'|'.join(parts)).hexdigest()[:16]}.pt"
 
 
 @cache

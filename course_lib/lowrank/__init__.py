@@ -1,0 +1,1 @@
+"""Low-rank factorization: a matrix as a product of two thin ones."""

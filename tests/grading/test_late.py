@@ -1,0 +1,99 @@
+"""A late submission loses what the rule says, by the time that its files tell."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from course_lib.grading import intake, late
+
+DUE = "2026-11-30T23:59+00:00"
+
+
+def at(hours: float) -> datetime:
+    return datetime.fromisoformat(DUE) + timedelta(hours=hours)
+
+
+@pytest.mark.parametrize(
+    ("penalty", "hours", "expected"),
+    [
+        ("10%/day", -1, 0.0),
+        ("10%/day", 0, 0.0),
+        ("10%/day", 0.1, 0.1),
+        ("10%/day", 24, 0.1),
+        ("10%/day", 24.1, 0.2),
+        ("10%/day", 24 * 30, 1.0),
+        ("2.5%/hour", 1.5, 0.05),
+        ("20%", 1, 0.2),
+        ("20%", 1000, 0.2),
+        ("0%/day", 5, 0.0),
+    ],
+)
+def test_each_unit_that_has_begun_counts(penalty, hours, expected):
+    assert late.rule(DUE, penalty).penalty(at(hours)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("penalty", ["10", "10%/week", "-1%", "101%", "10 %/day", ""])
+def test_a_rule_that_cannot_be_read_is_refused(penalty):
+    with pytest.raises(ValueError, match="late penalty must be like 20%, 1%/hour or 10%/day, got"):
+        late.rule(DUE, penalty)
+
+
+def test_a_date_that_cannot_be_read_is_refused():
+    with pytest.raises(ValueError, match="due must be a date and time such as"):
+        late.rule("30.11.2026", "10%/day")
+
+
+def notebook(folder, student, when):
+    file = folder / "submitted" / student / "01_x" / "01_x.ipynb"
+    file.parent.mkdir(parents=True)
+    file.write_text("{}")
+    os.utime(file, (when.timestamp(), when.timestamp()))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-12-01 12:00:00.5 UTC", 0.1),
+        ("2026-12-01 12:00:00 Europe/Berlin", 0.1),
+        ("2026-12-01 00:30:00 Europe/Berlin", 0.0),
+        ("2026-12-01T12:00:00+00:00", 0.1),
+        ("yesterday", 0.3),
+        ("2026-12-01 12:00:00 ../../etc/passwd", 0.3),
+        ("x" * 300, 0.3),
+    ],
+)
+def test_the_timestamp_of_nbgrader_counts_if_it_can_be_read(tmp_path, text, expected):
+    file = notebook(tmp_path, "anna", at(50))
+    file.with_name("timestamp.txt").write_text(text)
+    found = late.penalties(intake.collect([tmp_path / "submitted"]), late.rule(DUE, "10%/day"))
+    assert found.get("anna", 0.0) == pytest.approx(expected)
+
+
+def test_a_timestamp_that_is_a_link_is_not_followed(tmp_path):
+    file = notebook(tmp_path, "anna", at(50))
+    (tmp_path / "early").write_text("2026-11-01 12:00:00 UTC")
+    file.with_name("timestamp.txt").symlink_to(tmp_path / "early")
+    (one,) = intake.collect([tmp_path / "submitted"])
+    assert late.handed_in(one) == at(50)
+
+
+def test_without_it_the_times_of_file_and_zip_entry_count(tmp_path):
+    notebook(tmp_path, "anna", at(-5))
+    notebook(tmp_path, "ben", at(5))
+    entry = zipfile.ZipInfo("cleo/01_x.ipynb", (2026, 12, 5, 12, 0, 0))
+    with zipfile.ZipFile(tmp_path / "submitted" / "export.zip", "w") as archive:
+        archive.writestr(entry, "{}")
+    found = late.penalties(intake.collect([tmp_path / "submitted" / "anna", tmp_path / "submitted" / "ben",
+                                           tmp_path / "submitted" / "export.zip"]), late.rule(DUE, "20%"))  # fmt: skip
+    assert list(found.values()) == [0.2, 0.2] and "cleo" in found
+
+
+def test_times_have_a_zone(tmp_path):
+    file = notebook(tmp_path, "anna", at(1))
+    (one,) = intake.collect([file])
+    assert late.handed_in(one).tzinfo is not None and late.handed_in(one).astimezone(UTC) == at(1)
