@@ -1,0 +1,14 @@
+"""The figures of the lessons: matplotlib without pyplot, in the colours of the course, each with alternative text.
+
+Every function returns a ``Picture``, which is a matplotlib ``Figure`` that a notebook shows as a small PNG. The same
+data give the same bytes. One module per theme; lessons say ``plots.name`` and need not know which.
+"""
+
+from course_lib.plots.general import bars, curves, size_front
+from course_lib.plots.profile import layer_bars, roofline
+from course_lib.plots.pruning import accuracy_curves, schedule_curves, sensitivity_map, weight_histogram
+
+__all__ = [
+    "accuracy_curves", "bars", "curves", "layer_bars", "roofline", "schedule_curves", "sensitivity_map", "size_front",
+    "weight_histogram",
+]  # fmt: skip

@@ -1,0 +1,97 @@
+"""Figures for any lesson: bars, curves, and models by size and accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from matplotlib import style
+
+from course_lib.colours import LIGHT
+from course_lib.drawing import Intervals, draw_curves, limits, log_ticks
+from course_lib.formats import compact
+from course_lib.picture import STYLE, Picture, canvas, described, name_points
+
+if TYPE_CHECKING:
+    import pandas
+
+
+def bars(
+    values: pandas.Series,
+    *,
+    title: str,
+    x_label: str,
+    colours: Mapping[str, str] | None = None,
+    form: Callable[[float], str] = compact,
+) -> Picture:
+    """One horizontal bar for each entry; ``form`` writes its number, ``colours`` gives colour names of the course."""
+    names, numbers = [str(name) for name in values.index], [float(value) for value in values]
+    chosen = [LIGHT[(colours or {}).get(name, "kept")] for name in names]
+    with style.context(STYLE):
+        picture, axes = canvas(title, x_label, "")
+        picture.set_figheight(1.0 + 0.28 * len(names))
+        axes.barh(range(len(names)), numbers, color=chosen, height=0.7)
+        for place, value in enumerate(numbers):
+            axes.annotate(form(value), (value, place), (4, 0), textcoords="offset points", va="center", fontsize=9)
+        axes.set_yticks(range(len(names)), names)
+        axes.invert_yaxis()
+        axes.grid(False)
+        axes.set_xlim(0, 1.15 * max([*numbers, 1e-9]))
+    return described(
+        picture, title, ", ".join(f"{name} {form(value)}" for name, value in zip(names, numbers, strict=True))
+    )
+
+
+def curves(
+    frame: pandas.DataFrame,
+    *,
+    title: str,
+    x_label: str,
+    y_label: str,
+    cursor: float | None = None,
+    log: bool = False,
+) -> Picture:
+    """A curve for each column of ``frame`` over its index; ``cursor`` marks one x; ``log`` is for both axes."""
+    with style.context(STYLE):
+        picture, axes = canvas(title, x_label, y_label)
+        if log:
+            axes.set_xscale("log")
+            axes.set_yscale("log")
+            for axis in (axes.xaxis, axes.yaxis):
+                log_ticks(axis)
+        if cursor is not None:
+            axes.axvline(cursor, color=LIGHT["threshold"], linewidth=1.2, linestyle=(0, (5, 3)))
+        bottom = None if log else min(0.0, float(frame.min().min()))
+        draw_curves(axes, {str(name): (list(frame.index), list(frame[name])) for name in frame}, bottom=bottom)
+    ends = "; ".join(f"{name} ends at {frame[name].iloc[-1]:.3g}" for name in frame.columns)
+    return described(picture, title, ends)
+
+
+def size_front(
+    names: Sequence[str],
+    stored_bytes: Sequence[float],
+    retained: Sequence[float],
+    intervals: Intervals = None,
+    *,
+    title: str = "What is stored, and what is retained",
+) -> Picture:
+    """Stored bytes against retained accuracy, one point per model; the first is the baseline.
+
+    Args:
+        stored_bytes: size of the files.
+        retained: accuracy as a fraction of the baseline's; intervals: its 95 % limits.
+    """
+    with style.context(STYLE):
+        picture, axes = canvas(title, "stored size (MB), smaller to the left", "accuracy retained (%)")
+        axes.set_xscale("log")
+        sizes, heights = [size / 1e6 for size in stored_bytes], [100 * value for value in retained]
+        bars = [(100 * low, 100 * high) for low, high in limits(retained, intervals)]
+        for index, (size, height, bar) in enumerate(zip(sizes, heights, bars, strict=True)):
+            colour, marker = ("baseline", "v") if index == 0 else ("kept", "o")
+            axes.plot([size] * 2, bar, color=LIGHT[colour], marker="_", linewidth=1.4)
+            axes.plot([size], [height], color=LIGHT[colour], marker=marker, markersize=7)
+        axes.margins(x=0.12, y=0.12)
+        log_ticks(axes.xaxis, subs=(1.0, 2.0, 5.0))
+        name_points(axes, names, sizes, heights, bars)
+    facts = "; ".join(f"{name} {s:.1f} MB, {h:.1f} %" for name, s, h in zip(names, sizes, heights, strict=True))
+    return described(picture, title, facts)

@@ -1,0 +1,84 @@
+"""Where bytes, work and time of a model are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from matplotlib import style
+
+from course_lib.colours import LIGHT
+from course_lib.drawing import draw_bars, log_ticks
+from course_lib.picture import STYLE, Picture, canvas, described
+
+if TYPE_CHECKING:
+    import pandas
+
+
+SHARES = {"parameters": "parameters", "macs": "MACs", "latency_ms": "time"}
+
+
+def layer_bars(
+    frame: pandas.DataFrame, *, columns: Sequence[str] = ("parameters", "macs", "latency_ms"), top: int = 12,
+    title: str = "Where parameters, work and time are",
+) -> Picture:  # fmt: skip
+    """Share of each layer, a block of bars per column of ``profiling.layers``: the ``top`` layers, and the rest."""
+    shares = {column: (frame[column] / (frame[column].sum() or 1.0)).tolist() for column in columns}
+    weight = [sum(shares[column][row] for column in columns) for row in range(len(frame))]
+    chosen = sorted(sorted(range(len(frame)), key=lambda row: -weight[row])[:top])
+    layers = [str(name) for name in frame["name"]]
+    names = [layers[row] for row in chosen]
+    rest = [row for row in range(len(frame)) if row not in set(chosen)]
+    if rest:
+        names.append(f"{len(rest)} others")
+    with style.context(STYLE):
+        picture = Picture(figsize=(7.2, 1.1 + 0.26 * len(names)))
+        blocks = picture.subplots(1, len(columns), sharey=True, squeeze=False)[0]
+        picture.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        for axes, column in zip(blocks, columns, strict=True):
+            values = [shares[column][row] for row in chosen]
+            values += [sum(shares[column][row] for row in rest)] if rest else []
+            draw_bars(axes, values, SHARES.get(column, column))
+        blocks[0].set_yticks(range(len(names)), names)
+        blocks[0].invert_yaxis()
+    largest = ", ".join(f"{SHARES.get(c, c)}: {layers[shares[c].index(max(shares[c]))]}" for c in columns)
+    return described(picture, title, f"largest share of {largest}")
+
+
+def roofline(frame: pandas.DataFrame, roof: Any, *, title: str = "Layers under the roof of this machine") -> Picture:
+    """Achieved speed of each layer of ``profiling.layers`` under the limits of ``profiling.roofline``.
+
+    Source: Williams, Waterman & Patterson, Roofline, 2009.
+    """
+    rows = frame[(frame["macs"] > 0) & (frame["achieved_gflops"] > 0)]
+    with style.context(STYLE):
+        picture, axes = canvas(title, "arithmetic intensity (FLOP per byte moved)", "speed (GFLOP/s)")
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        low, high = min([*rows["intensity"], roof.ridge]) / 3, max([*rows["intensity"], roof.ridge]) * 3
+        slope = [low * roof.bandwidth_gbs, roof.peak_gflops, roof.peak_gflops]
+        axes.plot([low, roof.ridge, high], slope, color=LIGHT["baseline"], marker="")
+        for axis in (axes.xaxis, axes.yaxis):
+            log_ticks(axis)
+        axes.set_ylim(0.4 * rows["achieved_gflops"].min(), 4 * max(roof.peak_gflops, rows["achieved_gflops"].max()))
+        axes.annotate(
+            f"peak {roof.peak_gflops:,.0f} GFLOP/s",
+            (1, 0.96),
+            xycoords="axes fraction",
+            ha="right",
+            va="top",
+            color=LIGHT["baseline_text"],
+        )
+        axes.axvline(roof.ridge, color=LIGHT["threshold"], linestyle=(0, (5, 3)), linewidth=1.4, marker="")
+        for waits, colour, marker in ((True, "threshold", "^"), (False, "kept", "o")):
+            some = rows[(rows["intensity"] < roof.ridge) == waits]
+            axes.plot(some["intensity"], some["achieved_gflops"], linestyle="", color=LIGHT[colour], marker=marker)
+        for side, words, colour in (
+            ("right", "waits for memory ", "threshold"),
+            ("left", " limited by arithmetic", "kept"),
+        ):
+            axes.annotate(
+                words, (roof.ridge, 0.03), xycoords=("data", "axes fraction"), ha=side, color=LIGHT[f"{colour}_text"]
+            )
+    waiting = int((rows["intensity"] < roof.ridge).sum())
+    return described(picture, title, f"{waiting} of {len(rows)} layers wait for memory")

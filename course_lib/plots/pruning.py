@@ -1,0 +1,98 @@
+"""What is cut: weights, schedules, sensitivity, and the accuracy that is left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy
+from matplotlib import style
+
+from course_lib.colours import LIGHT
+from course_lib.drawing import Curves, draw_curves
+from course_lib.picture import STYLE, Picture, canvas, described
+
+if TYPE_CHECKING:
+    import pandas
+    from torch import Tensor
+
+
+def weight_histogram(weight: Tensor, *, threshold: float, title: str) -> Picture:
+    """Values of a weight of any shape: those below ``threshold`` in magnitude are cut and grey, the others blue."""
+    values = weight.detach().float().flatten().cpu().numpy()
+    span = float(numpy.quantile(numpy.abs(values), 0.999))
+    counts, edges = numpy.histogram(values, bins=numpy.linspace(-span, span, 122))
+    middles = (edges[1:] + edges[:-1]) / 2
+    inside = numpy.abs(middles) < threshold
+    with style.context(STYLE):
+        picture, axes = canvas(title, "weight value", "number of weights")
+        for chosen, colour in ((inside, "cut"), (~inside, "kept")):
+            axes.bar(middles[chosen], counts[chosen], width=edges[1] - edges[0], color=LIGHT[colour])
+        for side in (-threshold, threshold):
+            axes.axvline(side, color=LIGHT["threshold"], linewidth=1.2, linestyle=(0, (5, 3)))
+    cut = float((numpy.abs(values) < threshold).mean())
+    return described(picture, title, f"{100 * cut:.0f} % of {values.size:,} weights lie within {threshold:.3g} of zero")
+
+
+def accuracy_curves(
+    curves: Curves,
+    *,
+    baseline: float | None = None,
+    title: str = "Accuracy against sparsity",
+    chance: float | None = None,
+) -> Picture:
+    """Accuracy of pruned models.
+
+    Args:
+        curves: name (``"cut only"``, ``"fine-tuned"``, …) → sparsities and accuracies, as fractions.
+        baseline: accuracy of the uncompressed model; chance: of guessing. Both are drawn as dashed lines.
+    """
+    with style.context(STYLE):
+        picture, axes = canvas(title, "weights cut (%)", "test accuracy (%)")
+        for name, level in (("uncompressed", baseline), ("guessing", chance)):
+            if level is not None:
+                axes.axhline(100 * level, color=LIGHT["baseline"], linewidth=1.2, linestyle=(0, (5, 3)))
+                axes.annotate(
+                    name,
+                    (0.01, 100 * level),
+                    xycoords=("axes fraction", "data"),
+                    xytext=(0, 2),
+                    textcoords="offset points",
+                    va="bottom",
+                    color=LIGHT["baseline_text"],
+                )
+        scaled = {name: ([100 * s for s in x], [100 * a for a in y]) for name, (x, y) in curves.items()}
+        draw_curves(axes, scaled, bottom=0, top=103)
+        ends = "; ".join(f"{name} {y[-1]:.1f} % at {x[-1]:.0f} % cut" for name, (x, y) in scaled.items())
+        return described(picture, title, ends)
+
+
+def schedule_curves(curves: Curves, *, title: str = "Sparsity while training") -> Picture:
+    """Sparsity over the training steps, one curve per schedule: name → steps and sparsities (fractions)."""
+    with style.context(STYLE):
+        picture, axes = canvas(title, "training step", "weights cut (%)")
+        draw_curves(axes, {name: (x, [100 * s for s in y]) for name, (x, y) in curves.items()}, every=0.1)
+        ends = "; ".join(f"{name} from {100 * y[0]:.0f} to {100 * y[-1]:.0f} %" for name, (_, y) in curves.items())
+        return described(picture, title, ends)
+
+
+def sensitivity_map(frame: pandas.DataFrame, *, title: str = "Accuracy lost when one layer is cut") -> Picture:
+    """Heat map of ``pruning.sensitivity_scan``: a row per layer, a column per sparsity, points of accuracy lost."""
+    table = 100 * frame.pivot(index="layer", columns="sparsity", values="drop").reindex(frame["layer"].unique())
+    high = max(float(table.max().max()), 1.0)
+    with style.context(STYLE):
+        picture = Picture(figsize=(7.2, 1.2 + 0.24 * len(table)))
+        axes = picture.subplots()
+        axes.set_title(title)
+        axes.grid(False)
+        axes.pcolormesh(table.to_numpy(), cmap="cividis", vmin=0, vmax=high, edgecolors="white", linewidth=1)
+        for (row, column), value in numpy.ndenumerate(table.to_numpy()):
+            ink = "white" if value < 0.45 * high else "black"
+            axes.text(column + 0.5, row + 0.5, f"{value:.1f}", ha="center", va="center", color=ink, fontsize=8.5)
+        axes.set_xticks(numpy.arange(table.shape[1]) + 0.5, [f"{100 * s:g}" for s in table.columns])
+        axes.set_yticks(numpy.arange(len(table)) + 0.5, list(table.index), fontsize=8.5)
+        axes.invert_yaxis()
+        axes.spines["bottom"].set_visible(False)
+        axes.set_xlabel("weights of the layer cut (%); the cells show points of accuracy lost")
+    row, column = divmod(int(numpy.nanargmax(table.to_numpy())), table.shape[1])
+    worst = f"{table.index[row]} at {100 * float(table.columns[column]):g} % cut"
+    return described(picture, title, f"most is lost in {worst}: {table.to_numpy().max():.1f} points")
