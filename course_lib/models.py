@@ -7,16 +7,18 @@ An *architecture* is a plain dict ``{"builder": name, "arguments": {...}}``. ``b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from course_lib import assets
+from course_lib import assets, resizing
 from course_lib.arguments import check_choice
 
 BASELINES = ("resnet18", "minilm")
 ARCHITECTURE_ATTRIBUTE = "course_architecture"
+RESIZING = ("widths", "removed")
 BERT_SHAPE = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
     "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "pad_token_id",
@@ -39,13 +41,19 @@ def builder(name: str) -> Callable[[Builder], Builder]:
 def build(architecture: Mapping[str, Any]) -> nn.Module:
     """Make an untrained model from its description, in eval mode.
 
+    Beside the builder's own arguments there may be ``widths`` and ``removed``: layers of other sizes and blocks that
+    are gone, as structured pruning leaves them (see ``resizing.resized``).
+
     Raises:
         ValueError: if the builder is unknown or does not take these arguments.
     """
     name, arguments = architecture.get("builder"), dict(architecture.get("arguments", {}))
     check_choice("builder", name, tuple(BUILDERS))
+    own = {key: value for key, value in arguments.items() if key not in RESIZING}
+    changes = {key: value for key, value in arguments.items() if key in RESIZING}
     try:
-        model = BUILDERS[str(name)](**arguments)
+        make = partial(BUILDERS[str(name)], **own)
+        model = resizing.resized(make, changes.get("widths", {}), changes.get("removed", ())) if changes else make()
     except (TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise ValueError(f"builder {name!r} cannot use the arguments {arguments}: {error}") from error
     setattr(model, ARCHITECTURE_ATTRIBUTE, {"builder": name, "arguments": arguments})
