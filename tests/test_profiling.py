@@ -163,10 +163,19 @@ def test_the_roofline_is_measured_once_for_each_number_of_threads(fast_roofline,
     monkeypatch.setattr(limits, "_measure", lambda threads: profiling.Roofline(1.5, 2.5, threads))
     assert profiling.roofline(1) == first
     assert profiling.roofline(2) == profiling.Roofline(1.5, 2.5, 2)
-    assert profiling.roofline(1, refresh=True) == profiling.Roofline(1.5, 2.5, 1)
-    assert profiling.roofline(1) == profiling.Roofline(1.5, 2.5, 1)
+    monkeypatch.setattr(limits, "_measure", lambda threads: profiling.Roofline(1.0, 3.5, threads))
+    assert profiling.roofline(2, refresh=True) == profiling.Roofline(1.5, 3.5, 2), "the better of old and new"
+    assert profiling.roofline(2) == profiling.Roofline(1.5, 3.5, 2)
     with pytest.raises(ValueError, match="threads must be greater than 0, got 0"):
         profiling.roofline(0)
+
+
+def test_limits_that_a_layer_beats_are_measured_again(monkeypatch):
+    answers = iter([profiling.Roofline(1e-6, 1.0, 1), profiling.Roofline(1e6, 1.0, 1)])
+    monkeypatch.setattr(limits, "_measure", lambda threads: next(answers))
+    table = profiling.layers(mlp(64, 64, 8), torch.randn(4, 64))
+    assert (table["bound"].iloc[:2] == "memory").all()
+    assert profiling.roofline().peak_gflops == 1e6
 
 
 @pytest.mark.parametrize("damage", ["", "[]", "{", '{"x": 3}', '{"x": {"peak_gflops": "fast"}}'])
