@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_lib import assets, resizing
+from course_lib import assets, grids, resizing
 from course_lib.arguments import check_choice
 
 BASELINES = ("resnet18", "minilm")
 ARCHITECTURE_ATTRIBUTE = "course_architecture"
 RESIZING = ("widths", "removed")
+ADDITIONS = (*RESIZING, "input_grids")
 BERT_SHAPE = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
     "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "pad_token_id",
@@ -42,18 +43,20 @@ def build(architecture: Mapping[str, Any]) -> nn.Module:
     """Make an untrained model from its description, in eval mode.
 
     Beside the builder's own arguments there may be ``widths`` and ``removed``: layers of other sizes and blocks that
-    are gone, as structured pruning leaves them (see ``resizing.resized``).
+    are gone, as structured pruning leaves them (see ``resizing.resized``), and ``input_grids``: layers that round
+    what goes into them, as quantization leaves them (see ``grids``).
 
     Raises:
         ValueError: if the builder is unknown or does not take these arguments.
     """
     name, arguments = architecture.get("builder"), dict(architecture.get("arguments", {}))
     check_choice("builder", name, tuple(BUILDERS))
-    own = {key: value for key, value in arguments.items() if key not in RESIZING}
+    own = {key: value for key, value in arguments.items() if key not in ADDITIONS}
     changes = {key: value for key, value in arguments.items() if key in RESIZING}
     try:
         make = partial(BUILDERS[str(name)], **own)
         model = resizing.resized(make, changes.get("widths", {}), changes.get("removed", ())) if changes else make()
+        grids.add_input_grids(model, arguments.get("input_grids", {}))
     except (TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise ValueError(f"builder {name!r} cannot use the arguments {arguments}: {error}") from error
     setattr(model, ARCHITECTURE_ATTRIBUTE, {"builder": name, "arguments": arguments})
