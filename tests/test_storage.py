@@ -228,7 +228,7 @@ def test_a_room_can_add_an_encoding_of_its_own(tmp_path, monkeypatch):
 def test_every_encoding_gives_back_what_went_in(shape, sparsity, dtype, seed):
     generator = torch.Generator().manual_seed(seed)
     tensor = torch.randn(shape, generator=generator).to(dtype) * (torch.rand(shape, generator=generator) >= sparsity)
-    for encoding in encodings.ENCODINGS.values():
+    for encoding in (it for it in encodings.ENCODINGS.values() if it.encode is not None):
         decoded = encodings.decode(encoding.encode(tensor))
         assert decoded.dtype == dtype
         assert torch.equal(decoded, tensor)

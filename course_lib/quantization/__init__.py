@@ -1,1 +1,39 @@
-"""Quantization: fewer bits per number, and what that costs."""
+"""Quantization: fewer bits per number, and what that costs.
+
+The base, for every method in this room::
+
+    params = weight_params(weight, bits=4, granularity="group", group_size=64)   # min-max scales; or choose_params
+    quantized = quantize_tensor(weight, params)      # QuantizedTensor: integers (int8/uint8) and params
+    quantized.values()                               # what they stand for, fp32: scale * (integers - zero_point)
+
+    compressed = copy.deepcopy(model)                # the original stays as it is
+    set_weights(compressed, {"layer.weight": quantized, ...})   # plain weights, and a note for storage
+    storage.save(compressed, path)                   # writes true bits: packed integers, scales, zero-points
+    quantized_weights(storage.load(path))            # the integers again; logits are the same bit for bit
+
+``QuantizedTensor(integers, QuantParams(scale, zero_point, bits, symmetric, axis, group_size))`` may come from any
+method (GPTQ, AdaRound, LSQ): scales are [blocks], in the order of ``params.blocks(weight)``. Scales that fp16 holds
+exactly are stored in two bytes (``scale_dtype="fp16"`` chooses such ones). Symmetric integers run from -2^(b-1) to
+2^(b-1) - 1, asymmetric ones from 0 to 2^b - 1. ``nf4(weight)`` gives an encoded tensor that ``set_weights`` takes as
+well. Weights that are changed after ``set_weights`` need ``storage.set_encodings(model, {})`` before they are saved.
+"""
+
+from course_lib.quantization.affine import (
+    QuantizedTensor,
+    QuantParams,
+    choose_params,
+    dequantize,
+    fake_quantize,
+    integer_range,
+    quantize,
+    quantize_tensor,
+    weight_params,
+)
+from course_lib.quantization.nf4 import nf4, nf4_table
+from course_lib.quantization.packing import pack, quantized_bytes, quantized_weights, set_weights, sqnr_db, unpack
+
+__all__ = [
+    "QuantParams", "QuantizedTensor", "choose_params", "dequantize", "fake_quantize", "integer_range", "nf4",
+    "nf4_table", "pack", "quantize", "quantize_tensor", "quantized_bytes", "quantized_weights", "set_weights",
+    "sqnr_db", "unpack", "weight_params",
+]  # fmt: skip

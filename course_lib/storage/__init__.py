@@ -7,6 +7,9 @@ and headers are in the file, so its size is the whole size. The same model alway
 Exactness: with ``dtype="fp32"`` every value comes back bit for bit (NaN and infinity too), except that the bitmask
 encoding gives ``0.0`` for ``-0.0``. With ``dtype="fp16"`` the stored model is ``model.half().float()``.
 
+A model whose weights stand for integers or codes stays a plain module that holds the decoded values; ``set_encodings``
+notes beside it how each of these tensors is to be stored, ``save`` follows the note, and ``load`` gives it back.
+
 A file is data, never code: builders and encodings are looked up by name among those that are registered, every claim
 of the header is checked against the bytes that are there, and the model is first built without memory.
 """
@@ -37,8 +40,14 @@ from course_lib.storage.encodings import (
     encode_dense,
     register,
 )
+from course_lib.storage.packed import encode_codebook, encode_packed, packed_parts
 
-__all__ = ["Encoded", "FormatError", "TensorRecord", "inspect", "load", "register", "save", "stored_bytes"]
+__all__ = [
+    "Encoded", "FormatError", "TensorRecord", "decode", "encode_codebook", "encode_packed", "encodings_of", "inspect",
+    "load", "packed_parts", "register", "save", "set_encodings", "stored_bytes",
+]  # fmt: skip
+
+ENCODINGS_ATTRIBUTE = "course_encodings"
 
 RECORD_OVERHEAD = 128  # bytes that a second part costs in the container's own header, about
 
@@ -56,15 +65,16 @@ def save(
     """Write ``model`` to ``path`` (atomically) and return the path.
 
     Args:
-        encoding: ``"auto"`` takes the smaller one for each floating-point tensor; ``"dense"`` or ``"bitmask"`` for
-            all of them; or a mapping from tensor name to a name or to parts that a technique encoded already
-            (the rest is ``"auto"``).
+        encoding: ``"auto"`` takes what ``set_encodings`` noted, else the smaller one for each floating-point tensor;
+            ``"dense"`` or ``"bitmask"`` for all of them; or a mapping from tensor name to a name or to parts that a
+            technique encoded already (the rest is ``"auto"``).
         dtype: ``"fp32"`` or ``"fp16"``, for floating-point values; integer buffers are kept as they are.
         masks: layer or parameter name → boolean mask; entries where it is False are stored as zero.
 
     Raises:
         ValueError: if the model has no description (see ``models.describe``), still carries masks of
-            ``torch.nn.utils.prune``, has a dtype that cannot be stored, or does not fit ``dtype`` or ``masks``.
+            ``torch.nn.utils.prune``, has a dtype that cannot be stored, does not fit ``dtype`` or ``masks``, or holds
+            other values than the encodings that were noted for it.
     """
     check_choice("dtype", dtype, ("fp32", "fp16"))
     if isinstance(encoding, str):
@@ -73,7 +83,7 @@ def save(
     state = _state(model)
     owners = _owners(state)
     dropped = _masks_by_tensor(masks or {}, state, owners)
-    choices = {name: encoding if isinstance(encoding, str) else encoding.get(name, "auto") for name in state}
+    choices = _choices(encoding, state, owners, encodings_of(model))
     records: dict[str, dict[str, Any]] = {}
     parts: dict[str, Tensor] = {}
     for name, tensor in state.items():
@@ -110,7 +120,32 @@ def load(path: str | Path) -> nn.Module:
             if name in parameters and not isinstance(values[name], nn.Parameter):
                 values[name] = nn.Parameter(values[name], requires_grad=values[name].is_floating_point())
         model.load_state_dict(values, assign=True)
+        noted = {name: stored.encoded(name) for name in stored.encoded_by_a_technique()}
+    if noted:
+        setattr(model, ENCODINGS_ATTRIBUTE, noted)
     return model.eval()
+
+
+def set_encodings(model: nn.Module, encodings: Mapping[str, Encoded]) -> None:
+    """Note how tensors of ``model`` are to be stored; the note replaces an earlier one, ``{}`` takes it away.
+
+    Args:
+        encodings: name in ``model.state_dict()`` → the encoded tensor; the model must hold exactly its decoded values.
+
+    Raises:
+        ValueError: if a name is unknown, or the model holds other values.
+    """
+    state = model.state_dict()
+    for name, encoded in encodings.items():
+        if name not in state:
+            raise ValueError(f"encodings names {name!r}, which is no tensor of the model")
+        _check_values(name, state[name].cpu(), encoded)
+    setattr(model, ENCODINGS_ATTRIBUTE, dict(encodings))
+
+
+def encodings_of(model: nn.Module) -> dict[str, Encoded]:
+    """What ``set_encodings`` noted, or ``load`` found: tensor name → encoded tensor; empty for most models."""
+    return dict(getattr(model, ENCODINGS_ATTRIBUTE, {}))
 
 
 def stored_bytes(path: str | Path) -> int:
@@ -174,11 +209,29 @@ def _masks_by_tensor(
     return dropped
 
 
+def _choices(
+    encoding: str | Mapping[str, Choice], state: Mapping[str, Tensor], owners: Mapping[str, str], noted: Any
+) -> dict[str, Choice]:
+    """Tensor name → how it is stored; what is said about a tied tensor holds under each of its names."""
+    if isinstance(encoding, str) and encoding != "auto":
+        return dict.fromkeys(state, encoding)
+    chosen = {**noted, **(encoding if isinstance(encoding, Mapping) else {})}
+    by_owner = {owners[name]: choice for name, choice in chosen.items() if name in owners}
+    return {name: by_owner.get(name, "auto") for name in state}
+
+
+def _check_values(name: str, tensor: Tensor, encoded: Encoded) -> None:
+    if not torch.equal(decode(encoded).to(tensor.dtype), tensor):
+        raise ValueError(
+            f"encoding of {name!r} holds other values than the model; put the decoded ones into it, or drop the "
+            "encodings with storage.set_encodings(model, {}) if the weights were changed on purpose"
+        )
+
+
 def _encode(name: str, tensor: Tensor, choice: Choice, dtype: str) -> Encoded:
     """``tensor`` in its encoding; only what is exact in ``dtype`` may be chosen by name."""
     if isinstance(choice, Encoded):
-        if not torch.equal(decode(choice).to(tensor.dtype), tensor):
-            raise ValueError(f"encoding of {name!r} holds other values than the model; put the decoded ones into it")
+        _check_values(name, tensor, choice)
         return choice
     if not tensor.is_floating_point():
         return encode_dense(tensor)

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from course_lib.storage.encodings import DTYPES, Encoded, FormatError, decode
+from course_lib.storage.encodings import DTYPES, ENCODINGS, Encoded, FormatError, decode
 
 FORMAT_VERSION = 1
 HEADER_KEY = "course"
@@ -99,6 +99,13 @@ class Container:
         parts = {part: self._read(key) for part, key in self._parts[name].items()}
         facts = {key: value for key, value in record.items() if key not in ("encoding", "dtype", "shape")}
         return Encoded(record["encoding"], record["dtype"], self.shapes[name], parts, facts)
+
+    def encoded_by_a_technique(self) -> list[str]:
+        """Names of the tensors that storage could not encode again by itself."""
+        known = {name for name, encoding in ENCODINGS.items() if encoding.encode is None}
+        return [
+            name for name, owner in self.owners.items() if name == owner and self._records[name]["encoding"] in known
+        ]
 
     def value(self, name: str) -> Tensor:
         """The decoded tensor, floating point as fp32."""
