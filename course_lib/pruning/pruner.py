@@ -1,4 +1,4 @@
-"""The front door of this room: one class with every strategy of magnitude pruning."""
+"""The front door of this room: one class with every strategy of pruning."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from torch import nn
 from course_lib.arguments import check_fraction
 from course_lib.data import Split
 from course_lib.pruning.gradual import PruningResult, prune_gradually
+from course_lib.pruning.importance import DEFAULT_CRITERION
 from course_lib.pruning.masks import global_masks, layerwise_masks, pruned_copy
+from course_lib.pruning.structured import StructuredResult, prune_channels
 
 
 class StructuredPruner:
-    """Prune a model by magnitude, in several ways that can be compared.
+    """Prune a model, in several ways that can be compared.
 
     ``model`` is never changed. Every method starts from its weights as they are and returns a copy, so that strategies
-    do not stack; the masks are plain zeros in that copy, and there is nothing to remove afterwards.
+    do not stack; masks are plain zeros in that copy, and there is nothing to remove afterwards. Structured pruning sets
+    nothing to zero: it takes channels out.
 
     Args:
         model: any model with convolutions or linear layers.
@@ -69,13 +72,21 @@ class StructuredPruner:
             steps=steps, epochs=epochs, learning_rate=learning_rate, **options,
         )  # fmt: skip
 
-    def structured_pruning(self) -> PruningResult:
-        """Remove whole channels; it comes with lesson 04.
+    def structured_pruning(
+        self, sparsity: float | None = None, *, criterion: str = DEFAULT_CRITERION, split: Split | None = None
+    ) -> StructuredResult:
+        """Remove whole filters, neurons and heads: the result has smaller layers, not zeros.
+
+        ``sparsity``, that of the pruner by default, is the fraction of each group's channels that goes. As channels go
+        from the outputs of one layer and the inputs of the next, far more than this fraction of the weights goes.
+
+        Args:
+            criterion: see ``importance.CRITERIA``; split: for those that look at gradients.
 
         Raises:
-            NotImplementedError: always, with what to use meanwhile.
+            CouplingError: if the model is not understood.
+            TestSplitError: if ``split`` is the test split.
+            ValueError: if 0 channels would be left somewhere, or the model is in training mode, frozen or shared.
         """
-        raise NotImplementedError(
-            "structured_pruning removes whole channels and comes with lesson 04; "
-            "magnitude_based_pruning, apply_global_pruning and gradual_pruning are here"
-        )
+        sparsity = check_fraction("sparsity", self.sparsity if sparsity is None else sparsity)
+        return prune_channels(self.model, 1 - sparsity, criterion=criterion, split=split)

@@ -40,11 +40,11 @@ def test_a_pruned_model_is_stored_smaller_and_comes_back_the_same(model, tmp_pat
     assert torch.equal(storage.load(file)(inputs), pruned(inputs))
 
 
-def test_missing_data_and_lesson_04_are_explained(model):
+def test_missing_data_is_explained_and_channels_really_go(model):
     with pytest.raises(ValueError, match="train must be a Split, got None"):
         StructuredPruner(model).gradual_pruning()
-    with pytest.raises(NotImplementedError, match="comes with lesson 04"):
-        StructuredPruner(model).structured_pruning()
+    result = StructuredPruner(model, sparsity=0.5).structured_pruning()
+    assert [layer.out_features for layer in result.model if hasattr(layer, "out_features")] == [10, 5, 3]
     with pytest.raises(ValueError, match=r"sparsity must lie in \[0, 1\), got 1.2"):
         StructuredPruner(model, sparsity=1.2)
 
