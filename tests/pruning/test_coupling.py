@@ -98,7 +98,7 @@ def test_a_concatenation_shifts_the_channels_of_its_later_parts():
         name: member.map
         for name in coupling
         for member in coupling[name].members
-        if member.layer == "features.4.squeeze"
+        if (member.layer, member.side) == ("features.4.squeeze", "in")
     }
     assert maps == {"features.3.expand1x1": IndexMap(0), "features.3.expand3x3": IndexMap(64)}
 
