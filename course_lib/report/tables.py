@@ -138,7 +138,7 @@ def _per_class(rows: Sequence[Row]) -> str:
 def _every_latency(rows: Sequence[Row]) -> str:
     def cell(row: Row, setting: Setting) -> str:
         latency, gain = row.latencies[setting], row.speedup_at(setting)
-        return f"{duration(latency.p50_ms)}<small>p95 {duration(latency.p95_ms)} · {times(gain)}</small>"
+        return f"{duration(latency.p50_ms)}<br><small>p95 {duration(latency.p95_ms)} · {times(gain)}</small>"
 
     lines = [[str(setting), *(cell(row, setting) for row in rows)] for setting in rows[0].latencies]
     return _table(["runtime, examples, threads", *(escape(row.name) for row in rows)], lines)
@@ -153,11 +153,12 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _heading(title: str, tag: str) -> str:
-    return f'{escape(title)}<span class="course-tag">{tag}</span>' if tag else escape(title)
+    return f'{escape(title)}<br><small class="course-tag">{tag}</small>' if tag else escape(title)
 
 
 def _two_lines(cell: Cell) -> str:
-    return escape(cell.figure) + (f"<small>{escape(cell.detail)}</small>" if cell.detail else "")
+    """The line break is for a notebook that is not trusted yet, where the style is left out."""
+    return escape(cell.figure) + (f"<br><small>{escape(cell.detail)}</small>" if cell.detail else "")
 
 
 def _fold(title: str, content: str) -> str:
