@@ -170,6 +170,13 @@ class TestPreparing:
         assert Environment(ready).prepare(extras=["dev"]) is True
         assert installed == [(["classroom", "dev"], [])]
 
+    def test_jupyterlab_asks_for_no_news_and_no_updates(self, ready, installed, monkeypatch):
+        monkeypatch.setattr(Environment, "is_sound", lambda environment: True)
+        Environment(ready).prepare(extras=["dev"])
+        [file] = Environment(ready).folder.glob("share/jupyter/lab/settings/overrides.json")
+        [settings] = json.loads(file.read_text(encoding="utf-8")).values()
+        assert settings == {"fetchNews": "false", "checkForUpdates": False}
+
     def test_an_interrupted_installation_is_made_anew(self, ready, installed):
         environment = Environment(ready)
         remains = environment.folder / "half"

@@ -23,6 +23,8 @@ from course_lib.launch.inspection import LaunchError
 __all__ = ["Environment", "LaunchError"]
 
 INPUTS = ("pyproject.toml", "requirements.lock")
+# JupyterLab would ask about news at the first start, and look for updates: the course works offline.
+LAB_DEFAULTS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
 
 
 class Environment:
@@ -59,6 +61,7 @@ class Environment:
         inspection.check_disk(self)
         self.marker.touch()
         installation.install(self, extras, pip_options)
+        self._keep_lab_quiet()
         self._write_stamp(extras)
         self.marker.unlink(missing_ok=True)
         print(f"Installed in {time.monotonic() - started:.0f} s.", flush=True)
@@ -116,6 +119,12 @@ class Environment:
         if made.returncode:
             reason = (made.stderr or made.stdout).strip().splitlines() or ["no reason given"]
             raise LaunchError(f"could not make .venv ({reason[-1]}); delete the folder .venv and start again")
+
+    def _keep_lab_quiet(self) -> None:
+        """Defaults of JupyterLab in this environment; whoever wants others can still choose them in its settings."""
+        file = self.folder / "share" / "jupyter" / "lab" / "settings" / "overrides.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(LAB_DEFAULTS, indent=1), encoding="utf-8")
 
     def _identity(self) -> str:
         """Hash of what decides the installation: lock, project file, Python version, place."""
