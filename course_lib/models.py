@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_lib import assets, grids, resizing
+from course_lib import assets, folds, grids, resizing
 from course_lib.arguments import check_choice
 
 BASELINES = ("resnet18", "minilm")
 ARCHITECTURE_ATTRIBUTE = "course_architecture"
 RESIZING = ("widths", "removed")
-ADDITIONS = (*RESIZING, "input_grids")
+ADDITIONS = (*RESIZING, "folds", "input_grids")
 BERT_SHAPE = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
     "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "pad_token_id",
@@ -43,8 +43,8 @@ def build(architecture: Mapping[str, Any]) -> nn.Module:
     """Make an untrained model from its description, in eval mode.
 
     Beside the builder's own arguments there may be ``widths`` and ``removed``: layers of other sizes and blocks that
-    are gone, as structured pruning leaves them (see ``resizing.resized``), and ``input_grids``: layers that round
-    what goes into them, as quantization leaves them (see ``grids``).
+    are gone, as structured pruning leaves them (see ``resizing.resized``), ``folds``: BatchNorm layers that are part of
+    the layer before them (see ``folds``), and ``input_grids``: layers that round what goes into them (see ``grids``).
 
     Raises:
         ValueError: if the builder is unknown or does not take these arguments.
@@ -56,6 +56,7 @@ def build(architecture: Mapping[str, Any]) -> nn.Module:
     try:
         make = partial(BUILDERS[str(name)], **own)
         model = resizing.resized(make, changes.get("widths", {}), changes.get("removed", ())) if changes else make()
+        folds.replace_norms(model, arguments.get("folds", ()))
         grids.add_input_grids(model, arguments.get("input_grids", {}))
     except (TypeError, KeyError, AttributeError, RuntimeError) as error:
         raise ValueError(f"builder {name!r} cannot use the arguments {arguments}: {error}") from error

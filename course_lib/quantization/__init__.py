@@ -29,11 +29,27 @@ from course_lib.quantization.affine import (
     quantize_tensor,
     weight_params,
 )
+from course_lib.quantization.batchnorm import batchnorm_pairs, fold_batchnorm
+from course_lib.quantization.calibration import calibrate, quantizable_layers
+from course_lib.quantization.corrections import correct_bias, equalize
+from course_lib.quantization.integer import IntegerLayer, integer_layer, requantization, requantize, saturating_sums
 from course_lib.quantization.nf4 import nf4, nf4_table
+from course_lib.quantization.noise import output_report, weight_report
+from course_lib.quantization.observers import OBSERVERS, Observer, make_observer
 from course_lib.quantization.packing import pack, quantized_bytes, quantized_weights, set_weights, sqnr_db, unpack
+from course_lib.quantization.ptq import (
+    QuantizationResult,
+    Scheme,
+    post_training_quantization,
+    quantize_activations,
+    quantize_weights,
+)
 
 __all__ = [
-    "QuantParams", "QuantizedTensor", "choose_params", "dequantize", "fake_quantize", "integer_range", "nf4",
-    "nf4_table", "pack", "quantize", "quantize_tensor", "quantized_bytes", "quantized_weights", "set_weights",
-    "sqnr_db", "unpack", "weight_params",
+    "OBSERVERS", "IntegerLayer", "Observer", "QuantParams", "QuantizationResult", "QuantizedTensor", "Scheme",
+    "batchnorm_pairs", "calibrate", "choose_params", "correct_bias", "dequantize", "equalize", "fake_quantize",
+    "fold_batchnorm", "integer_layer", "integer_range", "make_observer", "nf4", "nf4_table", "output_report", "pack",
+    "post_training_quantization", "quantizable_layers", "quantize", "quantize_activations", "quantize_tensor",
+    "quantize_weights", "quantized_bytes", "quantized_weights", "requantization", "requantize", "saturating_sums",
+    "set_weights", "sqnr_db", "unpack", "weight_params", "weight_report",
 ]  # fmt: skip

@@ -1,0 +1,36 @@
+"""BatchNorm that is part of the convolution before it: how such a model is described, and so comes back from a file.
+
+``{"folds": [["conv1", "bn1"], …]}`` in the arguments of an architecture means: this convolution has a bias, and the
+norm behind it is gone (``nn.Identity`` stands in its place). How the numbers are folded is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+
+def replace_norms(model: nn.Module, folds: Sequence[Sequence[str]]) -> nn.Module:
+    """Give each convolution a bias of zeros, where it has none, and take its norm away, in place.
+
+    Args:
+        folds: pairs of names, a convolution or linear layer and the norm behind it.
+
+    Raises:
+        ValueError: if a pair does not name such layers.
+    """
+    layers = dict(model.named_modules())
+    for pair in folds:
+        if not isinstance(pair, Sequence) or len(pair) != 2 or not all(name in layers for name in pair):
+            raise ValueError(f"folds holds {pair!r}; allowed are pairs of layers of the model, [before, norm]")
+        before, norm = layers[pair[0]], layers[pair[1]]
+        if not isinstance(before, nn.Conv2d | nn.Linear) or not isinstance(norm, nn.BatchNorm1d | nn.BatchNorm2d):
+            raise ValueError(f"folds holds {list(pair)}, which are not a convolution or linear layer and a BatchNorm")
+        if before.bias is None:
+            weight = before.weight
+            before.bias = nn.Parameter(torch.zeros(len(weight), dtype=weight.dtype, device=weight.device))
+        parent, _, name = pair[1].rpartition(".")
+        setattr(model.get_submodule(parent), name, nn.Identity())
+    return model

@@ -1,0 +1,98 @@
+"""Calibration: some examples go through the model, and an observer at each layer looks at what comes in."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from course_lib import models
+from course_lib.data import Split, refuse_test
+from course_lib.quantization.observers import Observer, make_observer
+
+
+def quantizable_layers(model: nn.Module, layers: Collection[str] | None = None) -> dict[str, nn.Module]:
+    """Name → module of every convolution and linear layer, or of those that are named.
+
+    Raises:
+        ValueError: if there is none, or a name is unknown.
+    """
+    found = models.prunable_layers(model)
+    for name in layers if layers is not None else ():
+        if name not in found:
+            raise ValueError(f"layers names {name!r}, which is not a convolution or linear layer of the model")
+    chosen = {name: module for name, module in found.items() if layers is None or name in layers}
+    if not chosen:
+        raise ValueError(f"model {type(model).__name__} has no convolution or linear layer to quantize")
+    return chosen
+
+
+def check_calibration(split: Split) -> None:
+    """Refuse a calibration split that is the test split, or empty."""
+    refuse_test(split, "used for calibration")
+    if len(split) == 0:
+        raise ValueError(f"calibration split {split.name!r} of {split.dataset} is empty; a few hundred examples do")
+
+
+def calibrate(
+    model: nn.Module,
+    calibration: Split,
+    method: str = "min-max",
+    *,
+    bits: int = 8,
+    symmetric: bool = False,
+    layers: Collection[str] | None = None,
+    batch_size: int = 64,
+) -> dict[str, Observer]:
+    """Layer → observer that has seen what goes into it.
+
+    Args:
+        calibration: train or validation examples; a few hundred are enough. Padding counts as values too.
+        method: one of ``OBSERVERS``.
+
+    Raises:
+        TestSplitError: if ``calibration`` is the test split.
+        ValueError: if it is empty, the model has nothing to quantize, or an activation is NaN or infinite.
+    """
+    check_calibration(calibration)
+    observers = {name: make_observer(method, bits, symmetric) for name in quantizable_layers(model, layers)}
+    watch_inputs(model, calibration, {name: observer.observe for name, observer in observers.items()}, batch_size)
+    return observers
+
+
+@torch.no_grad()
+def watch_inputs(
+    model: nn.Module, split: Split, watchers: Mapping[str, Callable[[Tensor], Any]], batch_size: int = 64
+) -> None:
+    """Run ``split`` through the model in eval mode; each watcher is called with what goes into its layer."""
+    place, was_training = next(model.parameters()).device, model.training
+    with hooked(model, {name: _watcher(name, watch) for name, watch in watchers.items()}):
+        model.eval()
+        for inputs, _ in split.batches(batch_size):
+            models.forward(model, models.to_device(inputs, place))
+    model.train(was_training)
+
+
+@contextlib.contextmanager
+def hooked(model: nn.Module, hooks: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
+    """Forward hooks on layers, by name, that are taken off again whatever happens."""
+    layers = dict(model.named_modules())
+    handles = [layers[name].register_forward_hook(hook) for name, hook in hooks.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _watcher(name: str, watch: Callable[[Tensor], Any]) -> Callable[..., None]:
+    def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        try:
+            watch(inputs[0])
+        except ValueError as error:
+            raise ValueError(f"input of layer {name!r}: {error}") from error
+
+    return hook

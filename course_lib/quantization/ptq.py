@@ -1,0 +1,159 @@
+"""Post-training quantization of a whole model: weights to integers, activations by calibration, no training."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from course_lib import grids, models
+from course_lib.data import Split
+from course_lib.grids import InputGrid
+from course_lib.quantization.affine import QuantParams, quantize_tensor, weight_params
+from course_lib.quantization.batchnorm import fold_batchnorm
+from course_lib.quantization.calibration import calibrate, check_calibration, quantizable_layers
+from course_lib.quantization.corrections import correct_bias
+from course_lib.quantization.noise import weight_report
+from course_lib.quantization.packing import set_weights
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How a weight becomes integers: see ``weight_params``."""
+
+    bits: int = 8
+    granularity: str = "per_channel"
+    group_size: int | None = None
+    symmetric: bool = True
+
+
+@dataclass(frozen=True)
+class QuantizationResult:
+    """A quantized copy of a model, and what was done to it.
+
+    Args:
+        model: plain modules that hold the rounded values, ready for ``storage.save``.
+        exact: what it was made from (BatchNorm folded, where it was), for comparison.
+    """
+
+    model: nn.Module = field(repr=False)
+    exact: nn.Module = field(repr=False)
+
+    @property
+    def report(self) -> pandas.DataFrame:
+        """One row per quantized weight: bits, granularity, bytes, and how many decibels the rounding noise is below."""
+        return weight_report(self.exact, self.model)
+
+
+def quantize_weights(
+    model: nn.Module,
+    scheme: Scheme | None = None,
+    *,
+    layers: Collection[str] | None = None,
+    embeddings: Scheme | None = None,
+    overrides: Mapping[str, Scheme] | None = None,
+) -> nn.Module:
+    """A copy of ``model`` whose convolution and linear weights are rounded to the nearest grid point.
+
+    Args:
+        scheme: of all these layers, 8 bits per channel by default.
+        layers: names of the layers; all convolution and linear layers by default.
+        embeddings: scheme of the embedding tables (a row is a channel); None leaves them as they are.
+        overrides: layer → a scheme of its own.
+
+    Raises:
+        ValueError: if there is nothing to quantize, a name is unknown, a weight holds NaN or infinity, or a scheme
+            does not fit. The model is not changed in any case.
+    """
+    chosen: dict[str, nn.Module] = dict(quantizable_layers(model, layers))
+    schemes = dict.fromkeys(chosen, scheme or Scheme())
+    if embeddings is not None:
+        tables = {name: module for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
+        chosen, schemes = chosen | tables, schemes | dict.fromkeys(tables, embeddings)
+    for name in overrides or {}:
+        if name not in chosen:
+            raise ValueError(f"overrides names {name!r}, which is not among the layers to quantize")
+    schemes |= overrides or {}
+    weights = {}
+    for name, module in chosen.items():
+        how, weight = schemes[name], module.get_parameter("weight").detach()
+        try:
+            params = weight_params(
+                weight, how.bits, how.granularity, group_size=how.group_size, symmetric=how.symmetric
+            )
+        except ValueError as error:
+            raise ValueError(f"layer {name!r}: {error}") from error
+        weights[f"{name}.weight"] = quantize_tensor(weight, params)
+    return set_weights(copy.deepcopy(model), weights)
+
+
+def quantize_activations(model: nn.Module, params: Mapping[str, QuantParams]) -> nn.Module:
+    """A copy of ``model`` whose layers round what goes into them: layer → params of its input.
+
+    The copy can be stored and comes back with its grids.
+
+    Raises:
+        ValueError: if a name is unknown, or there is more than one scale for a layer.
+    """
+    quantized = copy.deepcopy(model)
+    layers = dict(quantized.named_modules())
+    for name, it in params.items():
+        if name not in layers or it.scale.numel() != 1:
+            raise ValueError(f"params of {name!r} must be one scale for a layer of the model")
+        grids.add_input_grid(layers[name], input_grid(it))
+    if hasattr(model, models.ARCHITECTURE_ATTRIBUTE):
+        described = models.describe(model)
+        ends = {name: [grid.low, grid.high] for name, grid in grids.input_grids(quantized).items()}
+        arguments = {**described["arguments"], "input_grids": ends}
+        setattr(quantized, models.ARCHITECTURE_ATTRIBUTE, {**described, "arguments": arguments})
+    return quantized
+
+
+def input_grid(params: QuantParams) -> InputGrid:
+    """The grid on which ``params`` rounds: multiples of the scale from qmin - zero_point to qmax - zero_point."""
+    (qmin, qmax), zero_point = params.range, int(params.zero_point)
+    return InputGrid(qmin - zero_point, qmax - zero_point, params.scale)
+
+
+def post_training_quantization(
+    model: nn.Module,
+    calibration: Split,
+    *,
+    weights: Scheme | None = None,
+    activation_bits: int | None = 8,
+    method: str = "min-max",
+    embeddings: Scheme | None = None,
+    layers: Collection[str] | None = None,
+    overrides: Mapping[str, Scheme] | None = None,
+    corrected: bool = False,
+) -> QuantizationResult:
+    """Fold BatchNorm, round the weights, choose ranges for the activations on ``calibration``, and put them in.
+
+    Args:
+        calibration: train or validation examples; the test split is refused.
+        weights, embeddings, layers, overrides: as in ``quantize_weights``.
+        activation_bits: 2 to 8, or None to leave activations as they are.
+        method: which observer chooses the ranges, one of ``OBSERVERS``.
+        corrected: repair the mean of every channel at the end (``correct_bias``).
+
+    Raises:
+        TestSplitError: if ``calibration`` is the test split.
+        ValueError: if it is empty, or the model or the schemes do not fit.
+
+    Source: Nagel et al., A White Paper on Neural Network Quantization, 2021 (section 3).
+    """
+    check_calibration(calibration)
+    exact = fold_batchnorm(model)
+    quantized = quantize_weights(exact, weights, layers=layers, embeddings=embeddings, overrides=overrides)
+    if activation_bits is not None:
+        observers = calibrate(exact, calibration, method, bits=activation_bits, layers=layers)
+        quantized = quantize_activations(quantized, {name: observer.params() for name, observer in observers.items()})
+    if corrected:
+        quantized = correct_bias(quantized, exact, calibration, layers=layers)
+    return QuantizationResult(quantized, exact)
