@@ -1,0 +1,210 @@
+"""AdaRound: each weight is rounded up or down so that the output of its layer moves least; no label is needed.
+
+Layers are taken in the order in which they run. Each is seen as a matrix: a convolution multiplies its filters with the
+patches of its input. The patches come from the quantized model as it is so far, the outputs to match from the original,
+so that a layer can make up for what those before it have lost. One layer's patches are in memory at a time.
+
+Source: Nagel et al., Up or Down? Adaptive Rounding for Post-Training Quantization, 2020.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm.auto import tqdm
+
+from course_lib import grids, models
+from course_lib.data import Split
+from course_lib.quantization.affine import QuantizedTensor, QuantParams, quantize_tensor
+from course_lib.quantization.outcome import QuantizationResult, finished
+from course_lib.quantization.plan import (
+    EDGE_BITS,
+    Bits,
+    bits_per_layer,
+    calibration_batches,
+    choose_input_grids,
+    input_samples,
+)
+from course_lib.quantization.step_size import best_weight_params
+
+STRETCH, MARGIN = 1.2, 0.1
+WARM_UP, FIRST_BETA, LAST_BETA = 0.2, 20.0, 2.0
+COLUMNS = 4096  # patches of a layer that are kept: 75 MB for the widest layers of ResNet18
+
+
+def adaround(
+    model: nn.Module,
+    calibration: Split | Iterable[Any],
+    *,
+    bits: Bits = 4,
+    input_bits: Bits | None = 8,
+    edge_bits: int | None = EDGE_BITS,
+    examples: int = 512,
+    iterations: int = 250,
+    seed: int = 0,
+    progress: bool = True,
+) -> QuantizationResult:
+    """A quantized copy of ``model`` with the rounding chosen layer by layer.
+
+    Args:
+        calibration: training or validation examples; labels are not used.
+        bits, edge_bits: of the weights, see ``bits_per_layer``.
+        input_bits: of each layer's input; None leaves inputs in floating point.
+        examples: how many are drawn from a split.
+        iterations: of the optimizer, per layer.
+
+    Raises:
+        TestSplitError: if ``calibration`` is the test split.
+        ValueError: if an argument is out of range, or weights or inputs hold NaN or infinity.
+    """
+    of_weights = bits_per_layer(model, bits, edge_bits)
+    batches = calibration_batches(calibration, examples)
+    rounded, original = copy.deepcopy(model).eval(), copy.deepcopy(model).eval()
+    chosen: dict[str, grids.InputGrid] = {}
+    if input_bits is not None:
+        samples = input_samples(original, batches)
+        chosen = choose_input_grids(samples, bits_per_layer(model, input_bits, edge_bits))
+        for name, grid in chosen.items():
+            grids.add_input_grid(rounded.get_submodule(name), grid)
+    weights = {}
+    for name, layer in tqdm(models.prunable_layers(rounded).items(), desc="adaround", disable=not progress):
+        weight = layer.get_parameter("weight")
+        params = best_weight_params(weight, of_weights[name])
+        if _is_matrix(layer) and (problem := _problem(original, rounded, name, batches)) is not None:
+            quantized = round_adaptively(weight, params, *problem, iterations=iterations, seed=seed)
+        else:
+            quantized = quantize_tensor(weight, params)
+        weight.data.copy_(quantized.values())
+        weights[f"{name}.weight"] = quantized
+    return QuantizationResult(finished(rounded, weights, chosen))
+
+
+def rectified_sigmoid(v: Tensor) -> Tensor:
+    """``clip(1.2 · sigmoid(v) - 0.1, 0, 1)``, which reaches 0 and 1 (Nagel et al., 2020, equation 23)."""
+    return (torch.sigmoid(v) * STRETCH - MARGIN).clamp(0, 1)
+
+
+def round_adaptively(
+    weight: Tensor,
+    params: QuantParams,
+    inputs: Tensor,
+    targets: Tensor,
+    *,
+    iterations: int = 250,
+    columns: int = 256,
+    learning_rate: float = 0.02,
+    pull: float = 0.1,
+    seed: int = 0,
+) -> QuantizedTensor:
+    """``weight`` ``(out, …)`` rounded so that ``weight @ inputs`` comes close to ``targets``.
+
+    Between ``floor(w / scale)`` and the integer above it lies ``h(v)``, a share in [0, 1] for each weight. The share is
+    optimized; a term that grows during the optimization pulls it to 0 or 1.
+
+    Args:
+        params: symmetric, one scale per output channel.
+        inputs: ``(entries of a row, N)``; targets: ``(out, N)``.
+        columns: how many of the N columns each iteration looks at.
+        pull: weight of the term that pulls to 0 or 1, against an error that is 1 for rounding to nearest.
+    """
+    scale, (low, high) = params.scale[:, None], params.range
+    steps = weight.detach().flatten(1) / scale
+    down = steps.floor()
+    v = torch.logit(((steps - down).clamp(0.01, 0.99) + MARGIN) / STRETCH).requires_grad_()
+    error_of_nearest = _row_errors(steps.round().clamp(low, high) * scale, inputs, targets)
+    update = torch.optim.Adam([v], lr=learning_rate)
+    generator = torch.Generator().manual_seed(seed)
+    for step in range(iterations):
+        some = torch.randint(inputs.shape[1], (columns,), generator=generator)
+        h = rectified_sigmoid(v)
+        soft = (down + h).clamp(low, high) * scale
+        loss = (_row_errors(soft, inputs[:, some], targets[:, some]) / error_of_nearest).mean()
+        if (beta := _beta(step / iterations)) is not None:
+            loss = loss + pull * (1 - (2 * h - 1).abs().pow(beta)).mean()
+        update.zero_grad()
+        loss.backward()
+        update.step()
+    integers = (down + (v.detach() >= 0)).clamp(low, high)
+    return quantize_tensor((integers * scale).view_as(weight), params)
+
+
+def _row_errors(weight: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+    """Mean squared error of each output channel."""
+    return (weight @ inputs - targets).square().mean(dim=1).clamp_min(1e-12)
+
+
+def _beta(done: float) -> float | None:
+    """Exponent of the term that pulls to 0 or 1: none during the warm-up, then from flat (20) to pointed (2)."""
+    if done < WARM_UP:
+        return None
+    turn = math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))
+    return LAST_BETA + (FIRST_BETA - LAST_BETA) * (1 + turn) / 2
+
+
+def _is_matrix(layer: nn.Module) -> bool:
+    """Whether one matrix is multiplied with the patches; a grouped convolution has several: it rounds to nearest."""
+    return not isinstance(layer, nn.Conv2d) or (layer.groups == 1 and not isinstance(layer.padding, str))
+
+
+@torch.no_grad()
+def _problem(original: nn.Module, rounded: nn.Module, name: str, batches: list[Any]) -> tuple[Tensor, Tensor] | None:
+    """What a layer gets in the rounded model ``(entries, N)``, and what it gave in the original ``(out, N)``.
+
+    None if the layer is never used.
+    """
+    layer = original.get_submodule(name)
+    inputs, targets = [], []
+    for index, batch in enumerate(batches):
+        here, exact = (_layer_input(one, name, batch) for one in (rounded, original))
+        if here is None or exact is None:
+            return None
+        keep = max(1, COLUMNS // (len(batches) * len(exact)))
+        inputs.append(patches(layer, here, keep, seed=index))
+        targets.append(layer.get_parameter("weight").flatten(1) @ patches(layer, exact, keep, seed=index))
+    return torch.cat(inputs, dim=1), torch.cat(targets, dim=1)
+
+
+def patches(layer: nn.Module, inputs: Tensor, per_example: int, seed: int = 0) -> Tensor:
+    """What the rows of the layer's weight are multiplied with: ``(entries of a row, N)``.
+
+    Args:
+        inputs: of the layer; images for a convolution, ``(…, features)`` for a linear layer.
+        per_example: of a convolution, so many positions are drawn at random from each image.
+    """
+    if not isinstance(layer, nn.Conv2d):
+        return inputs.flatten(0, -2).T.contiguous()
+    padding: Any = layer.padding
+    unfolded = F.unfold(inputs, layer.kernel_size, layer.dilation, padding, layer.stride)
+    images, entries, positions = unfolded.shape
+    draw = torch.rand(images, positions, generator=torch.Generator().manual_seed(seed))
+    chosen = draw.topk(min(per_example, positions), dim=1).indices
+    taken = unfolded.gather(2, chosen[:, None, :].expand(-1, entries, -1))
+    return taken.transpose(0, 1).reshape(entries, -1)
+
+
+class _Reached(Exception):
+    """The layer whose input is wanted has been reached; nothing after it needs to run."""
+
+
+def _layer_input(model: nn.Module, name: str, batch: Any) -> Tensor | None:
+    """What goes into a layer, after its input grid if it has one; None if it is never reached."""
+    seen: list[Tensor] = []
+
+    def stop(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        seen.append(inputs[0])
+        raise _Reached
+
+    handle = model.get_submodule(name).register_forward_pre_hook(stop)
+    try:
+        models.forward(model, batch)
+    except _Reached:
+        pass
+    finally:
+        handle.remove()
+    return seen[0] if seen else None
