@@ -51,6 +51,14 @@ ENTRIES: dict[str, dict[str, str]] = {
         "file": "resnet18.safetensors", "licence": "Apache-2.0", "card": "cards/resnet18.md",
         "source": "trained on Fashion-MNIST by benchmarks/train_baselines.py",
     },
+    "tiny_llama_tokenizer": {
+        "file": "tiny_llama/tokenizer.json", "licence": "Apache-2.0", "card": "cards/tiny_llama.md",
+        "source": "trained on the shipped sentences by benchmarks/train_tiny_llama.py",
+    },
+    "tiny_llama": {
+        "file": "tiny_llama/tiny_llama.safetensors", "licence": "Apache-2.0", "card": "cards/tiny_llama.md",
+        "source": "trained on the shipped sentences by benchmarks/train_tiny_llama.py",
+    },
     "resnet18_pruned_90": {
         "file": "results/resnet18_pruned_90.safetensors", "licence": "Apache-2.0", "card": "cards/resnet18_pruned.md",
         "source": "the shipped resnet18, pruned and fine-tuned by benchmarks/pruning.py",

@@ -245,11 +245,23 @@ def _load_fashion_mnist() -> Splits:
     return Splits(*(split(name) for name in SPLIT_NAMES))
 
 
-def _load_sentiment(domain: str) -> Splits:
+def sentences() -> dict[tuple[str, str], tuple[str, ...]]:
+    """(domain, split) → the shipped sentences of it, as plain text."""
+    texts: dict[tuple[str, str], list[str]] = {}
+    for row in _sentence_rows():
+        texts.setdefault((row["domain"], row["split"]), []).append(row["text"])
+    return {key: tuple(lines) for key, lines in texts.items()}
+
+
+def _sentence_rows() -> list[dict[str, str]]:
     import csv
 
     with assets.path("sentiment").open(encoding="utf-8", newline="") as lines:
-        rows = [row for row in csv.DictReader(lines, delimiter="\t") if row["domain"] == domain]
+        return list(csv.DictReader(lines, delimiter="\t"))
+
+
+def _load_sentiment(domain: str) -> Splits:
+    rows = [row for row in _sentence_rows() if row["domain"] == domain]
 
     def split(name: str) -> Split:
         chosen = [row for row in rows if row["split"] == name]

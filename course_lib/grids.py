@@ -3,12 +3,12 @@
 A grid is all multiples of one ``scale`` from ``low`` to ``high``: ``scale · low, …, 0, …, scale · high``. An unsigned
 8-bit grid is 0 … 255, a signed one -128 … 127, and one with zero-point z is -z … 255 - z. The integers are plain
 numbers of the description, ``{"input_grids": {"conv1": [-128, 127]}}``, and the scale is a tensor of the model, so that
-a stored model comes back with its grids and nothing else has to be known.
+a stored model comes back with its grids and nothing else has to be known. With a third number, ``[-128, 127, 384]``,
+each of the 384 last entries of an input has a scale of its own.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,7 +24,7 @@ class InputGrid(nn.Module):
 
     Args:
         low, high: first and last integer, ``low <= 0 <= high`` and ``low < high``.
-        scale: distance of two grid points, positive.
+        scale: distance of two grid points, positive; one number, or one per input channel ``(channels,)``.
 
     Raises:
         ValueError: if the integers or the scale do not describe a grid.
@@ -37,11 +37,14 @@ class InputGrid(nn.Module):
         whole = all(type(end) is int for end in (low, high))
         if not (whole and -LARGEST <= low <= 0 <= high <= LARGEST and low < high):
             raise ValueError(f"low and high must be integers with low <= 0 <= high and low < high, got {low}, {high}")
-        value = float(scale)
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"scale must be a positive, finite number, got {value}")
+        vector = isinstance(scale, Tensor) and scale.dim() == 1
+        values = (
+            scale.detach().float().clone() if isinstance(scale, Tensor) and vector else torch.full((), float(scale))
+        )
+        if not (values.is_meta or (values.isfinite() & (values > 0)).all()):
+            raise ValueError(f"scale must be a positive, finite number, got {scale}")
         self.low, self.high = low, high
-        self.register_buffer("scale", torch.full((), value))
+        self.register_buffer("scale", values)
 
     @property
     def bits(self) -> int:
@@ -72,9 +75,9 @@ def add_input_grids(model: nn.Module, grids: Mapping[str, Sequence[int]]) -> nn.
     for name, ends in grids.items():
         if name not in layers:
             raise ValueError(f"input_grids names {name!r}, which is not a layer of the model")
-        if not isinstance(ends, Sequence) or len(ends) != 2:
-            raise ValueError(f"input_grids of {name!r} must be [low, high], got {ends!r}")
-        add_input_grid(layers[name], InputGrid(*ends))
+        if not isinstance(ends, Sequence) or len(ends) not in (2, 3) or (len(ends) == 3 and type(ends[2]) is not int):
+            raise ValueError(f"input_grids of {name!r} must be [low, high] or [low, high, channels], got {ends!r}")
+        add_input_grid(layers[name], InputGrid(ends[0], ends[1], torch.ones(ends[2]) if len(ends) == 3 else 1.0))
     return model
 
 

@@ -17,6 +17,8 @@ from course_lib import assets, folds, grids, resizing
 from course_lib.arguments import check_choice
 
 BASELINES = ("resnet18", "minilm")
+SHIPPED = (*BASELINES, "tiny_llama")
+CAUSAL_LMS = {"llama": "Llama", "opt": "OPT", "gpt2": "GPT2"}
 ARCHITECTURE_ATTRIBUTE = "course_architecture"
 RESIZING = ("widths", "removed")
 ADDITIONS = (*RESIZING, "folds", "input_grids")
@@ -83,7 +85,7 @@ def load(name: str, *, weights: str = "course") -> nn.Module:
     """A trained model in eval mode, with fp32 weights.
 
     Args:
-        name: ``"resnet18"`` or ``"minilm"`` (shipped), another torchvision classifier with
+        name: ``"resnet18"``, ``"minilm"`` or ``"tiny_llama"`` (shipped), another torchvision classifier with
             ``weights="imagenet"``, or the name or folder of a Hugging Face model.
         weights: ``"course"`` for the shipped ones, ``"imagenet"`` for torchvision's, ``"none"`` for untrained.
 
@@ -94,7 +96,7 @@ def load(name: str, *, weights: str = "course") -> nn.Module:
     check_choice("weights", weights, ("course", "imagenet", "none"))
     if weights == "imagenet":
         return _fetch(name, _load_torchvision)
-    if name not in BASELINES:
+    if name not in SHIPPED:
         return _fetch(name, _load_hugging_face)
     from course_lib import storage
 
@@ -126,6 +128,22 @@ def prunable_layers(model: nn.Module) -> dict[str, nn.Module]:
     """Name → module of every convolution and linear layer, in the order of the model."""
     kinds = (nn.Conv2d, nn.Linear)
     return {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
+
+
+def hugging_face_tokenizer(name: str) -> Any:
+    """The tokenizer that belongs to a Hugging Face model, from its folder or by its name.
+
+    Raises:
+        ConnectionError: if it has to be fetched and the network is not there.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except OSError as error:
+        raise ConnectionError(
+            f"the tokenizer of {name!r} could not be fetched ({str(error).splitlines()[0]})"
+        ) from error
 
 
 @builder("resnet18")
@@ -163,6 +181,31 @@ def bert(attn_implementation: str = "sdpa", **config: Any) -> nn.Module:
     return BertForSequenceClassification(BertConfig(**options))
 
 
+@builder("causal_lm")
+def causal_lm(model_type: str = "llama", **config: Any) -> nn.Module:
+    """A decoder-only language model of transformers: Llama, OPT or GPT-2; ``config`` are fields of its config.
+
+    As with ``bert``, names that are not fields are refused, for transformers could be told by them to fetch code.
+
+    Source: Touvron et al., LLaMA, 2023; Zhang et al., OPT, 2022; Radford et al., GPT-2, 2019.
+    """
+    import transformers
+
+    family = CAUSAL_LMS[check_choice("model_type", model_type, tuple(CAUSAL_LMS))]
+    make_config = getattr(transformers, f"{family}Config")
+    for name in config:
+        check_choice("config", name, sorted(_config_fields(make_config)))
+    suffix = "LMHeadModel" if family == "GPT2" else "ForCausalLM"
+    return getattr(transformers, f"{family}{suffix}")(make_config(**config))
+
+
+def _config_fields(make_config: Any) -> set[str]:
+    """Fields of a config that shape the model: no version, no dtype, no names of classes."""
+    from dataclasses import fields
+
+    return {field.name for field in fields(make_config)} - {"dtype", "architectures", "transformers_version"}
+
+
 @builder("mlp")
 def mlp(sizes: tuple[int, ...] = (784, 300, 100, 10)) -> nn.Module:
     """LeNet-300-100 by default (LeCun et al., 1998): flatten, then linear layers with ReLU between them."""
@@ -178,7 +221,7 @@ def _fetch(name: str, loader: Callable[[str], nn.Module]) -> nn.Module:
     except OSError as error:
         raise ConnectionError(
             f"model {name!r} is neither shipped nor on this machine and could not be fetched "
-            f"({str(error).splitlines()[0]}); connect to the network once, or use one of {', '.join(BASELINES)}"
+            f"({str(error).splitlines()[0]}); connect to the network once, or use one of {', '.join(SHIPPED)}"
         ) from error
 
 
@@ -201,6 +244,10 @@ def _load_hugging_face(name: str) -> nn.Module:
     classifier = any("SequenceClassification" in kind for kind in config.architectures or [])
     maker = transformers.AutoModelForSequenceClassification if classifier else transformers.AutoModelForCausalLM
     model = maker.from_pretrained(name, dtype=torch.float32)
+    if not classifier and config.model_type in CAUSAL_LMS:
+        fields = {key: value for key, value in config.to_diff_dict().items() if key in _config_fields(type(config))}
+        arguments = {"model_type": config.model_type, **fields, "use_cache": False}
+        setattr(model, ARCHITECTURE_ATTRIBUTE, {"builder": "causal_lm", "arguments": arguments})
     if classifier and config.model_type == "bert":
         arguments = {field: getattr(config, field) for field in BERT_SHAPE} | {"num_labels": config.num_labels}
         setattr(model, ARCHITECTURE_ATTRIBUTE, {"builder": "bert", "arguments": arguments})

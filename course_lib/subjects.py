@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -86,22 +85,11 @@ def _from_hugging_face(name: str, split: str) -> Subject:
     """Sentences are cut into the tokens that this model was trained with."""
     model = models.load(name)
     part = getattr(data.load("sentiment"), split)
-    tokens = _tokenizer(name)(
+    tokens = models.hugging_face_tokenizer(name)(
         list(part.texts), padding=True, truncation=True, max_length=data.MAX_TOKENS, return_tensors="pt"
     )
     inputs = {key: tokens[key] for key in ("input_ids", "attention_mask")}
     return Subject(name, model, replace(part, inputs=inputs))
-
-
-def _tokenizer(name: str) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(name)
-    except OSError as error:
-        raise ConnectionError(
-            f"the tokenizer of {name!r} could not be fetched ({str(error).splitlines()[0]})"
-        ) from error
 
 
 @torch.no_grad()

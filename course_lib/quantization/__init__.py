@@ -29,10 +29,21 @@ from course_lib.quantization.affine import (
     quantize_tensor,
     weight_params,
 )
+from course_lib.quantization.awq import ScaleSearch, activation_scales, awq, quantize_scaled, search_scales
 from course_lib.quantization.batchnorm import batchnorm_pairs, fold_batchnorm
 from course_lib.quantization.calibration import calibrate, quantizable_layers
+from course_lib.quantization.capture import (
+    LayerInputs,
+    Stage,
+    calibration_batches,
+    linear_layers,
+    walk,
+    weight_matrix,
+)
 from course_lib.quantization.corrections import correct_bias, equalize
+from course_lib.quantization.gptq import gptq, gptq_matrix, inverse_factor
 from course_lib.quantization.integer import IntegerLayer, integer_layer, requantization, requantize, saturating_sums
+from course_lib.quantization.llm import LLMQuantizer
 from course_lib.quantization.nf4 import nf4, nf4_table
 from course_lib.quantization.noise import output_report, weight_report
 from course_lib.quantization.observers import OBSERVERS, Observer, make_observer
@@ -44,12 +55,69 @@ from course_lib.quantization.ptq import (
     quantize_activations,
     quantize_weights,
 )
+from course_lib.quantization.salient import keep_salient
+from course_lib.quantization.smoothquant import smoothing_factors, smoothquant
+from course_lib.quantization.weight_only import WeightOnly, WeightScheme, clipped_params, rtn
 
 __all__ = [
-    "OBSERVERS", "IntegerLayer", "Observer", "QuantParams", "QuantizationResult", "QuantizedTensor", "Scheme",
-    "batchnorm_pairs", "calibrate", "choose_params", "correct_bias", "dequantize", "equalize", "fake_quantize",
-    "fold_batchnorm", "integer_layer", "integer_range", "make_observer", "nf4", "nf4_table", "output_report", "pack",
-    "post_training_quantization", "quantizable_layers", "quantize", "quantize_activations", "quantize_tensor",
-    "quantize_weights", "quantized_bytes", "quantized_weights", "requantization", "requantize", "saturating_sums",
-    "set_weights", "sqnr_db", "unpack", "weight_params", "weight_report",
+    "OBSERVERS",
+    "IntegerLayer",
+    "LLMQuantizer",
+    "LayerInputs",
+    "Observer",
+    "QuantParams",
+    "QuantizationResult",
+    "QuantizedTensor",
+    "ScaleSearch",
+    "Scheme",
+    "Stage",
+    "WeightOnly",
+    "WeightScheme",
+    "activation_scales",
+    "awq",
+    "batchnorm_pairs",
+    "calibrate",
+    "calibration_batches",
+    "choose_params",
+    "clipped_params",
+    "correct_bias",
+    "dequantize",
+    "equalize",
+    "fake_quantize",
+    "fold_batchnorm",
+    "gptq",
+    "gptq_matrix",
+    "integer_layer",
+    "integer_range",
+    "inverse_factor",
+    "keep_salient",
+    "linear_layers",
+    "make_observer",
+    "nf4",
+    "nf4_table",
+    "output_report",
+    "pack",
+    "post_training_quantization",
+    "quantizable_layers",
+    "quantize",
+    "quantize_activations",
+    "quantize_scaled",
+    "quantize_tensor",
+    "quantize_weights",
+    "quantized_bytes",
+    "quantized_weights",
+    "requantization",
+    "requantize",
+    "rtn",
+    "saturating_sums",
+    "search_scales",
+    "set_weights",
+    "smoothing_factors",
+    "smoothquant",
+    "sqnr_db",
+    "unpack",
+    "walk",
+    "weight_matrix",
+    "weight_params",
+    "weight_report",
 ]  # fmt: skip

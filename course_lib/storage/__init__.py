@@ -29,6 +29,7 @@ from course_lib import models
 from course_lib.arguments import check_choice
 from course_lib.files import write_atomically
 from course_lib.storage.blueprint import check_architecture, empty_model
+from course_lib.storage.columns import encode_columns
 from course_lib.storage.container import FORMAT_VERSION, HEADER_KEY, PART_SEPARATOR, TensorRecord, open_container
 from course_lib.storage.encodings import (
     DTYPE_NAMES,
@@ -43,8 +44,8 @@ from course_lib.storage.encodings import (
 from course_lib.storage.packed import encode_codebook, encode_packed, packed_parts
 
 __all__ = [
-    "Encoded", "FormatError", "TensorRecord", "decode", "encode_codebook", "encode_packed", "encodings_of", "inspect",
-    "load", "packed_parts", "register", "save", "set_encodings", "stored_bytes",
+    "Encoded", "FormatError", "TensorRecord", "decode", "encode_codebook", "encode_columns", "encode_packed",
+    "encodings_of", "inspect", "load", "packed_parts", "register", "save", "set_encodings", "stored_bytes",
 ]  # fmt: skip
 
 ENCODINGS_ATTRIBUTE = "course_encodings"

@@ -1,0 +1,155 @@
+"""Train the tiny Llama and its tokenizer on the shipped sentences, and write its files and card.
+
+    python benchmarks/train_tiny_llama.py                 # about 5 minutes on two idle cores
+    python benchmarks/train_tiny_llama.py --quick         # measure the shipped model again, train nothing
+
+Seeded; an interrupted run goes on from runs/. The tokenizer and the model see the train splits only; the number of
+epochs was chosen on validation, and test is read once, for the card.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import torch
+from build_assets import build_manifest
+from common import Results, parser
+from train_baselines import RUNS
+
+from course_lib import assets, data, language, models, storage, training
+from course_lib.files import write_atomically
+
+SEED = 0
+VOCABULARY = 1024
+LLAMA = {
+    "model_type": "llama", "vocab_size": VOCABULARY, "hidden_size": 192, "intermediate_size": 512,
+    "num_hidden_layers": 4, "num_attention_heads": 6, "num_key_value_heads": 6, "max_position_embeddings": 512,
+    "tie_word_embeddings": True, "bos_token_id": 0, "eos_token_id": 0, "use_cache": False,
+}  # fmt: skip
+RECIPE = {
+    "epochs": 5, "learning_rate": 4e-3, "optimizer": "adamw", "weight_decay": 0.1, "schedule": "one_cycle",
+    "batch_size": 16, "precision": "bf16", "seed": SEED,
+}  # fmt: skip
+CARD = """# tiny-llama on movie, product and tweet sentences
+
+`LlamaForCausalLM` with {parameters:,} parameters: {num_hidden_layers} layers, hidden size {hidden_size}, \
+{num_attention_heads} heads, feed-forward size {intermediate_size}, a byte-level BPE vocabulary of {vocab_size} \
+tokens, embedding and output tied. Made here from nothing, so that perplexity, the number in which papers on the \
+quantization of language models report, can be measured offline in seconds.
+
+Files: `{file}`, {bytes:,} bytes, fp16 values (loaded as fp32), and `tiny_llama/tokenizer.json`. Licence Apache-2.0; \
+the sentences are those of `sentiment.md` (MIT).
+
+## Perplexity per token
+
+Windows of {window} tokens, every sentence after `<s>`; lower is better, {vocab_size} would be guessing.
+
+| split | windows | perplexity |
+|---|---|---|
+{rows}
+
+## Training
+
+Recipe: {recipe}. Perplexity on validation after each epoch: {history}.
+Made by `benchmarks/train_tiny_llama.py`; tokenizer and model saw the train splits of all three domains only, the \
+recipe was chosen on validation, and test is for this card only.
+
+## Limits
+
+It has read about as much as a child's book. It completes phrases, not thoughts, and it is far too small to show the \
+outlying activations that make large models hard to quantize; lesson 08 says where that matters.
+"""
+
+
+def train_tokenizer() -> None:
+    """A byte-level BPE vocabulary over the train splits (Sennrich et al., 2016)."""
+    from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
+    from tokenizers import models as tokenizer_models
+
+    tokenizer = Tokenizer(tokenizer_models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=[language.START], show_progress=False,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+    )  # fmt: skip
+    texts = data.sentences()
+    lines = [line for domain in data.SENTIMENT_DOMAINS for line in texts[domain, "train"]]
+    tokenizer.train_from_iterator(lines, trainer)
+    file = assets.FOLDER / "tiny_llama" / "tokenizer.json"
+    write_atomically(file, tokenizer.to_str() + "\n")
+
+
+def train() -> None:
+    """Train from random weights and store the result as fp16, with what happened beside it."""
+    train_tokenizer()
+    build_manifest()
+    assets.manifest.cache_clear()
+    splits = language.load()
+    training.seed_everything(SEED)
+    model = models.build({"builder": "causal_lm", "arguments": LLAMA})
+    validation: list[float] = []
+    steps_per_epoch = math.ceil(len(splits.train) / RECIPE["batch_size"])
+    print(
+        f"{sum(map(torch.numel, model.parameters())):,} parameters, {splits.train.inputs['input_ids'].numel():,} tokens"
+    )
+
+    def watch(model: torch.nn.Module, step: int, total: int) -> None:
+        if step % steps_per_epoch == 0 or step == total:
+            validation.append(round(language.perplexity(model, splits.validation), 3))
+            print(f"step {step} of {total}: perplexity {validation[-1]} on validation", flush=True)
+
+    training.fit(
+        model, splits.train, loss=language.next_token_loss, after_step=watch,
+        checkpoint=RUNS / "tiny_llama.checkpoint", progress=False, **RECIPE,
+    )  # fmt: skip
+    storage.save(model, assets.FOLDER / "tiny_llama" / "tiny_llama.safetensors", dtype="fp16")
+    record = {"recipe": RECIPE, "perplexity": {"validation": validation}}
+    write_atomically(assets.FOLDER / "cards" / "tiny_llama_training.json", json.dumps(record, indent=2) + "\n")
+    build_manifest()
+    assets.manifest.cache_clear()
+
+
+def measure() -> list[dict[str, Any]]:
+    """Perplexity of the shipped file on every split, and on each domain of test."""
+    model, splits = models.load("tiny_llama"), language.load()
+    parts = {"validation": splits.validation, "test": splits.test}
+    parts |= {f"test, {name}": language.domain(splits.test, name) for name in data.SENTIMENT_DOMAINS}
+    return [
+        {"split": name, "windows": len(part), "perplexity": round(language.perplexity(model, part), 3)}
+        for name, part in parts.items()
+    ]
+
+
+def write_card(rows: list[dict[str, Any]]) -> None:
+    """The card, and the figures in the training record that tests compare with."""
+    file = assets.FOLDER / "cards" / "tiny_llama_training.json"
+    record = json.loads(file.read_text(encoding="utf-8"))
+    entry = assets.manifest()["tiny_llama"]
+    table = "\n".join(f"| {row['split']} | {row['windows']:,} | {row['perplexity']:.2f} |" for row in rows)
+    text = CARD.format(
+        **LLAMA, file=entry["file"], bytes=entry["bytes"], window=language.WINDOW, rows=table,
+        parameters=sum(map(torch.numel, models.load("tiny_llama").parameters())),
+        recipe=", ".join(f"{key} {value}" for key, value in record["recipe"].items()),
+        history=", ".join(f"{value:.2f}" for value in record["perplexity"]["validation"]),
+    )  # fmt: skip
+    write_atomically(assets.FOLDER / "cards" / "tiny_llama.md", text)
+    write_atomically(file, json.dumps(record | {"measured": rows}, indent=2) + "\n")
+
+
+def main() -> None:
+    options = parser(__doc__, quick="measure the shipped model again, train nothing").parse_args()
+    results = Results(__doc__, options)
+    if not options.quick:
+        train()
+    rows = measure()
+    if not options.quick:
+        write_card(rows)
+    results.table("perplexity", rows)
+    results.save()
+
+
+if __name__ == "__main__":
+    main()

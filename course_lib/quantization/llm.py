@@ -1,0 +1,70 @@
+"""The front door to weight-only quantization of a transformer: name a model, get a smaller one and a report."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from course_lib import data, language, models
+from course_lib.arguments import check_positive
+from course_lib.data import Split, refuse_test
+from course_lib.quantization.awq import awq
+from course_lib.quantization.gptq import gptq
+from course_lib.quantization.weight_only import WeightOnly, rtn
+
+SAMPLES = 128
+
+
+class LLMQuantizer:
+    """Quantize the weights of a language model to a few bits, by GPTQ or AWQ.
+
+    The model as it was loaded stays in ``model``; each method returns a copy, so that they can be compared.
+
+    Args:
+        model_name: ``"tiny_llama"`` or ``"minilm"`` (shipped), a folder, or the name of a Hugging Face model.
+        calibration: examples from train or validation; by default drawn from the train split of the shipped sentences,
+            cut into the model's own tokens.
+        samples: how many examples are drawn.
+
+    Raises:
+        ConnectionError: if the model or its tokenizer has to be fetched and the network is not there.
+        TestSplitError: if ``calibration`` is the test split.
+        ValueError: if the model is no transformer with linear layers.
+    """
+
+    def __init__(
+        self, model_name: str = "tiny_llama", calibration: Split | None = None, *, samples: int = SAMPLES
+    ) -> None:
+        check_positive("samples", samples)
+        if calibration is not None:
+            refuse_test(calibration, "used for calibration")
+        self.model_name, self.model = model_name, models.load(model_name)
+        if not hasattr(self.model, "config"):
+            raise ValueError(
+                f"model_name must name a transformer; {model_name!r} is a {type(self.model).__name__}, for which "
+                "quantization.AdvancedQuantizer is made"
+            )
+        self.calibration = calibration or default_calibration(model_name, self.model, samples)
+
+    def gptq_quantization(self, bits: int = 4, **options: Any) -> WeightOnly:
+        """GPTQ (Frantar et al., 2022); ``options`` as in ``gptq``: ``group_size``, ``act_order``, ``damping``, …."""
+        return gptq(self.model, self.calibration, bits, **options)
+
+    def awq_quantization(self, bits: int = 4, **options: Any) -> WeightOnly:
+        """AWQ (Lin et al., 2023); ``options`` as in ``awq``: ``group_size``, ``clip``, ``fold``, …."""
+        return awq(self.model, self.calibration, bits, **options)
+
+    def rtn_quantization(self, bits: int = 4, **options: Any) -> WeightOnly:
+        """Round to nearest, what the other two have to beat; ``options`` as in ``rtn``."""
+        return rtn(self.model, bits, **options)
+
+
+def default_calibration(model_name: str, model: nn.Module, samples: int = SAMPLES) -> Split:
+    """Examples of the shipped train split as ``model`` takes them: token windows, or sentences for a classifier."""
+    if model_name == "minilm":
+        return data.load("sentiment").train.subset(samples)
+    encoder = None if model_name == "tiny_llama" else models.hugging_face_tokenizer(model_name)
+    config: Any = model.config
+    longest = int(getattr(config, "max_position_embeddings", language.WINDOW))
+    return language.load(min(language.WINDOW, longest), encoder).train.subset(samples)
