@@ -152,7 +152,11 @@ def autograde(folder: Path, handed_in: Path) -> dict[str, Any]:
     shutil.copy(building.SOLUTIONS / lesson.name, release)
     shutil.copytree(handed_in, course / "submitted")
     (course / "nbgrader_config.py").write_text("c = get_config()\nc.CourseDirectory.course_id = 'course'\n")
-    environment = {**os.environ, "PYTHONPATH": str(building.ROOT), "COURSE_PROGRESS": str(folder / "progress.json")}
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])  # alembic
+    environment = {
+        **os.environ, "PATH": programs, "PYTHONPATH": str(building.ROOT),
+        "COURSE_PROGRESS": str(folder / "progress.json"),
+    }  # fmt: skip
     nbgrader = [sys.executable, "-m", "nbgrader"]
     quiet = {"cwd": course, "env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run([*nbgrader, "generate_assignment", release.name], check=True, **quiet)

@@ -136,9 +136,10 @@ def bwrap(command: Sequence[str], room: Room, limits: Limits | None = None) -> l
     arguments += ["--die-with-parent", "--new-session", "--hostname", "sandbox", "--clearenv"]
     for name, value in environment().items():
         arguments += ["--setenv", name, value]
-    arguments += [*_system(), *_python(), "--proc", "/proc", "--dev", "/dev"]
+    arguments += [*_system(), "--proc", "/proc", "--dev", "/dev"]
     for folder, size in {"/dev/shm": 64, "/tmp": limits.scratch_mb}.items():
         arguments += ["--perms", "1777", "--size", str(size * MEGABYTE), "--tmpfs", folder]
+    arguments += _python()
     for inside, outside in sorted(room.files.items()):
         arguments += [*_parents(Path(LIBRARY) / inside), "--ro-bind", str(outside), f"{LIBRARY}/{inside}"]
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
