@@ -107,23 +107,28 @@ def check(
 def grade(
     submissions: Annotated[list[Path], typer.Argument(help="notebooks, folders, nbgrader's submitted/, zip exports")],
     out: Annotated[Path, typer.Option(help="folder for gradebook, tables and feedback")],
-    level: Annotated[str, typer.Option(help="bwrap, or process: no protection, for code that you trust")] = "bwrap",
+    level: Annotated[
+        str, typer.Option(help="auto, bwrap, container, or process: no protection, for code that you trust")
+    ] = "auto",
     allow_unsandboxed: Annotated[bool, typer.Option("--allow-unsandboxed", help="accept level process")] = False,
     gradebook: Annotated[str | None, typer.Option(help="SQLAlchemy URL; a SQLite file in --out by default")] = None,
     scheduler: Annotated[str | None, typer.Option(help="address of a Dask scheduler")] = None,
     workers: Annotated[int | None, typer.Option(help="processes on this machine; one per core by default")] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option(help="such as memory_mb=4096 or question_seconds=30; can be repeated")
+    ] = None,
     on_flag: Annotated[str, typer.Option(help="report or zero, for answers that take a shortcut")] = "report",
     due: Annotated[str | None, typer.Option(help="such as 2026-11-30T23:59; needs --late-penalty")] = None,
     late_penalty: Annotated[str | None, typer.Option(help="such as 10%/day, 1%/hour or 20%; needs --due")] = None,
 ) -> None:
     """Grade a class in the sandbox; resumes where it stopped. Exit code 1 if a submission had to be set aside."""
-    from course_lib.grading import classroom, late
+    from course_lib.grading import classroom, late, sandbox
 
     if (due is None) != (late_penalty is None):
         raise ValueError("--due and --late-penalty belong together; only one of them was given")
     report = classroom.grade_class(
         submissions, out, level=level, allow_unsandboxed=allow_unsandboxed, gradebook_url=gradebook,
-        scheduler=scheduler, workers=workers, on_flag=on_flag,
+        scheduler=scheduler, workers=workers, on_flag=on_flag, limits=sandbox.limits(limit or []),
         late_rule=late.rule(due, late_penalty) if due and late_penalty else None,
     )  # fmt: skip
     typer.echo(str(report))

@@ -75,7 +75,7 @@ class Diagnosis:
 
 def examine() -> Diagnosis:
     """Look at the processor, the memory, the versions, the shipped files and the environment of this Python."""
-    rest = (python_finding(), *package_findings(), asset_finding())
+    rest = (python_finding(), *package_findings(), asset_finding(), grading_finding())
     try:
         from course_lib import profiling
     except ImportError as error:
@@ -165,6 +165,16 @@ def asset_finding() -> Finding:
     if problems:
         return Finding("shipped files", f"{len(problems)} missing or damaged", problems[0], ok=False)
     return Finding("shipped files", f"{len(assets.manifest())} verified")
+
+
+def grading_finding() -> Finding:
+    """The sandbox in which a class would be graded here; lessons and your own checks need none."""
+    from course_lib.grading import sandbox
+
+    level, why = sandbox.report()
+    if level == sandbox.LEVELS[-1]:
+        return Finding("grading", "no sandbox", f"needed only to grade a class: {why}")
+    return Finding("grading", f"sandbox {level}", f"course grade keeps what it runs from this machine; {why}")
 
 
 def _package_finding(name: str, pinned: str | None) -> Finding:

@@ -27,6 +27,7 @@ def test_this_machine_is_examined_completely():
         "GPU",
         "Python",
         "shipped files",
+        "grading",
         *doctor.SHOWN_PACKAGES,
     }
     assert set(findings) == expected

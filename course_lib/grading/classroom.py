@@ -49,7 +49,7 @@ def grade_class(
     paths: Iterable[str | Path],
     out: str | Path,
     *,
-    level: str = "bwrap",
+    level: str = sandbox.AUTO,
     allow_unsandboxed: bool = False,
     gradebook_url: str | None = None,
     late_rule: late.Rule | None = None,
@@ -63,17 +63,15 @@ def grade_class(
     """Grade everything below ``paths`` and write ``out``.
 
     Args:
-        level: sandbox level; ``"process"`` protects from nothing and needs ``allow_unsandboxed``.
+        level: sandbox level, the strongest that works by default; ``"process"`` protects from nothing and needs
+            ``allow_unsandboxed``.
         late_rule: what late submissions lose, see ``course_lib.grading.late``.
         on_flag: ``"report"`` or ``"zero"``, for answers that take a shortcut.
 
     Raises:
         SandboxError: if the level is not available, or not allowed; nothing was run.
     """
-    if level == "process" and not allow_unsandboxed:
-        raise sandbox.SandboxError(
-            "level 'process' does not protect this machine from what is graded; it has to be allowed explicitly"
-        )
+    level = sandbox.choose(level, allow_unsandboxed=allow_unsandboxed)
     folder = Path(out).resolve()
     settings = grade.Settings(
         str(folder), str(state_folder()), str(Path(solutions).resolve()), level, limits or sandbox.Limits()
@@ -150,18 +148,7 @@ def write(
         flagged += [
             [result["student"], entry["question"], flag] for entry in result["questions"] for flag in entry["flags"]
         ]
-    header = [
-        "student",
-        "assignment",
-        "points",
-        "max_points",
-        "late_penalty",
-        "counts",
-        "sandbox",
-        "problem",
-        "feedback",
-    ]
-    _write_table(out / "grades.csv", header, rows)
+    _write_table(out / "grades.csv", COLUMNS, rows)
     _write_table(out / "flags.csv", ["student", "question", "flag"], flagged)
     alike = [list(asdict(pair).values()) for pair in similarity.report(results)]
     _write_table(out / "similar.csv", ["question", "first", "second", "similarity"], alike)

@@ -45,6 +45,9 @@ def run(
     count = min(workers or os.cpu_count() or 1, len(found))
     with _client(scheduler, count) as client:
         client.run(sandbox.require, settings.level)
+        if scheduler and progress:
+            for address, (strongest, why) in client.run(sandbox.report).items():
+                tqdm.write(f"{address}: grades at {settings.level}, could {strongest} ({why})")
         threads = sum(client.nthreads().values())
         with tqdm(total=len(found), desc="grade", unit="notebook", disable=not progress) as bar:
             for index, result in _completed(client, found, settings, WINDOW_PER_THREAD * threads):

@@ -24,8 +24,9 @@ from course_lib.grading.assignment import Assignment
 SCHEMA = 1
 RETRIES = 2
 MODULES = (
-    "assignment", "cell_report", "cells", "cgroups", "grade", "intake", "nbval_guard", "nbval_run", "policy",
-    "probe_runtime", "probes", "provisioner", "sandbox", "sandbox_kernel", "shake", "submission", "verdict",
+    "assignment", "bubblewrap", "cell_report", "cells", "cgroups", "containers", "grade", "intake", "nbval_guard",
+    "nbval_run", "policy", "probe_runtime", "probes", "provisioner", "room", "sandbox", "sandbox_kernel", "shake",
+    "submission", "verdict", "warm",
 )  # fmt: skip
 
 
@@ -71,7 +72,7 @@ def grade_one(one: intake.Submission, settings: Settings) -> dict[str, Any]:
     file = Path(settings.out) / "results" / f"{key}.json"
     if (known := read_result(file)) is not None:
         return known
-    sandbox.require(settings.level)
+    _require_sandbox(settings)
     result = _graded(one, key, cells, assignment, settings)
     write_atomically(file, json.dumps(result, indent=1))
     return result
@@ -92,13 +93,19 @@ def grade(
         SandboxError: before anything is run, if the sandbox level is not available.
         RuntimeError: if there is not exactly one result for every submission.
     """
-    sandbox.require(settings.level)
+    _require_sandbox(settings)
     found = intake.collect(paths)
     prepare(found, settings)
     results = (run or _one_by_one)(found, settings)
     if [result["student"] for result in results] != [one.student for one in found]:
         raise RuntimeError(f"{len(found)} submissions, but {len(results)} results that belong to them")
     return results
+
+
+def _require_sandbox(settings: Settings) -> None:
+    """The level works here, and shows none of the folders that the submissions must not see."""
+    sandbox.require(settings.level)
+    sandbox.require_hidden(settings.level, out=settings.out, state=settings.state, solutions=settings.solutions)
 
 
 def prepare(found: Sequence[intake.Submission], settings: Settings) -> None:

@@ -9,7 +9,9 @@ right answer into a late one; on systems that do not tell it is the time of the 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import time
 from pathlib import Path
 from queue import Empty
@@ -40,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def guard(kernel_class: Any, limits: sandbox.Limits) -> None:
-    """Wrap the two methods through which nbval sends code and receives messages."""
+    """Wrap the methods through which nbval sends code and receives messages, and the one that ends the kernel."""
     meter = _Meter(limits)
     send, receive = kernel_class.execute_cell_input, kernel_class.get_message
 
@@ -67,6 +69,19 @@ def guard(kernel_class: Any, limits: sandbox.Limits) -> None:
 
     kernel_class.execute_cell_input = execute_cell_input
     kernel_class.get_message = get_message
+    kernel_class.stop = stop
+
+
+def stop(kernel: Any) -> None:
+    """Kill the kernel and all that it started. nbval's own way asks it first, and then waits for its sockets."""
+    process = kernel.km.provisioner.process
+    if process is None:
+        return
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
 
 
 class _Meter:

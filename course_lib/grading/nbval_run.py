@@ -10,10 +10,9 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,9 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from course_lib.grading import cgroups, provisioner, sandbox
+from course_lib.grading import cgroups, containers, provisioner, sandbox, warm
 from course_lib.grading.building import ROOT
-from course_lib.grading.selfcheck import EXIT_STATUS, nbval_command
+from course_lib.grading.selfcheck import EXIT_STATUS, nbval_options
 
 REPORT_LIMIT = 64 * sandbox.MEGABYTE
 START_SECONDS = 600
@@ -53,15 +52,28 @@ def run(notebook: NotebookNode, files: Mapping[str, Path], *, level: str, limits
     sandbox.require(level)
     with tempfile.TemporaryDirectory(prefix="course-grade-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        with cgroups.group(limits.memory_mb * sandbox.MEGABYTE, limits.processes) as groups:
+        with _bounds(level, limits, folder.name) as groups:
             _prepare(folder, notebook, files, level, limits, groups)
-            command = nbval_command(
+            options = nbval_options(
                 folder, "--nbval", f"--nbval-kernel-name={provisioner.NAME}",
                 f"--nbval-cell-timeout={limits.question_seconds:g}",
                 f"--nbval-kernel-startup-timeout={START_SECONDS}", "-p", "course_lib.grading.nbval_guard",
             )  # fmt: skip
-            failure = _supervise(command, folder, STRETCH * limits.notebook_seconds)
+            failure = _supervise(options, folder, STRETCH * limits.notebook_seconds)
         return _read(folder / "report.json", failure)
+
+
+@contextlib.contextmanager
+def _bounds(level: str, limits: sandbox.Limits, name: str) -> Iterator[list[str]]:
+    """Control groups for all processes of the submission; a container has its own, and is removed at the end."""
+    if level != "container":
+        with cgroups.group(limits.memory_mb * sandbox.MEGABYTE, limits.processes) as groups:
+            yield groups
+        return
+    try:
+        yield []
+    finally:
+        containers.remove(name)
 
 
 def _prepare(
@@ -76,11 +88,12 @@ def _prepare(
     kernels.mkdir(parents=True)
     (kernels / "kernel.json").write_text(json.dumps(provisioner.kernelspec()), encoding="utf-8")
     home, library = sandbox.HOME, sandbox.LIBRARY
-    if level != "bwrap":
+    if level == "process":
         home, library = str(folder / "home"), str(_library(folder / "library", files))
     settings = {
         "level": level, "limits": asdict(limits), "home": home, "library": library, "cgroup": groups,
-        "files": {name: str(path) for name, path in files.items()},
+        "files": {name: str(path) for name, path in files.items()}, "name": folder.name,
+        "engine": containers.variables(),
     }  # fmt: skip
     (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
     nbformat.write(notebook, folder / "notebook.ipynb")
@@ -115,30 +128,14 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _supervise(command: list[str], folder: Path, seconds: float) -> str:
-    """Run ``command`` for at most ``seconds``; returns why it did not end well, if so."""
-    with _group(command, folder) as process:
+def _supervise(options: Sequence[str], folder: Path, seconds: float) -> str:
+    """Run pytest for at most ``seconds``; returns why it did not end well, if so."""
+    with warm.start(options, folder, _environment(folder)) as comparison:
         try:
-            status = process.wait(timeout=seconds)
+            status = comparison.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
             return f"the notebook took longer than {seconds:g} seconds"
     return "" if status in EXIT_STATUS else f"the comparison ended with status {status}"
-
-
-@contextlib.contextmanager
-def _group(command: list[str], folder: Path) -> Iterator[subprocess.Popen]:
-    """A process in a session of its own; the whole session is killed at the end."""
-    with open(folder / "stderr.txt", "wb") as errors:
-        process = subprocess.Popen(
-            command, cwd=folder, env=_environment(folder), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=errors, start_new_session=True,
-        )  # fmt: skip
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _read(report: Path, failure: str) -> Run:

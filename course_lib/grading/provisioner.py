@@ -18,7 +18,7 @@ from typing import Any
 import zmq
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
-from course_lib.grading import cgroups, sandbox
+from course_lib.grading import cgroups, containers, sandbox
 
 NAME = "course-sandbox"
 CHANNELS = {"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "control_port": 4, "hb_port": 5}
@@ -32,7 +32,8 @@ class SandboxProvisioner(LocalProvisioner):
 
     settings: dict[str, Any]
     listeners: list[socket.socket]
-    letter: int
+    letter: int | None = None
+    door: containers.Door | None = None
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
         """Choose the ipc transport in a private folder, open the sockets, and write the real command."""
@@ -47,10 +48,8 @@ class SandboxProvisioner(LocalProvisioner):
         manager.context.setsockopt(zmq.RCVHWM, QUEUED_MESSAGES)
         kwargs = await super().pre_launch(**kwargs)
         self.listeners = [_listen(f"{manager.ip}-{number}") for number in CHANNELS.values()]
-        descriptors = {number: one.fileno() for number, one in zip(CHANNELS.values(), self.listeners, strict=True)}
-        limits = sandbox.Limits(**self.settings["limits"])
-        kwargs["cmd"] = self._command(manager, descriptors, limits)
-        kwargs["pass_fds"] = (*descriptors.values(), self.letter)
+        kwargs["cmd"] = self._command(self._letter(manager), folder)
+        kwargs["pass_fds"] = self._passed()
         kwargs["env"] = self._environment()
         kwargs["cwd"] = "/"
         kwargs["stdout"] = subprocess.DEVNULL
@@ -62,24 +61,50 @@ class SandboxProvisioner(LocalProvisioner):
         connection = await super().launch_kernel(cmd, **kwargs)
         for one in self.listeners:
             one.close()
-        os.close(self.letter)
+        if self.letter is not None:
+            os.close(self.letter)
         return connection
 
-    def _command(self, manager: Any, descriptors: dict[int, int], limits: sandbox.Limits) -> list[str]:
+    def _letter(self, manager: Any) -> dict[str, Any]:
+        """What the kernel is told; descriptors are numbers that it inherits, or the order in which it gets them."""
         level, home = self.settings["level"], self.settings["home"]
         connection = manager.get_connection_info(session=False)
         connection |= {"key": connection["key"].decode(), "ip": f"{home}/k"}
-        rlimits = limits.rlimits()
+        rlimits = sandbox.Limits(**self.settings["limits"]).rlimits()
         if level != "bwrap":
             del rlimits["RLIMIT_NPROC"]  # it would count every process of the user, not only ours
-        self.letter = _letter({"connection": connection, "descriptors": descriptors, "limits": rlimits, "home": home})
-        launcher = str(Path(self.settings["library"]) / LAUNCHER)
-        command = [sys.executable, "-P", launcher, str(self.letter)]
-        room = sandbox.Room({name: Path(path) for name, path in self.settings["files"].items()})
-        return sandbox.wrap(level, command, room, limits)
+        descriptors = [one.fileno() for one in self.listeners]
+        numbers = range(len(descriptors)) if level == "container" else descriptors
+        return {
+            "connection": connection, "descriptors": dict(zip(CHANNELS.values(), numbers, strict=True)),
+            "limits": rlimits, "home": home,
+        }  # fmt: skip
+
+    def _command(self, letter: dict[str, Any], folder: Path) -> list[str]:
+        level, library = self.settings["level"], Path(self.settings["library"])
+        files = {name: Path(path) for name, path in self.settings["files"].items()}
+        if level == "container":
+            path = folder / containers.DOOR
+            self.door = containers.Door(path, letter, [one.fileno() for one in self.listeners])
+            files[containers.DOOR] = path
+            place = str(library / containers.DOOR)
+        else:
+            self.letter = _pipe(letter)
+            place = str(self.letter)
+        command = [sys.executable, "-P", str(library / LAUNCHER), place]
+        limits = sandbox.Limits(**self.settings["limits"])
+        return sandbox.wrap(level, command, sandbox.Room(files), limits, self.settings["name"])
+
+    def _passed(self) -> tuple[int, ...]:
+        if self.letter is None:
+            return ()
+        return (*(one.fileno() for one in self.listeners), self.letter)
 
     def _environment(self) -> dict[str, str]:
-        if self.settings["level"] == "bwrap":
+        level = self.settings["level"]
+        if level == "container":
+            return dict(self.settings["engine"])
+        if level == "bwrap":
             return {"PATH": "/usr/bin:/bin:/usr/local/bin"}
         return sandbox.environment(self.settings["home"], self.settings["library"])
 
@@ -106,7 +131,7 @@ def kernelspec() -> dict[str, Any]:
     }
 
 
-def _letter(content: dict[str, Any]) -> int:
+def _pipe(content: dict[str, Any]) -> int:
     """A file descriptor to read ``content`` from; unlike an argument it shows in no process list."""
     reader, writer = os.pipe()
     with open(writer, "w", encoding="utf-8") as file:

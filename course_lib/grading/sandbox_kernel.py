@@ -1,6 +1,6 @@
-"""Starts the kernel inside the sandbox: ``python sandbox_kernel.py DESCRIPTOR``.
+"""Starts the kernel inside the sandbox: ``python sandbox_kernel.py DESCRIPTOR``, or a path instead of a number.
 
-The descriptor gives its settings as JSON.
+The descriptor gives its settings as JSON; at the path is a socket that gives open descriptors, then the settings.
 
 It runs before any code of a learner does: sets limits that cannot be raised again, takes over the listening
 sockets that were opened outside (so that nothing outside has to be writable from here), and becomes a kernel.
@@ -13,6 +13,22 @@ import json
 import os
 import sys
 from typing import Any
+
+
+def read(place: str) -> dict[str, Any]:
+    """The settings, with the numbers that the listening sockets have in this process."""
+    if place.isdigit():
+        with open(int(place), encoding="utf-8") as letter:
+            return json.load(letter)
+    import socket
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
+        door.connect(place)
+        _, received, _, _ = socket.recv_fds(door, 1, 16)
+        with door.makefile(encoding="utf-8") as letter:
+            settings = json.load(letter)
+    settings["descriptors"] = {port: received[order] for port, order in settings["descriptors"].items()}
+    return settings
 
 
 def apply_limits(limits: dict[str, int]) -> None:
@@ -45,8 +61,7 @@ def kernel_app(settings: dict[str, Any]) -> Any:
 
 def main() -> None:
     """Read the settings, set the limits, start the kernel, and never come back."""
-    with open(int(sys.argv[1]), encoding="utf-8") as letter:
-        settings = json.load(letter)
+    settings = read(sys.argv[1])
     os.makedirs(settings["home"], exist_ok=True)
     os.chdir(settings["home"])
     with open("connection.json", "w", encoding="utf-8") as file:

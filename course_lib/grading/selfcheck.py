@@ -110,7 +110,8 @@ def _check_one(path: Path, cell_timeout: float) -> NotebookResult:
 def _run(notebook: nbformat.NotebookNode, folder: Path, cell_timeout: float) -> tuple[dict[int, Any], str]:
     """nbval's report by code-cell number, and what went wrong with the run as a whole."""
     nbformat.write(notebook, folder / "notebook.ipynb")
-    command = nbval_command(folder, "--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={cell_timeout:g}")
+    options = nbval_options(folder, "--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={cell_timeout:g}")
+    command = [sys.executable, "-m", "pytest", *options]
     finished = subprocess.run(
         command, cwd=folder, env=_environment(folder), capture_output=True, text=True, errors="replace", check=False
     )
@@ -121,11 +122,11 @@ def _run(notebook: nbformat.NotebookNode, folder: Path, cell_timeout: float) -> 
     return {entry["cell"]: entry for entry in json.loads(report.read_text(encoding="utf-8"))}, ""
 
 
-def nbval_command(folder: Path, *options: str) -> list[str]:
-    """pytest with nbval and the cell report on ``notebook.ipynb``, blind to any configuration or conftest."""
+def nbval_options(folder: Path, *options: str) -> list[str]:
+    """What pytest is told: nbval and the cell report on ``notebook.ipynb``, blind to any configuration or conftest."""
     (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     return [
-        sys.executable, "-m", "pytest", "-c", "pytest.ini", "--rootdir", str(folder), "--noconftest", "-q",
+        "-c", "pytest.ini", "--rootdir", str(folder), "--noconftest", "-q",
         "-p", "course_lib.grading.cell_report", "-p", "nbval.plugin", "-p", "no:cacheprovider",
         "--color=no", "--tb=short", "--cell-report", str(folder / "report.json"), *options, "notebook.ipynb",
     ]  # fmt: skip

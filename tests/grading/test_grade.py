@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from course_lib.grading import building, classroom, cluster, grade, intake, sandbox, verdict
+from course_lib.grading import bubblewrap, building, classroom, cluster, grade, intake, sandbox, verdict
 from course_lib.grading.verdict import Verdict
 
 LESSON = "01"
@@ -105,7 +105,7 @@ def test_a_missing_result_is_an_error(submitted, settings, pretended):
 
 
 def test_without_a_sandbox_nothing_is_run(submitted, settings, monkeypatch):
-    monkeypatch.setattr(sandbox, "bwrap_problem", lambda: "bubblewrap is not installed")
+    monkeypatch.setattr(bubblewrap, "problem", lambda: "bubblewrap is not installed")
     with pytest.raises(sandbox.SandboxError, match="bubblewrap is not installed"):
         grade.grade([submitted], settings)
     with pytest.raises(sandbox.SandboxError, match="has to be allowed explicitly"):

@@ -1,0 +1,82 @@
+"""The level ``"bwrap"``: namespaces of its own for each submission, made by bubblewrap (Linux)."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from course_lib.grading.room import LIBRARY, MEGABYTE, Limits, Room, environment, views
+
+FIRST_UID = 210_000
+UID_COUNT = 100_000
+
+
+@functools.cache
+def problem() -> str | None:
+    """Why bubblewrap cannot be used here; None if it can."""
+    if not sys.platform.startswith("linux"):
+        return "bubblewrap needs Linux"
+    if shutil.which("bwrap") is None:
+        return "bubblewrap is not installed (apt-get install bubblewrap)"
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        return "setpriv (util-linux) is not installed"
+    try:
+        trial = subprocess.run(
+            command(["/usr/bin/env", "true"], Room()), capture_output=True, text=True, timeout=20, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return "bubblewrap did not start within 20 seconds"
+    return None if trial.returncode == 0 else f"bubblewrap does not work ({trial.stderr.strip()[:200]})"
+
+
+def command(program: Sequence[str], room: Room, limits: Limits | None = None) -> list[str]:
+    """``program`` in namespaces of its own, as a user that owns nothing.
+
+    The grader may be root, for whom a limit on processes means nothing: then bubblewrap builds the room with
+    root's rights (it can hence show a Python that only root may reach) and ``setpriv`` gives them up.
+    """
+    limits = limits or Limits()
+    root = os.geteuid() == 0
+    arguments = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+    if not root:
+        arguments += ["--unshare-user", "--disable-userns"]
+    arguments += ["--die-with-parent", "--new-session", "--hostname", "sandbox", "--clearenv"]
+    for name, value in environment().items():
+        arguments += ["--setenv", name, value]
+    arguments += ["--proc", "/proc", "--dev", "/dev"]
+    for folder, size in {"/dev/shm": 64, "/tmp": limits.scratch_mb}.items():
+        arguments += ["--perms", "1777", "--size", str(size * MEGABYTE), "--tmpfs", folder]
+    arguments += _views()
+    for inside, outside in sorted(room.files.items()):
+        arguments += [*_parents(Path(LIBRARY) / inside), "--ro-bind", str(outside), f"{LIBRARY}/{inside}"]
+    arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
+    return [*arguments, "--", *(_without_rights(program) if root else program)]
+
+
+def _views() -> list[str]:
+    """The read-only view of system and Python; what is covered is an empty folder."""
+    arguments = []
+    for view in views():
+        if view.kind == "link":
+            arguments += ["--symlink", view.target, str(view.path)]
+        elif view.kind == "cover":
+            arguments += ["--perms", "0755", "--size", "65536", "--tmpfs", str(view.path)]
+        else:
+            arguments += [*_parents(view.path), "--ro-bind", str(view.path), str(view.path)]
+    return arguments
+
+
+def _without_rights(program: Sequence[str]) -> list[str]:
+    uid = str(FIRST_UID + os.getpid() % UID_COUNT)
+    dropped = ["--reuid", uid, "--regid", uid, "--clear-groups", "--inh-caps", "-all", "--bounding-set", "-all"]
+    return ["setpriv", *dropped, "--no-new-privs", "--", *program]
+
+
+def _parents(path: Path) -> list[str]:
+    """Folders on the way to ``path`` that everybody may pass; bubblewrap's own would be closed to all but root."""
+    return [part for parent in reversed(path.parents[:-1]) for part in ("--perms", "0755", "--dir", str(parent))]
