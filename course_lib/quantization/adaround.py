@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -19,28 +18,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from course_lib import grids, models
+from course_lib import models
 from course_lib.data import Split
 from course_lib.quantization.affine import QuantizedTensor, QuantParams, quantize_tensor
-from course_lib.quantization.outcome import QuantizationResult, finished
-from course_lib.quantization.plan import (
-    EDGE_BITS,
-    Bits,
-    bits_per_layer,
-    calibration_batches,
-    choose_input_grids,
-    input_samples,
-)
+from course_lib.quantization.calibration import check_calibration
+from course_lib.quantization.packing import set_weights
+from course_lib.quantization.plan import EDGE_BITS, Bits, bits_per_layer, input_params
+from course_lib.quantization.ptq import QuantizationResult, quantize_activations
 from course_lib.quantization.step_size import best_weight_params
 
 STRETCH, MARGIN = 1.2, 0.1
 WARM_UP, FIRST_BETA, LAST_BETA = 0.2, 20.0, 2.0
+BATCH = 128
 COLUMNS = 4096  # patches of a layer that are kept: 75 MB for the widest layers of ResNet18
 
 
 def adaround(
     model: nn.Module,
-    calibration: Split | Iterable[Any],
+    calibration: Split,
     *,
     bits: Bits = 4,
     input_bits: Bits | None = 8,
@@ -63,15 +58,11 @@ def adaround(
         TestSplitError: if ``calibration`` is the test split.
         ValueError: if an argument is out of range, or weights or inputs hold NaN or infinity.
     """
-    of_weights = bits_per_layer(model, bits, edge_bits)
-    batches = calibration_batches(calibration, examples)
-    rounded, original = copy.deepcopy(model).eval(), copy.deepcopy(model).eval()
-    chosen: dict[str, grids.InputGrid] = {}
-    if input_bits is not None:
-        samples = input_samples(original, batches)
-        chosen = choose_input_grids(samples, bits_per_layer(model, input_bits, edge_bits))
-        for name, grid in chosen.items():
-            grids.add_input_grid(rounded.get_submodule(name), grid)
+    check_calibration(calibration)
+    of_weights, original = bits_per_layer(model, bits, edge_bits), copy.deepcopy(model).eval()
+    of_inputs = bits_per_layer(model, input_bits, edge_bits) if input_bits is not None else {}
+    rounded = quantize_activations(original, input_params(original, calibration, of_inputs) if of_inputs else {})
+    batches = [inputs for inputs, _ in calibration.subset(examples).batches(BATCH)]
     weights = {}
     for name, layer in tqdm(models.prunable_layers(rounded).items(), desc="adaround", disable=not progress):
         weight = layer.get_parameter("weight")
@@ -82,7 +73,7 @@ def adaround(
             quantized = quantize_tensor(weight, params)
         weight.data.copy_(quantized.values())
         weights[f"{name}.weight"] = quantized
-    return QuantizationResult(finished(rounded, weights, chosen))
+    return QuantizationResult(set_weights(rounded, weights), original)
 
 
 def rectified_sigmoid(v: Tensor) -> Tensor:

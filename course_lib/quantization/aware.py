@@ -8,6 +8,7 @@ their grid, and input grids that are part of the model (see ``course_lib.grids``
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,20 +20,13 @@ from course_lib import grids, models, training
 from course_lib.arguments import check_choice, check_fraction
 from course_lib.data import Split, refuse_test
 from course_lib.quantization.affine import QuantParams, quantize_tensor
-from course_lib.quantization.outcome import QuantizationResult, finished
-from course_lib.quantization.plan import (
-    EDGE_BITS,
-    Bits,
-    bits_per_layer,
-    calibration_batches,
-    choose_input_grids,
-    input_samples,
-)
+from course_lib.quantization.packing import set_weights
+from course_lib.quantization.plan import EDGE_BITS, Bits, bits_per_layer, input_params
+from course_lib.quantization.ptq import QuantizationResult, quantize_activations
 from course_lib.quantization.step_size import SMALLEST, best_weight_params
 from course_lib.quantization.straight_through import quantize_learned_step, quantize_straight_through
 
 ESTIMATORS = ("lsq", "ste")
-CALIBRATION_EXAMPLES = 256
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
@@ -57,17 +51,30 @@ class WeightQuantizer(nn.Module):
 
 
 class InputQuantizer(nn.Module):
-    """An input grid whose step size learns."""
+    """What a layer's input goes through: one step size for the whole tensor."""
 
-    def __init__(self, grid: grids.InputGrid, learned: bool) -> None:
+    def __init__(self, params: QuantParams, learned: bool) -> None:
         super().__init__()
-        self.low, self.high = grid.low, grid.high
-        self.scale = nn.Parameter(grid.scale.clone(), requires_grad=learned)
+        self.bits, self.symmetric = params.bits, params.symmetric
+        self.low, self.high = params.range
+        self.scale = nn.Parameter(params.scale[0].clone(), requires_grad=learned)
 
     def forward(self, values: Tensor) -> Tensor:
         if not self.scale.requires_grad:
             return quantize_straight_through(values, self.scale, self.low, self.high)
         return quantize_learned_step(values, self.scale, self.low, self.high, entries=values[0].numel())
+
+    def params(self) -> QuantParams:
+        """The learned step size as parameters of a grid."""
+        scale = self.scale.detach().cpu().reshape(1).clone()
+        return QuantParams(scale, torch.zeros(1, dtype=torch.int32), self.bits, self.symmetric)
+
+
+@dataclass(frozen=True)
+class TrainedResult(QuantizationResult):
+    """A model that was trained on its grid; ``exact`` is the model before that, so noise includes what it learned."""
+
+    history: training.History = field(default_factory=training.History)
 
 
 def prepare(
@@ -87,14 +94,13 @@ def prepare(
     """
     check_choice("estimator", estimator, ESTIMATORS)
     of_weights, of_inputs = (bits_per_layer(model, bits, edge_bits) for bits in (weight_bits, input_bits))
-    batches = calibration_batches(calibration, CALIBRATION_EXAMPLES)
     prepared, learned = copy.deepcopy(model).eval(), estimator == "lsq"
-    chosen = choose_input_grids(input_samples(prepared, batches), of_inputs)
+    inputs = input_params(prepared, calibration, of_inputs)
     for name, layer in models.prunable_layers(prepared).items():
         params = best_weight_params(layer.get_parameter("weight"), of_weights[name])
         parametrize.register_parametrization(layer, "weight", WeightQuantizer(params, learned))
-        if name in chosen:
-            grids.add_input_grid(layer, InputQuantizer(chosen[name], learned))
+        if name in inputs:
+            grids.add_input_grid(layer, InputQuantizer(inputs[name], learned))
     return prepared
 
 
@@ -107,15 +113,15 @@ def convert(prepared: nn.Module, model: nn.Module) -> nn.Module:
     """
     learned, plain = prepared.state_dict(), copy.deepcopy(model)
     plain.load_state_dict({name: learned.get(name, value) for name, value in plain.state_dict().items()})
-    weights, chosen = {}, {}
+    weights, inputs = {}, {}
     for name, layer in models.prunable_layers(prepared).items():
         quantizer: Any = layer.parametrizations.weight[0]  # type: ignore[union-attr, index]
         weights[f"{name}.weight"] = quantize_tensor(
             learned[f"{name}.parametrizations.weight.original"], quantizer.params()
         )
         if isinstance(grid := getattr(layer, grids.GRID, None), InputQuantizer):
-            chosen[name] = grids.InputGrid(grid.low, grid.high, grid.scale.item())
-    return finished(plain, weights, chosen)
+            inputs[name] = grid.params()
+    return quantize_activations(set_weights(plain, weights), inputs).eval()
 
 
 def train_quantized(
@@ -133,7 +139,7 @@ def train_quantized(
     distil: bool = True,
     loss: training.Loss | None = None,
     **fit_options: Any,
-) -> QuantizationResult:
+) -> TrainedResult:
     """Fine-tune a quantized copy of ``model``, and return it as plain modules on their grid.
 
     Args:
@@ -160,7 +166,7 @@ def train_quantized(
         prepared, train, validation, epochs=epochs, learning_rate=learning_rate, loss=keeper.loss,
         after_step=keeper.after_step, **fit_options,
     )  # fmt: skip
-    return QuantizationResult(convert(prepared, model), history)
+    return TrainedResult(convert(prepared, model), copy.deepcopy(model).eval(), history)
 
 
 def as_the_original(model: nn.Module) -> training.Loss:

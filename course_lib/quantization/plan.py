@@ -1,17 +1,16 @@
-"""What is quantized to how many bits, which values go into each layer, and the grid that they are rounded to."""
+"""How many bits each layer gets, and the grid that its input is rounded to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from course_lib import models
-from course_lib.data import Split, refuse_test
-from course_lib.grids import InputGrid
-from course_lib.quantization.affine import check_finite, integer_range
+from course_lib.data import Split
+from course_lib.quantization.affine import QuantParams, check_finite, integer_range
+from course_lib.quantization.calibration import check_calibration, quantizable_layers, watch_inputs
 from course_lib.quantization.step_size import best_step
 
 EDGE_BITS = 8
@@ -32,9 +31,7 @@ def bits_per_layer(model: nn.Module, bits: Bits, edge_bits: int | None = EDGE_BI
         ValueError: if the model has no such layer, a mapping does not name exactly its layers, or a number is not
             from 2 to 8.
     """
-    names = list(models.prunable_layers(model))
-    if not names:
-        raise ValueError(f"model {type(model).__name__} has no convolution or linear layer, so nothing to quantize")
+    names = list(quantizable_layers(model))
     if isinstance(bits, Mapping):
         wrong = sorted(set(bits) ^ set(names))
         if wrong:
@@ -49,65 +46,36 @@ def bits_per_layer(model: nn.Module, bits: Bits, edge_bits: int | None = EDGE_BI
     return chosen
 
 
-def calibration_batches(calibration: Split | Iterable[Any], examples: int, batch_size: int = 256) -> list[Any]:
-    """Inputs as the model takes them, batch by batch; labels are dropped.
+def input_params(
+    model: nn.Module, calibration: Split, bits: Mapping[str, int], examples: int = 256
+) -> dict[str, QuantParams]:
+    """Layer → the grid of its input with the best step size: unsigned where nothing negative was seen (after ReLU).
+
+    Layers that are never used are left out.
 
     Args:
-        calibration: a split, of which ``examples`` are drawn; or batches ``inputs`` or ``(inputs, labels)``.
+        calibration: train or validation examples, of which ``examples`` are drawn.
 
     Raises:
         TestSplitError: if it is the test split.
         ValueError: if it is empty, or an input holds NaN or infinity.
     """
-    if isinstance(calibration, Split):
-        refuse_test(calibration, "calibrated on")
-        if len(calibration) == 0:
-            raise ValueError("calibration must hold at least one example, got an empty split")
-        calibration = calibration.subset(examples).batches(batch_size)
-    batches = [batch[0] if isinstance(batch, tuple | list) else batch for batch in calibration]
-    if not batches:
-        raise ValueError("calibration must hold at least one batch, got none")
-    for batch in batches:
-        for tensor in batch.values() if isinstance(batch, Mapping) else [batch]:
-            check_finite("calibration", tensor)
-    return batches
-
-
-@torch.no_grad()
-def input_samples(model: nn.Module, batches: Iterable[Any]) -> dict[str, Tensor]:
-    """Layer name → values ``(1, n)`` drawn at random from what goes into it, at most 200,000."""
-    drawn: dict[str, list[Tensor]] = {name: [] for name in models.prunable_layers(model)}
-    batches = list(batches)
+    check_calibration(calibration)
+    some = calibration.subset(examples)
+    drawn: dict[str, list[Tensor]] = {name: [] for name in bits}
     generator = torch.Generator().manual_seed(0)
 
-    def note(name: str, values: Tensor) -> None:
-        flat, count = values.detach().float().flatten(), SAMPLE // len(batches)
-        drawn[name].append(
-            flat if len(flat) <= count else flat[torch.randint(len(flat), (count,), generator=generator)]
-        )
+    def keep(name: str, values: Tensor) -> None:
+        check_finite("values", values)
+        flat = values.detach().float().flatten()
+        share = max(1, SAMPLE * len(values) // len(some))
+        drawn[name].append(flat[torch.randint(len(flat), (share,), generator=generator)])
 
-    handles = [
-        layer.register_forward_pre_hook(lambda _, inputs, name=name: note(name, inputs[0]))
-        for name, layer in models.prunable_layers(model).items()
-    ]
-    try:
-        for batch in batches:
-            models.forward(model, batch)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {name: torch.cat(values)[None] for name, values in drawn.items() if values}
+    watch_inputs(model, some, {name: partial(keep, name) for name in bits})
+    return {name: _params(torch.cat(values), bits[name]) for name, values in drawn.items() if values}
 
 
-def choose_input_grids(samples: Mapping[str, Tensor], bits: Mapping[str, int]) -> dict[str, InputGrid]:
-    """The grid of each layer's input: unsigned where nothing negative was seen (after ReLU), else signed.
-
-    Raises:
-        ValueError: if a sample holds NaN or infinity.
-    """
-    grids = {}
-    for name, values in samples.items():
-        check_finite(f"input of {name}", values)
-        low, high = integer_range(bits[name], symmetric=bool((values < 0).any()))
-        grids[name] = InputGrid(low, high, best_step(values, low, high)[0])
-    return grids
+def _params(values: Tensor, bits: int) -> QuantParams:
+    symmetric = bool((values < 0).any())
+    scale = best_step(values[None], *integer_range(bits, symmetric))
+    return QuantParams(scale, torch.zeros(1, dtype=torch.int32), bits, symmetric)

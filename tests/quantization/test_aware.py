@@ -103,7 +103,7 @@ def test_a_stored_model_comes_back_bit_for_bit_and_small(tmp_path):
     again = storage.load(path)
     assert torch.equal(again(inputs), result.model(inputs))
     assert [quantized.params.bits for quantized in quantized_weights(again).values()] == [8, 2, 8]
-    assert result.report["bits"].tolist() == [8, 2, 8] and result.report["input_bits"].tolist() == [8, 4, 8]
+    assert result.report["bits"].tolist() == [8, 2, 8]
     assert {grid.bits for grid in grids.input_grids(again).values()} == {4, 8}
     bare = storage.save(model, tmp_path / "fp32.safetensors").stat().st_size
     assert path.stat().st_size < bare / 2
