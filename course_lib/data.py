@@ -100,9 +100,18 @@ class Split:
     def subset(self, size: int, seed: int = 0) -> Split:
         """A fixed random part of this split with at most ``size`` examples, under the same split name."""
         check_positive("size", size)
-        rows = torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:size].sort().values
+        return self.take(torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:size].sort().values)
+
+    def take(self, rows: Tensor) -> Split:
+        """The examples with these numbers, in this order, under the same split name."""
         texts = tuple(self.texts[row] for row in rows.tolist()) if self.texts else ()
         return replace(self, inputs=self._rows(rows), labels=self.labels[rows], texts=texts)
+
+    def shortest_first(self) -> Tensor:
+        """Rows from the shortest sentence to the longest, so that batches hold little padding; else as they stand."""
+        if isinstance(self.inputs, Mapping):
+            return self.inputs["attention_mask"].sum(dim=1).argsort(stable=True)
+        return torch.arange(len(self))
 
     def example(self, batch_size: int = 1) -> Inputs:
         """The first ``batch_size`` inputs, as a model takes them (for timing and tracing)."""

@@ -25,7 +25,6 @@ def sensitivity_scan(
     sparsities: Sequence[float] = (0.5, 0.8, 0.9, 0.95),
     *,
     layers: Collection[str] | None = None,
-    batch_size: int = 256,
     progress: bool = True,
 ) -> pandas.DataFrame:
     """Validation accuracy with a single layer pruned, for every layer and sparsity; the weights are put back.
@@ -46,7 +45,7 @@ def sensitivity_scan(
     for value in sparsities:
         check_fraction("sparsities", value)
     weights = weights_to_rank(model, layers)
-    baseline = training.evaluate(model, validation, batch_size=batch_size).accuracy
+    baseline = training.evaluate(model, validation).accuracy
     rows = []
     bar = tqdm(total=len(weights) * len(sparsities), desc="sensitivity", disable=not progress, leave=False)
     for name, weight in weights.items():
@@ -54,7 +53,7 @@ def sensitivity_scan(
         try:
             for value in sparsities:
                 weight.masked_fill_(~magnitude_mask(original, value), 0.0)
-                accuracy = training.evaluate(model, validation, batch_size=batch_size).accuracy
+                accuracy = training.evaluate(model, validation).accuracy
                 rows.append((name, weight.numel(), value, accuracy, baseline - accuracy))
                 weight.copy_(original)
                 bar.update()

@@ -13,6 +13,8 @@ from tqdm.auto import tqdm
 from course_lib import models
 from course_lib.data import Split
 
+BATCH_SIZE = 64  # its activations stay in the cache: faster than a batch of 256, and a quarter of its memory
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -59,19 +61,23 @@ class Evaluation:
 
 
 @torch.no_grad()
-def predict_logits(model: nn.Module, split: Split, *, batch_size: int = 256, progress: bool = False) -> Tensor:
-    """Logits ``(N, classes)`` on the CPU, in the order of the split; the model's mode is put back afterwards."""
+def predict_logits(model: nn.Module, split: Split, *, batch_size: int = BATCH_SIZE, progress: bool = False) -> Tensor:
+    """Logits ``(N, classes)`` on the CPU, in the order of the split; the model's mode is put back afterwards.
+
+    Sentences are taken by length, so that little padding is computed.
+    """
     place = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    count = math.ceil(len(split) / batch_size)
-    batches = tqdm(split.batches(batch_size), total=count, desc="evaluate", leave=False, disable=not progress)
-    logits = [models.forward(model, models.to_device(inputs, place)).float().cpu() for inputs, _ in batches]
+    order = split.shortest_first()
+    batches = split.take(order).batches(batch_size)
+    bar = tqdm(batches, total=math.ceil(len(split) / batch_size), desc="evaluate", leave=False, disable=not progress)
+    logits = torch.cat([models.forward(model, models.to_device(inputs, place)).float().cpu() for inputs, _ in bar])
     model.train(was_training)
-    return torch.cat(logits)
+    return torch.empty_like(logits).index_copy_(0, order, logits)
 
 
-def evaluate(model: nn.Module, split: Split, *, batch_size: int = 256, progress: bool = False) -> Evaluation:
+def evaluate(model: nn.Module, split: Split, *, batch_size: int = BATCH_SIZE, progress: bool = False) -> Evaluation:
     """Accuracy, loss and every single answer of ``model`` on ``split``."""
     if len(split) == 0:
         raise ValueError(f"split {split.name!r} of {split.dataset} is empty; there is nothing to evaluate")
