@@ -25,7 +25,7 @@ def best_step(values: Tensor, low: int, high: int) -> Tensor:
     """
     check_finite("values", values)
     rows = values.detach().float()
-    widest = torch.maximum(rows.amax(1) / high, -rows.amin(1) / low if low else rows.new_zeros(())).clamp_min(SMALLEST)
+    widest = torch.maximum(rows.amax(1) / high, rows.amin(1) / low if low else rows.new_zeros(())).clamp_min(SMALLEST)
     best, least = widest.clone(), torch.full_like(widest, torch.inf)
     for share in torch.linspace(NARROWEST, 1.0, CANDIDATES):
         step = (widest * share)[:, None]

@@ -136,6 +136,8 @@ def test_the_best_step_loses_least_and_keeps_constants():
 
     assert (loss(steps) <= loss(values.abs().amax(dim=1, keepdim=True) / 7) + 1e-6).all()
     assert best_step(torch.zeros(1, 5), -8, 7) > 0
+    for one in (torch.tensor([[-1.0, 0.1]]), torch.tensor([[1.0, -0.1]])):
+        assert best_step(one, -128, 127) * 128 >= 0.98, "neither end of the range is forgotten"
     with pytest.raises(ValueError, match="NaN"):
         best_step(torch.tensor([[float("nan")]]), -8, 7)
     with pytest.raises(ValueError, match="empty"):
