@@ -56,7 +56,7 @@ def test_the_layer_that_pays_least_per_byte_gives_up_its_bits():
             ("b", 8, 80, 0.0),
             ("b", 4, 40, 0.5),
             ("c", 8, 8, 0.0),
-            ("c", 4, 4, 0.05),
+            ("c", 4, 4, 0.04),
         ]
     )
     assert choose_bits(frame, 200) == {"a": 8, "b": 8, "c": 8}
