@@ -206,6 +206,27 @@ def _config_fields(make_config: Any) -> set[str]:
     return {field.name for field in fields(make_config)} - {"dtype", "architectures", "transformers_version"}
 
 
+@builder("small_resnet")
+def small_resnet(**shape: Any) -> nn.Module:
+    """A narrow or depthwise-separable relative of ResNet18; ``shape`` as in ``small_nets.SmallResNet``."""
+    from course_lib.small_nets import SmallResNet
+
+    return SmallResNet(**shape)
+
+
+@builder("slim_bert")
+def slim_bert(
+    embedding_rows: int, embedding_factor: int, vocab_size: int, hidden_size: int, **config: Any
+) -> nn.Module:
+    """``bert`` whose word embedding is a ``small_nets.SlimEmbedding`` of so many rows and numbers per row."""
+    from course_lib.small_nets import SlimEmbedding
+
+    model: Any = bert(vocab_size=1, hidden_size=hidden_size, **config)
+    model.config.vocab_size = vocab_size
+    model.bert.embeddings.word_embeddings = SlimEmbedding(vocab_size, embedding_rows, embedding_factor, hidden_size)
+    return model
+
+
 @builder("mlp")
 def mlp(sizes: tuple[int, ...] = (784, 300, 100, 10)) -> nn.Module:
     """LeNet-300-100 by default (LeCun et al., 1998): flatten, then linear layers with ReLU between them."""

@@ -1,1 +1,39 @@
 """Distillation: a small model that learns from a large one."""
+
+from course_lib.distillation.distillers import KnowledgeDistiller, ProgressiveDistiller, Stage
+from course_lib.distillation.distilling import DistillationResult, Recipe, distil
+from course_lib.distillation.losses import (
+    attention_map_loss,
+    attention_transfer,
+    distillation_loss,
+    hidden_state_loss,
+    relational_loss,
+    soft_target_loss,
+    soft_targets,
+    triple_loss,
+)
+from course_lib.distillation.matching import (
+    Projection,
+    attention_maps,
+    attention_transfer_loss,
+    feature_maps,
+    hidden_states,
+    layer_map,
+    match_layers,
+)
+from course_lib.distillation.students import (
+    BertSize,
+    bert_student,
+    frequent_tokens,
+    main_directions,
+    resnet_student,
+)
+from course_lib.distillation.targets import as_split, frozen, joined, teacher_logits
+
+__all__ = [
+    "BertSize", "DistillationResult", "KnowledgeDistiller", "ProgressiveDistiller", "Projection", "Recipe", "Stage",
+    "as_split", "attention_map_loss", "attention_maps", "attention_transfer", "attention_transfer_loss",
+    "bert_student", "distil", "distillation_loss", "feature_maps", "frequent_tokens", "frozen", "hidden_state_loss",
+    "hidden_states", "joined", "layer_map", "main_directions", "match_layers", "relational_loss", "resnet_student",
+    "soft_target_loss", "soft_targets", "teacher_logits", "triple_loss",
+]  # fmt: skip

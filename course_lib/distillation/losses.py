@@ -1,0 +1,198 @@
+"""What a student is asked to match: the teacher's probabilities, its hidden states, its attention, its distances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from course_lib.arguments import check_choice, check_fraction, check_positive
+
+
+def soft_targets(logits: Tensor, temperature: float) -> Tensor:
+    """Class probabilities ``softmax(logits / temperature)``, softened if ``temperature`` is above 1.
+
+    Args:
+        logits: ``(B, classes)``.
+
+    Raises:
+        ValueError: if ``temperature`` is not greater than 0.
+
+    Source: Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, 2015.
+    """
+    check_positive("temperature", temperature)
+    return F.softmax(logits.float() / temperature, dim=-1)
+
+
+def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
+    """``T² · mean over the batch of KL(teacher ‖ student)``, both softened by ``temperature``, in nats.
+
+    The mean is over examples (``batchmean``), not over all entries. T² makes up for the gradient, which shrinks as
+    1/T², so that ``alpha`` means the same at every temperature.
+
+    Args:
+        student_logits: ``(B, classes)``.
+        teacher_logits: ``(B, classes)``; no gradient flows into them.
+
+    Raises:
+        ValueError: if ``temperature`` is not greater than 0, or the shapes differ.
+
+    Source: Hinton, Vinyals and Dean, 2015, section 2.
+    """
+    check_same_classes(student_logits, teacher_logits)
+    targets = soft_targets(teacher_logits.detach(), temperature)
+    log_probabilities = F.log_softmax(student_logits.float() / temperature, dim=-1)
+    return F.kl_div(log_probabilities, targets, reduction="batchmean") * temperature**2
+
+
+def distillation_loss(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    alpha: float = 0.7,
+    temperature: float = 4.0,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``alpha · soft + (1 - alpha) · task``, and its two parts.
+
+    Args:
+        labels: int64 ``(B,)``.
+        alpha: weight of the teacher, in [0, 1].
+
+    Returns:
+        Total, soft-target loss and cross entropy; three scalars.
+
+    Raises:
+        ValueError: if ``alpha`` or ``temperature`` is out of range, or the shapes differ.
+    """
+    check_fraction("alpha", alpha, below_one=False)
+    soft = soft_target_loss(student_logits, teacher_logits, temperature)
+    task = F.cross_entropy(student_logits.float(), labels)
+    return alpha * soft + (1 - alpha) * task, soft, task
+
+
+def hidden_state_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = None, kind: str = "mse") -> Tensor:
+    """Distance of two tensors of hidden states of the same width.
+
+    Args:
+        student: ``(B, L, width)``, already projected to the teacher's width where it differs.
+        teacher: ``(B, L, width)``; no gradient flows into it.
+        mask: ``(B, L)``, 1 where there is a token; all of them by default.
+        kind: ``"mse"``, the mean squared difference, or ``"cosine"``, the mean of 1 - cosine.
+
+    Raises:
+        ValueError: if the shapes differ or ``kind`` is unknown.
+
+    Source: Romero et al., FitNets, 2014 (mse); Sanh et al., DistilBERT, 2019 (cosine).
+    """
+    check_choice("kind", kind, ("mse", "cosine"))
+    if student.shape != teacher.shape:
+        raise ValueError(
+            f"student states {tuple(student.shape)} and teacher states {tuple(teacher.shape)} must have the same "
+            "shape; bring the student to the teacher's width with one distillation.Projection that is trained along"
+        )
+    teacher = teacher.detach()
+    if kind == "mse":
+        distance = (student - teacher).square().mean(dim=-1)
+    else:
+        distance = 1 - F.cosine_similarity(student, teacher, dim=-1)
+    weights = torch.ones_like(distance) if mask is None else mask.to(distance.dtype)
+    return (distance * weights).sum() / weights.sum().clamp(min=1)
+
+
+def attention_transfer(student: Tensor, teacher: Tensor) -> Tensor:
+    """Squared distance of where two feature maps are active, however many channels they have.
+
+    Each map ``(B, channels, H, W)`` becomes its mean of squares over channels, ``(B, H, W)``, at unit length; the
+    larger one is averaged down to the smaller one first.
+
+    Source: Zagoruyko and Komodakis, Paying More Attention to Attention, 2016.
+    """
+    if student.dim() != 4 or teacher.dim() != 4 or len(student) != len(teacher):
+        shapes = f"{tuple(student.shape)} and {tuple(teacher.shape)}"
+        raise ValueError(f"student and teacher must be feature maps (B, channels, H, W) of the same B, got {shapes}")
+    size = min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3])
+
+    def activity(maps: Tensor) -> Tensor:
+        energy = F.adaptive_avg_pool2d(maps.float().square().mean(dim=1), size)
+        return F.normalize(energy.flatten(1), dim=1)
+
+    return (activity(student) - activity(teacher.detach())).square().sum(dim=1).mean()
+
+
+def attention_map_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
+    """``KL(teacher ‖ student)`` of attention maps ``(B, heads, L, L)``, averaged over heads if their number differs.
+
+    Args:
+        mask: ``(B, L)``, 1 where there is a token; rows of padding do not count.
+
+    Source: Wang et al., MiniLM, 2020 (KL); Jiao et al., TinyBERT, 2019, matches attention by layer.
+    """
+    if student.shape[1] != teacher.shape[1]:
+        student, teacher = student.mean(dim=1, keepdim=True), teacher.mean(dim=1, keepdim=True)
+    if student.shape != teacher.shape:
+        raise ValueError(f"attention of student {tuple(student.shape)} and teacher {tuple(teacher.shape)} must match")
+    teacher = teacher.detach().clamp(min=1e-7)
+    rows = (teacher * (teacher.log() - student.clamp(min=1e-7).log())).sum(dim=-1).mean(dim=1)
+    weights = torch.ones_like(rows) if mask is None else mask.to(rows.dtype)
+    return (rows * weights).sum() / weights.sum().clamp(min=1)
+
+
+def relational_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Difference of the pairwise distances within a batch, each set divided by its mean (smooth L1).
+
+    Args:
+        student: ``(B, any)`` features; the width may differ from the teacher's.
+        teacher: ``(B, any)``.
+
+    Source: Park et al., Relational Knowledge Distillation, 2019.
+    """
+    if len(student) != len(teacher) or len(student) < 2:
+        raise ValueError(f"relations need the same 2 or more examples, got {len(student)} and {len(teacher)}")
+
+    def distances(features: Tensor) -> Tensor:
+        pairs = torch.pdist(features.flatten(1).float())
+        return pairs / pairs.mean().clamp(min=1e-12)
+
+    return F.smooth_l1_loss(distances(student), distances(teacher.detach()))
+
+
+def triple_loss(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    student_hidden: Tensor,
+    teacher_hidden: Tensor,
+    mask: Tensor | None = None,
+    *,
+    temperature: float = 2.0,
+    weights: Sequence[float] = (5.0, 2.0, 1.0),
+) -> Tensor:
+    """DistilBERT's loss: soft targets, the task, and the direction of the last hidden states.
+
+    Args:
+        student_hidden: ``(B, L, width)``.
+        mask: ``(B, L)``, 1 where there is a token.
+        weights: of the soft targets, the task loss and the cosine loss.
+
+    Raises:
+        ValueError: if ``weights`` is not three numbers of at least 0, or another argument is out of range.
+
+    Source: Sanh et al., DistilBERT, 2019.
+    """
+    if len(weights) != 3 or min(weights) < 0:
+        raise ValueError(f"weights must be three numbers of at least 0 (soft, task, cosine), got {tuple(weights)}")
+    soft = soft_target_loss(student_logits, teacher_logits, temperature)
+    task = F.cross_entropy(student_logits.float(), labels)
+    cosine = hidden_state_loss(student_hidden, teacher_hidden, mask, "cosine")
+    return weights[0] * soft + weights[1] * task + weights[2] * cosine
+
+
+def check_same_classes(student_logits: Tensor, teacher_logits: Tensor) -> None:
+    """Raise ``ValueError`` unless both logits have the same shape ``(B, classes)``."""
+    if student_logits.shape != teacher_logits.shape:
+        raise ValueError(
+            f"student and teacher must answer with the same classes for the same examples: student_logits are "
+            f"{tuple(student_logits.shape)}, teacher_logits {tuple(teacher_logits.shape)}"
+        )

@@ -1,0 +1,122 @@
+"""What the teacher says about each example, asked once and kept."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from course_lib import training
+from course_lib.data import Split, refuse_test
+from course_lib.files import write_atomically
+
+
+def frozen(teacher: nn.Module) -> nn.Module:
+    """A copy of ``teacher`` in eval mode that takes no gradients; a warning says so if it was in training mode."""
+    if teacher.training:
+        warnings.warn(
+            "the teacher was in training mode, where dropout and BatchNorm make its answers noisy; a copy of it in "
+            "eval mode is used",
+            stacklevel=3,
+        )
+    return copy.deepcopy(teacher).eval().requires_grad_(False)
+
+
+def teacher_logits(
+    teacher: nn.Module, split: Split, *, cache: str | Path | None = None, batch_size: int = 250, progress: bool = False
+) -> Tensor:
+    """The teacher's logits ``(N, classes)`` on the examples of ``split`` as they are stored, without augmentation.
+
+    Args:
+        cache: file to keep them in; it is used again only for the same weights and the same examples.
+
+    Raises:
+        TestSplitError: if it is the test split: a student may not learn from what the teacher says about it.
+    """
+    refuse_test(split, "answered by a teacher for a student to learn from")
+    if len(split) == 0:
+        raise ValueError(f"split {split.name!r} of {split.dataset} is empty; there is nothing to learn from")
+    fingerprint = _fingerprint(teacher, split) if cache is not None else ""
+    if cache is not None and Path(cache).exists():
+        kept = load_file(cache)
+        if fingerprint in kept:
+            return kept[fingerprint]
+    logits = training.predict_logits(teacher, split, batch_size=batch_size, progress=progress)
+    if cache is not None:
+        write_atomically(cache, save({fingerprint: logits}))
+    return logits
+
+
+def joined(labelled: Split | None, transfer: Split | None) -> tuple[Split, Tensor]:
+    """One split of labelled examples followed by unlabelled ones, and a boolean ``(N,)``: which labels may be seen.
+
+    The labels of ``transfer`` are replaced by zeros, so that nothing can learn from them.
+
+    Raises:
+        ValueError: if both are missing or empty, or one holds pictures and the other tokens.
+        TestSplitError: if one of them is the test split.
+    """
+    parts = [part for part in (labelled, transfer) if part is not None and len(part)]
+    if not parts:
+        raise ValueError("there is nothing to learn from: give labelled examples, transfer examples, or both")
+    for part in parts:
+        refuse_test(part, "learned from")
+    seen = torch.cat([torch.full((len(part),), part is labelled) for part in parts])
+    labels = torch.cat([part.labels if part is labelled else torch.zeros_like(part.labels) for part in parts])
+    texts = tuple(text for part in parts for text in part.texts)
+    inputs = _concatenate([part.inputs for part in parts])
+    return replace(parts[0], inputs=inputs, labels=labels, texts=texts), seen
+
+
+def as_split(loader: Split | Iterable[Any]) -> Split:
+    """A loader's batches ``(inputs, labels)`` or ``{…, "labels": …}`` as one split in memory; a split stays as it is.
+
+    Raises:
+        ValueError: if the loader is empty, or a batch has another form.
+    """
+    if isinstance(loader, Split):
+        return loader
+    pairs = [_pair(batch) for batch in loader]
+    if not pairs:
+        raise ValueError("the loader is empty; there is nothing to learn from")
+    labels = torch.cat([labels for _, labels in pairs])
+    inputs = _concatenate([inputs for inputs, _ in pairs])
+    classes = tuple(str(label) for label in range(int(labels.max()) + 1))
+    return Split("loader", "train", inputs, labels, classes)
+
+
+def _pair(batch: Any) -> tuple[Any, Tensor]:
+    if isinstance(batch, Mapping) and "labels" in batch:
+        return {key: value for key, value in batch.items() if key != "labels"}, batch["labels"]
+    if isinstance(batch, list | tuple) and len(batch) == 2:
+        return batch[0], batch[1]
+    raise ValueError(f"a batch must be (inputs, labels) or a mapping with 'labels', got {type(batch).__name__}")
+
+
+def _concatenate(parts: list[Any]) -> Any:
+    """Tensors one after another; tokens are padded with zeros to the longest sentence."""
+    if len({isinstance(part, Mapping) for part in parts}) > 1:
+        raise ValueError("labelled and transfer examples must both be pictures or both be tokens")
+    if not isinstance(parts[0], Mapping):
+        return torch.cat(parts)
+    length = max(value.shape[1] for part in parts for value in part.values())
+    return {key: torch.cat([F.pad(part[key], (0, length - part[key].shape[1])) for part in parts]) for key in parts[0]}
+
+
+def _fingerprint(teacher: nn.Module, split: Split) -> str:
+    """Changes when any weight or any example changes."""
+    digest = hashlib.sha256()
+    inputs = split.inputs.values() if isinstance(split.inputs, Mapping) else [split.inputs]
+    for tensor in [*teacher.state_dict().values(), *inputs]:
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    digest.update(str(split.upscale).encode())
+    return digest.hexdigest()
