@@ -1,7 +1,8 @@
 """How models are trained and evaluated: one loop for every lesson."""
 
 from course_lib.training.evaluation import Evaluation, evaluate, predict_logits
-from course_lib.training.fitting import History, Loss, StepHook, cross_entropy, fit, seed_everything
+from course_lib.training.fitting import Loss, StepHook, cross_entropy, fit, seed_everything
+from course_lib.training.record import History
 
 __all__ = [
     "Evaluation", "History", "Loss", "StepHook", "cross_entropy", "evaluate", "fit", "predict_logits",

@@ -1,0 +1,63 @@
+"""How images and sentences become what a model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def prepare_images(images: Tensor, upscale: int = 1) -> Tensor:
+    """Turn uint8 images ``(B, H, W)`` or ``(B, C, H, W)`` into float ``(B, 3, H * upscale, W * upscale)``.
+
+    Grey images are repeated to three channels; values are scaled to about [-1, 1].
+    """
+    images = images.unsqueeze(1) if images.dim() == 3 else images
+    values = images.float().div_(127.5).sub_(1.0)
+    if upscale != 1:
+        values = F.interpolate(values, scale_factor=upscale, mode="bilinear", align_corners=False)
+    return values.expand(-1, 3, -1, -1).contiguous() if values.shape[1] == 1 else values
+
+
+def augment_images(images: Tensor, generator: torch.Generator, shift: int = 2, hole: int = 8) -> Tensor:
+    """Flip, shift by up to ``shift`` pixels, and blank one ``hole`` × ``hole`` square in half of the images.
+
+    Source of the blank square: DeVries and Taylor, Improved Regularization with Cutout, 2017.
+    """
+    batch, height, width = len(images), images.shape[-2], images.shape[-1]
+
+    def draw(low: int, high: int) -> Tensor:
+        return torch.randint(low, high, (batch, 1), generator=generator)
+
+    columns = torch.arange(width).expand(batch, -1)
+    columns = torch.where(draw(0, 2).bool(), width - 1 - columns, columns) + draw(-shift, shift + 1)
+    rows = torch.arange(height).expand(batch, -1) + draw(-shift, shift + 1)
+    inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
+    top, left, use = draw(0, height), draw(0, width), draw(0, 2).bool()
+    in_hole = ((rows - top).abs() <= hole // 2)[:, :, None] & ((columns - left).abs() <= hole // 2)[:, None, :]
+    keep = inside & ~(in_hole & use[:, :, None])
+    flat = rows.clamp(0, height - 1)[:, :, None] * width + columns.clamp(0, width - 1)[:, None, :]
+    planes = images.reshape(batch, -1, height * width)
+    moved = planes.gather(2, flat.reshape(batch, 1, -1).expand_as(planes))
+    return (moved * keep.reshape(batch, 1, -1)).reshape(images.shape)
+
+
+def group_by_length(order: Tensor, lengths: Tensor, batch_size: int, generator: torch.Generator) -> list[Tensor]:
+    """Batches of rows in shuffled order whose sentences are about equally long, so that little padding is computed.
+
+    Rows are sorted by length within pools of 16 batches, and the batches of a pool are shuffled again.
+    """
+    batches: list[Tensor] = []
+    for pool in order.split(16 * batch_size):
+        sorted_batches = pool[lengths[pool].argsort(stable=True)].split(batch_size)
+        places = torch.randperm(len(sorted_batches), generator=generator).tolist()
+        batches += [sorted_batches[place] for place in places]
+    return batches
+
+
+def trim_padding(tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Cut token tensors ``(B, L)`` to the longest sentence of the batch."""
+    length = int(tokens["attention_mask"].sum(dim=1).max())
+    return {key: value[:, :length] for key, value in tokens.items()}

@@ -1,0 +1,137 @@
+"""The parts of a data set, and the rule that nothing learns from the test part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from course_lib.arguments import check_choice, check_positive
+from course_lib.data.inputs import augment_images, group_by_length, prepare_images, trim_padding
+
+Inputs = Tensor | dict[str, Tensor]
+SPLIT_NAMES = ("train", "validation", "test")
+
+
+class TestSplitError(RuntimeError):
+    """Something tried to learn from the test split."""
+
+    __test__ = False  # not a test class, whatever its name starts with
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a data set, held in memory.
+
+    Args:
+        dataset: name of the data set, for example ``"fashion_mnist"``.
+        name: ``"train"``, ``"validation"`` or ``"test"``.
+        inputs: images as uint8 ``(N, H, W)`` or ``(N, C, H, W)``, or a dict of token tensors ``(N, L)``, or
+            any float tensor whose first dimension counts the examples (passed to the model unchanged).
+        labels: int64 ``(N,)``.
+        classes: one name per label.
+        texts: the sentences behind the tokens, if there are any.
+        upscale: factor by which images are enlarged before the model sees them.
+    """
+
+    dataset: str
+    name: str
+    inputs: Inputs
+    labels: Tensor
+    classes: tuple[str, ...]
+    texts: tuple[str, ...] = field(default=(), repr=False)
+    upscale: int = 1
+
+    def __post_init__(self) -> None:
+        check_choice("name", self.name, SPLIT_NAMES)
+        tensors = self.inputs.values() if isinstance(self.inputs, Mapping) else [self.inputs]
+        for tensor in tensors:
+            if len(tensor) != len(self.labels):
+                raise ValueError(f"inputs have {len(tensor)} examples but labels have {len(self.labels)}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Inputs, Tensor]:
+        rows = torch.tensor([range(len(self))[index]])
+        return self._prepare(self._rows(rows), augment=None), self.labels[rows]
+
+    def __repr__(self) -> str:
+        return f"Split({self.dataset}/{self.name}, {len(self):,} examples, {len(self.classes)} classes)"
+
+    def batches(
+        self, batch_size: int = 256, *, shuffle: bool = False, augment: bool = False, seed: int = 0
+    ) -> Iterator[tuple[Inputs, Tensor]]:
+        """Yield ``(inputs, labels)`` as the models take them: float images ``(B, 3, H, W)`` or token dicts.
+
+        Raises:
+            TestSplitError: if the test split is asked for in shuffled or augmented order.
+        """
+        check_positive("batch_size", batch_size)
+        if shuffle or augment:
+            refuse_test(self, "shuffled or augmented (which is what training does)")
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(self), generator=generator) if shuffle else torch.arange(len(self))
+        batches = list(order.split(batch_size))
+        if shuffle and isinstance(self.inputs, Mapping):
+            batches = group_by_length(order, self.inputs["attention_mask"].sum(dim=1), batch_size, generator)
+        for rows in batches:
+            yield self._prepare(self._rows(rows), generator if augment else None), self.labels[rows]
+
+    def subset(self, size: int, seed: int = 0) -> Split:
+        """A fixed random part of this split with at most ``size`` examples, under the same split name."""
+        check_positive("size", size)
+        return self.take(torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:size].sort().values)
+
+    def take(self, rows: Tensor) -> Split:
+        """The examples with these numbers, in this order, under the same split name."""
+        texts = tuple(self.texts[row] for row in rows.tolist()) if self.texts else ()
+        return replace(self, inputs=self._rows(rows), labels=self.labels[rows], texts=texts)
+
+    def shortest_first(self) -> Tensor:
+        """Rows from the shortest sentence to the longest, so that batches hold little padding; else as they stand."""
+        if isinstance(self.inputs, Mapping):
+            return self.inputs["attention_mask"].sum(dim=1).argsort(stable=True)
+        return torch.arange(len(self))
+
+    def example(self, batch_size: int = 1) -> Inputs:
+        """The first ``batch_size`` inputs, as a model takes them (for timing and tracing)."""
+        inputs, _ = next(self.batches(batch_size))
+        return inputs
+
+    def _rows(self, rows: Tensor) -> Inputs:
+        if isinstance(self.inputs, Mapping):
+            return {key: value[rows] for key, value in self.inputs.items()}
+        return self.inputs[rows]
+
+    def _prepare(self, inputs: Inputs, augment: torch.Generator | None) -> Inputs:
+        if isinstance(inputs, Mapping):
+            return trim_padding(inputs)
+        if inputs.dtype != torch.uint8:
+            return inputs
+        if augment is not None:
+            inputs = augment_images(inputs, augment)
+        return prepare_images(inputs, self.upscale)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three parts of a data set."""
+
+    train: Split
+    validation: Split
+    test: Split
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.train.classes
+
+
+def refuse_test(split: Split, purpose: str) -> None:
+    """Raise ``TestSplitError`` if ``split`` is the test split; every function that learns calls this first."""
+    if getattr(split, "name", None) == "test":
+        raise TestSplitError(
+            f"the test split of {split.dataset} must not be {purpose}; use splits.train or splits.validation"
+        )
