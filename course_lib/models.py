@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_lib import assets, folds, grids, resizing
+from course_lib import assets, factoring, folds, grids, resizing
 from course_lib.arguments import check_choice
 
 BASELINES = ("resnet18", "minilm")
 SHIPPED = (*BASELINES, "tiny_llama")
 CAUSAL_LMS = {"llama": "Llama", "opt": "OPT", "gpt2": "GPT2"}
 ARCHITECTURE_ATTRIBUTE = "course_architecture"
-RESIZING = ("widths", "removed")
+RESIZING = ("widths", "removed", "ranks")
 ADDITIONS = (*RESIZING, "folds", "input_grids")
 BERT_SHAPE = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
@@ -45,8 +45,9 @@ def build(architecture: Mapping[str, Any]) -> nn.Module:
     """Make an untrained model from its description, in eval mode.
 
     Beside the builder's own arguments there may be ``widths`` and ``removed``: layers of other sizes and blocks that
-    are gone, as structured pruning leaves them (see ``resizing.resized``), ``folds``: BatchNorm layers that are part of
-    the layer before them (see ``folds``), and ``input_grids``: layers that round what goes into them (see ``grids``).
+    are gone, as structured pruning leaves them (see ``resizing.resized``), ``ranks``: layers that are products of
+    thinner ones (see ``factoring``), ``folds``: BatchNorm layers that are part of the layer before them (see
+    ``folds``), and ``input_grids``: layers that round what goes into them (see ``grids``).
 
     Raises:
         ValueError: if the builder is unknown or does not take these arguments.
@@ -57,6 +58,8 @@ def build(architecture: Mapping[str, Any]) -> nn.Module:
     changes = {key: value for key, value in arguments.items() if key in RESIZING}
     try:
         make = partial(BUILDERS[str(name)], **own)
+        if "ranks" in changes:
+            make = partial(factoring.with_factors, make, changes["ranks"])
         model = resizing.resized(make, changes.get("widths", {}), changes.get("removed", ())) if changes else make()
         folds.replace_norms(model, arguments.get("folds", ()))
         grids.add_input_grids(model, arguments.get("input_grids", {}))

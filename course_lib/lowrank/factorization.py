@@ -1,0 +1,196 @@
+"""Factor the layers of a model: which ones, with which ranks, and a copy in which they are replaced."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from course_lib import grids, models, training
+from course_lib.factoring import Factored, Plan
+from course_lib.lowrank.decompositions import as_matrix, factor_layer, singular_values
+from course_lib.lowrank.ranks import break_even_rank, factored_parameters, parameters, rank_for_energy, ranks_for_size
+from course_lib.resizing import sizes
+
+if TYPE_CHECKING:
+    import pandas
+
+Ranks = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class LowRankResult:
+    """A copy of a model with some layers as factors.
+
+    Args:
+        model: plain layers; its description carries the ranks, so that ``storage`` can save and load it.
+        plan: layer name → kind and ranks.
+        before: layer name → numbers that it held.
+        history: of the fine-tuning; empty if there was none.
+    """
+
+    model: nn.Module
+    plan: dict[str, Ranks]
+    before: dict[str, int] = field(repr=False)
+    history: training.History = field(default_factory=training.History)
+
+    @property
+    def report(self) -> pandas.DataFrame:
+        """One row per factored layer: kind, ranks, numbers before and after, and how many times smaller."""
+        import pandas
+
+        rows = [
+            (name, kind, "×".join(map(str, ranks)), self.before[name], parameters(self.model.get_submodule(name)))
+            for name, (kind, *ranks) in self.plan.items()
+        ]
+        table = pandas.DataFrame(rows, columns=["layer", "kind", "ranks", "before", "after"])
+        return table.assign(smaller=table["before"] / table["after"])
+
+
+def factorize(model: nn.Module, plan: Plan, moments: Mapping[str, Tensor] | None = None) -> LowRankResult:
+    """A copy of ``model`` in which the layers of ``plan`` are replaced by factors that approximate them.
+
+    Args:
+        plan: layer name → kind and ranks, for example ``("svd", 64)`` or ``("tucker", 32, 48)``.
+        moments: layer name → what ``output_moments`` found; those layers are factored for the data.
+
+    Raises:
+        ValueError: if the plan is empty, a layer is unknown, shared, frozen, grouped or holds NaN, ranks are out of
+            range or would make the layer larger, or the model is in training mode. The model is not changed.
+    """
+    check_model(model)
+    if not plan:
+        raise ValueError("plan must name at least one layer; where no rank saves anything there is nothing to factor")
+    layers = {name: check_layer(model, name) for name in plan}
+    for name, (kind, *ranks) in plan.items():
+        check_ranks(name, layers[name], kind, ranks)
+    result = copy.deepcopy(model)
+    for name, (kind, *ranks) in plan.items():
+        moment = (moments or {}).get(name) if kind == "svd" else None
+        result.set_submodule(name, factor_layer(layers[name], kind, ranks, moment))
+    _describe(result, plan)
+    before = {name: parameters(layer) for name, layer in layers.items()}
+    return LowRankResult(result, {name: tuple(entry) for name, entry in plan.items()}, before)
+
+
+def plan_for_size(
+    model: nn.Module, size: float, kind: str = "svd", layers: Collection[str] | None = None, *, multiple: int = 8
+) -> dict[str, Ranks]:
+    """The same ``size`` for every layer: ranks at that share of the break-even point; see ``ranks_for_size``.
+
+    Layers that cannot be factored so, or would not become smaller, are left out. Errors as in ``factorize``.
+    """
+    check_model(model)
+    plan = {}
+    for name in factorable(model, kind) if layers is None else layers:
+        ranks = ranks_for_size(check_layer(model, name), kind, size, multiple)
+        if ranks is not None:
+            plan[name] = (kind, *ranks)
+    return plan
+
+
+def plan_for_energy(
+    model: nn.Module,
+    share: float,
+    kind: str = "svd",
+    layers: Collection[str] | None = None,
+    moments: Mapping[str, Tensor] | None = None,
+    *,
+    multiple: int = 8,
+) -> dict[str, Ranks]:
+    """The same share of energy for every layer, so that each gets the rank that it needs.
+
+    Ranks are rounded up to ``multiple``. A layer that needs more than the break-even rank is left out: it stays as it
+    is. For Tucker-2 each of the two channel axes keeps the share. Errors as in ``factorize``.
+    """
+    check_model(model)
+    plan = {}
+    for name in factorable(model, kind) if layers is None else layers:
+        layer: Any = check_layer(model, name)
+        moment = (moments or {}).get(name) if kind == "svd" else None
+        pages = [layer.weight.transpose(0, 1), layer.weight] if kind == "tucker" else [layer.weight]
+        ranks = []
+        for page in pages:
+            needed = rank_for_energy(singular_values(page, moment), share)
+            ranks.append(min(-(-needed // multiple) * multiple, *as_matrix(page).shape))
+        if factored_parameters(layer, kind, ranks) < parameters(layer):
+            plan[name] = (kind, *ranks)
+    return plan
+
+
+def factorable(model: nn.Module, kind: str) -> list[str]:
+    """Names of the layers that can be factored as ``kind``: ungrouped convolutions with a kernel, linear layers for
+    ``"svd"`` too, embedding tables for ``"embedding"``. Factors are not factored again.
+    """
+    inner = {f"{name}." for name, module in model.named_modules() if isinstance(module, Factored)}
+    found = []
+    for name, module in model.named_modules():
+        spatial = isinstance(module, nn.Conv2d) and module.groups == 1 and max(module.kernel_size) > 1
+        linear = kind == "svd" and isinstance(module, nn.Linear)
+        table = kind == "embedding" and isinstance(module, nn.Embedding)
+        if (table or linear or (spatial and kind != "embedding")) and not name.startswith(tuple(inner)):
+            found.append(name)
+    return found
+
+
+def check_model(model: nn.Module) -> None:
+    """Refuse a model in training mode: what is decided here must be about the model that will be used."""
+    if model.training:
+        raise ValueError("model must be in eval mode to be factored; call model.eval() first")
+
+
+def check_layer(model: nn.Module, name: str) -> nn.Module:
+    """The layer of this name, or ``ValueError`` that says why it cannot be factored."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    layer: Any = modules.get(name)
+    if layer is None:
+        raise ValueError(f"layer {name!r} is not a layer of {type(model).__name__}")
+    if isinstance(layer, Factored) or isinstance(modules.get(name.rpartition(".")[0]), Factored):
+        raise ValueError(f"layer {name!r} is factored already; merge it or begin with the original model")
+    if not isinstance(layer, nn.Conv2d | nn.Linear | nn.Embedding):
+        raise ValueError(f"layer {name!r} is a {type(layer).__name__}; convolutions, linear layers, embeddings can be")
+    holders = [other for other, module in modules.items() if getattr(module, "weight", None) is layer.weight]
+    if len(holders) > 1:
+        raise ValueError(f"layer {name!r} shares its weight with {next(one for one in holders if one != name)!r}")
+    if not all(parameter.requires_grad for parameter in layer.parameters()):
+        raise ValueError(f"layer {name!r} is frozen (requires_grad is False); unfreeze it, or leave it out of the plan")
+    if hasattr(layer, grids.GRID):
+        raise ValueError(f"layer {name!r} rounds its input to a grid; factor the model first and quantize it then")
+    if not layer.weight.isfinite().all():
+        raise ValueError(f"the weight of layer {name!r} must be finite, it holds NaN or infinity")
+    return layer
+
+
+def check_ranks(name: str, layer: nn.Module, kind: str, ranks: Collection[Any]) -> None:
+    """Refuse ranks that are out of range or would make the layer larger, with the largest one that helps."""
+    try:
+        after = factored_parameters(layer, kind, list(ranks))
+    except ValueError as error:
+        raise ValueError(f"layer {name!r}: {error}") from error
+    if after < parameters(layer):
+        return
+    advice = "choose smaller ranks, or leave the layer as it is"
+    if kind in ("svd", "embedding"):
+        weight: Any = layer.weight
+        advice = f"it becomes smaller up to rank {break_even_rank(weight.shape[0], weight[0].numel())}"
+    raise ValueError(
+        f"ranks of layer {name!r} would make it larger: {kind} {list(ranks)} holds {after:,} numbers, the layer has "
+        f"{parameters(layer):,}; {advice}"
+    )
+
+
+def _describe(model: nn.Module, plan: Plan) -> None:
+    """Let the description tell the ranks; layers that were narrowed before keep their widths as factors."""
+    architecture = getattr(model, models.ARCHITECTURE_ATTRIBUTE, None)
+    if architecture is None:
+        return
+    arguments = copy.deepcopy(dict(architecture["arguments"]))
+    arguments["ranks"] = dict(arguments.get("ranks", {})) | {name: list(entry) for name, entry in plan.items()}
+    widths = arguments.get("widths", {})
+    for name in plan:
+        if widths.pop(name, None) is not None:
+            widths |= {f"{name}.{key}": sizes(factor) for key, factor in model.get_submodule(name).named_children()}
+    setattr(model, models.ARCHITECTURE_ATTRIBUTE, {"builder": architecture["builder"], "arguments": arguments})

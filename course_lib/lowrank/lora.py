@@ -1,0 +1,75 @@
+"""LoRA: the same algebra the other way round. Not the weight has a low rank, but what training adds to it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from course_lib.arguments import check_positive
+
+
+class LoraLinear(nn.Module):
+    """A frozen linear layer plus a product of two thin matrices: ``y = W x + b + (alpha / r) · B A x``.
+
+    A ``(r, in)`` is random, B ``(out, r)`` is zero, so that nothing changes before training.
+
+    Source: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, 2021.
+    """
+
+    def __init__(self, base: nn.Linear, rank: int, alpha: float) -> None:
+        super().__init__()
+        self.base = base.requires_grad_(False)
+        self.scale = alpha / rank
+        self.A = nn.Parameter(torch.randn(rank, base.in_features, device=base.weight.device) / rank)
+        self.B = nn.Parameter(torch.zeros(base.out_features, rank, device=base.weight.device))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.base(values) + self.scale * (values @ self.A.T) @ self.B.T
+
+    @torch.no_grad()
+    def merged(self) -> nn.Linear:
+        """One linear layer that computes the same; nothing of the update is left to be paid for."""
+        layer = copy.deepcopy(self.base).requires_grad_(True)
+        layer.weight += self.scale * self.B @ self.A
+        return layer
+
+
+def add_lora(
+    model: nn.Module, rank: int, layers: Collection[str], *, alpha: float = 16.0, train_also: Collection[str] = ()
+) -> nn.Module:
+    """A copy of ``model`` in which only low-rank updates of ``layers`` can be trained.
+
+    Args:
+        layers: names of linear layers.
+        train_also: names of further modules that stay trainable, for example a classifier.
+
+    Raises:
+        ValueError: if a layer is unknown or not linear, or ``rank`` is not from 1 to the layer's shorter side.
+    """
+    check_positive("alpha", alpha)
+    adapted = copy.deepcopy(model).requires_grad_(False)
+    modules = dict(adapted.named_modules())
+    for name in layers:
+        layer = modules.get(name)
+        if not isinstance(layer, nn.Linear):
+            raise ValueError(f"layers must name linear layers of the model, got {name!r}")
+        limit = min(layer.in_features, layer.out_features)
+        if type(rank) is not int or not 1 <= rank <= limit:
+            raise ValueError(f"rank must be a whole number from 1 to {limit} for layer {name!r}, got {rank!r}")
+        adapted.set_submodule(name, LoraLinear(layer, rank, alpha))
+    for name in train_also:
+        adapted.get_submodule(name).requires_grad_(True)
+    return adapted
+
+
+def merge_lora(model: nn.Module) -> nn.Module:
+    """A copy of ``model`` with every update added to the weight that it belongs to, all of it trainable again."""
+    merged = copy.deepcopy(model)
+    found: dict[str, Any] = {name: one for name, one in merged.named_modules() if isinstance(one, LoraLinear)}
+    for name, layer in found.items():
+        merged.set_submodule(name, layer.merged())
+    return merged.requires_grad_(True)
