@@ -14,11 +14,6 @@ from course_lib.storage.encodings import FormatError
 PLAN = {
     "layer1.0.conv1": ["tucker", 8, 16], "layer2.0.conv1": ["svd", 12], "layer1.1.conv2": ["cp", 10], "fc": ["svd", 4],
 }  # fmt: skip
-    "layer1.0.conv1": ["tucker", 8, 16],
-    "layer2.0.conv1": ["svd", 12],
-    "layer1.1.conv2": ["cp", 10],
-    "fc": ["svd", 4],
-}
 BERT = {
     "vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 32,
 }  # fmt: skip

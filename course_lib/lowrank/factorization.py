@@ -183,7 +183,7 @@ def check_ranks(name: str, layer: nn.Module, kind: str, ranks: Collection[Any]) 
 
 
 def _describe(model: nn.Module, plan: Plan) -> None:
-    """Let the description tell the ranks; layers that were narrowed before keep their widths as factors."""
+    """Let the description tell the ranks; what it says of a layer's width or folded norm goes over to its factors."""
     architecture = getattr(model, models.ARCHITECTURE_ATTRIBUTE, None)
     if architecture is None:
         return
@@ -193,4 +193,7 @@ def _describe(model: nn.Module, plan: Plan) -> None:
     for name in plan:
         if widths.pop(name, None) is not None:
             widths |= {f"{name}.{key}": sizes(factor) for key, factor in model.get_submodule(name).named_children()}
+        last = list(dict(model.get_submodule(name).named_children()))[-1]
+        for pair in arguments.get("folds", ()):
+            pair[0] = f"{name}.{last}" if pair[0] == name else pair[0]
     setattr(model, models.ARCHITECTURE_ATTRIBUTE, {"builder": architecture["builder"], "arguments": arguments})

@@ -62,6 +62,16 @@ def test_a_narrowed_model_can_be_factored_and_stored(tmp_path):
     assert torch.equal(again(images), result.model(images))
 
 
+def test_a_model_with_folded_norms_can_be_factored_and_stored(tmp_path):
+    folded = models.build({"builder": "resnet18", "arguments": {"folds": [["layer1.0.conv1", "layer1.0.bn1"]]}})
+    folded.layer1[0].conv1.bias.data.fill_(0.5)
+    result = lowrank.factorize(folded, {"layer1.0.conv1": ("tucker", 16, 24)})
+    again = storage.load(storage.save(result.model, tmp_path / "model.safetensors"))
+    images = torch.randn(1, 3, 32, 32)
+    assert torch.equal(again(images), result.model(images))
+    assert models.describe(folded)["arguments"]["folds"] == [["layer1.0.conv1", "layer1.0.bn1"]]
+
+
 def test_a_bert_and_its_word_table(bert, tmp_path):
     words = "bert.embeddings.word_embeddings"
     plan = {words: ("embedding", 8)} | lowrank.plan_for_size(bert, 0.6, multiple=2)
