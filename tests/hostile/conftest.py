@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import textwrap
+import time
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +14,8 @@ from course_lib.grading.assignment import Assignment
 KEY = b"the secret of these tests"
 TARGET, BYSTANDER = "01.1", "01.4"
 LIMITS = sandbox.Limits(question_seconds=15, notebook_seconds=150, memory_mb=1536, output_kb=512, scratch_mb=64)
+SHORT = replace(LIMITS, question_seconds=6)  # for what runs into the limit; an import of torch fits in it
+PATIENCE = 400
 WRONG = "\ndef dense_bytes(shapes, dtype):\n    return 0\n"
 
 
@@ -34,7 +38,9 @@ class Grader:
 
     def attack(self, source, limits=LIMITS):
         """The verdict on a hostile answer; a right answer to another question must not suffer from it."""
+        begin = time.monotonic()
         verdicts = self.decide({TARGET: textwrap.dedent(source), BYSTANDER: self.right(BYSTANDER)}, limits)
+        assert time.monotonic() - begin < PATIENCE
         assert verdicts[BYSTANDER].passed, verdicts[BYSTANDER]
         return verdicts[TARGET]
 

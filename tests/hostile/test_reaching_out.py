@@ -61,6 +61,26 @@ def test_nobody_can_be_talked_to(grader, kind, tmp_path):
     assert verdict.status == "wrong" and heard == []
 
 
+def test_there_is_no_network_to_talk_to(grader):
+    source = """
+        import socket
+        assert [name for _, name in socket.if_nameindex()] == ["lo"], socket.if_nameindex()
+        for name in ("localhost.example.org", "example.org"):
+            try:
+                socket.getaddrinfo(name, 80)
+            except socket.gaierror:
+                continue
+            raise AssertionError("a name was resolved")
+        for family, kind in ((socket.AF_INET, socket.SOCK_RAW), (socket.AF_PACKET, socket.SOCK_RAW)):
+            try:
+                socket.socket(family, kind)
+            except PermissionError:
+                continue
+            raise AssertionError("a raw socket was opened")
+    """
+    assert grader.attack(textwrap.dedent(source) + grader.right("01.1")).passed
+
+
 def test_the_listener_of_these_tests_would_hear(tmp_path):
     for kind in ("tcp", "udp", "a socket in the file system", "an abstract socket"):
         heard = []

@@ -3,7 +3,7 @@
 import pytest
 
 from course_lib.grading import sandbox
-from tests.hostile.conftest import LIMITS, WRONG
+from tests.hostile.conftest import LIMITS, SHORT, WRONG
 
 GREEDY = {
     "an endless calculation": "def f():\n    x = 1\n    while True: x = x * 3 % 1_000_003\nf()",
@@ -66,12 +66,12 @@ IN_THE_PROBE = {
 
 @pytest.mark.parametrize("name", GREEDY)
 def test_an_answer_that_takes_too_much_earns_nothing(grader, name):
-    assert not grader.attack(GREEDY[name] + WRONG).passed
+    assert not grader.attack(GREEDY[name] + WRONG, SHORT).passed
 
 
 @pytest.mark.parametrize("name", IN_THE_PROBE)
 def test_a_function_that_takes_too_much_when_it_is_called_earns_nothing(grader, name):
-    assert not grader.attack(IN_THE_PROBE[name] + "\n").passed
+    assert not grader.attack(IN_THE_PROBE[name] + "\n", SHORT).passed
 
 
 def test_limits_are_hard(grader):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.hostile.conftest import WRONG
+from tests.hostile.conftest import SHORT, WRONG
 
 STOPS = {
     "sys.exit": "import sys\nsys.exit(0)",
@@ -43,7 +43,7 @@ def test_a_kernel_that_ends_earns_nothing_and_costs_nothing_else(grader, name):
 
 @pytest.mark.parametrize("name", HANGS)
 def test_an_answer_that_does_not_come_back_is_stopped(grader, name):
-    assert not grader.attack(HANGS[name] + WRONG).passed
+    assert not grader.attack(HANGS[name] + WRONG, SHORT).passed
 
 
 def test_an_answer_that_ends_the_kernel_when_it_is_probed_earns_nothing(grader):
