@@ -64,6 +64,17 @@ def test_the_seeds_differ_and_the_solution_passes_with_each(question):
     assert verdicts(question, graded_source(question, solved=True)) == [True] * SEEDS
 
 
+FEWEST_LINES, SHORTEST_LINE = 15, 12
+
+
+@pytest.mark.parametrize("question", TRIED)
+def test_nobody_can_guess_what_a_right_answer_prints(question):
+    """An answer without arguments is judged by its value; every other one must print something new for a seed."""
+    lines = {reference.line for reference in references(question)}
+    if not assignment(question[:2]).questions[question].is_data:
+        assert len(lines) >= FEWEST_LINES and min(map(len, lines)) >= SHORTEST_LINE
+
+
 @pytest.mark.parametrize("question", TRIED)
 def test_the_stub_fails_with_each(question):
     assert verdicts(question, graded_source(question, solved=False)) == [False] * SEEDS

@@ -50,6 +50,14 @@ def test_a_page_holds_no_tag_and_no_attribute_of_the_learners(text):
     assert any(attributes.get("content") == feedback.POLICY for _, attributes in page.found)
 
 
+def test_what_would_pass_the_escaping_is_taken_out_of_the_page(monkeypatch):
+    monkeypatch.setattr(feedback, "_escaped", str)
+    page = Tags()
+    page.feed(feedback.page(result("<script>alert(1)</script><b onclick='x()'>y</b><iframe src=//e.org>"), {}))
+    assert {tag for tag, _ in page.found} <= feedback.TAGS | {"html", "head", "meta", "title", "style", "body"}
+    assert not any(name.startswith("on") or name in ("src", "href") for _, found in page.found for name in found)
+
+
 @pytest.mark.parametrize("text", EVIL)
 def test_cleaned_text_is_one_printable_line(text):
     cleaned = feedback.clean(text)
