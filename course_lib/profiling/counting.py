@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from course_lib import models
+
+if TYPE_CHECKING:  # it loads a compiler, which most of what needs this module can do without
+    from torch.utils.flop_counter import FlopCounterMode
 
 Inputs = Tensor | Mapping[str, Tensor]
 
@@ -41,6 +43,8 @@ def mac_counter() -> FlopCounterMode:
 
     torch does not count its CPU kernel for attention, so BERT would look cheaper under SDPA than under eager.
     """
+    from torch.utils.flop_counter import FlopCounterMode
+
     kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     return FlopCounterMode(display=False, custom_mapping={kernel: _attention_operations})
 
@@ -59,4 +63,6 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 def _attention_operations(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
     """Both matrix products of attention; the counter hands over shapes."""
+    from torch.utils.flop_counter import sdpa_flop_count
+
     return sdpa_flop_count(query, key, value)

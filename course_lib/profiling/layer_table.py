@@ -7,9 +7,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -17,6 +16,9 @@ from torch.utils.hooks import RemovableHandle
 from course_lib import models
 from course_lib.profiling.counting import Inputs, evaluating, mac_counter
 from course_lib.profiling.limits import Roofline, roofline
+
+if TYPE_CHECKING:
+    import pandas
 
 TIMED_RUNS = 7
 REST = "(between layers)"
@@ -62,6 +64,8 @@ def layers(model: nn.Module, inputs: Inputs, *, timed: bool = True) -> pandas.Da
     roofs = _roofs(visits) if timed else None
     chosen = list(_chosen(model, visits))
     rows = [_row(name, module, visits, own, roofs) for name, module, own in chosen]
+    import pandas
+
     if timed:
         rows.append(_rest(visits, {name for name, _, _ in chosen}))
     frame = pandas.DataFrame(rows, columns=list(COLUMNS))
