@@ -37,10 +37,8 @@ class InputGrid(nn.Module):
         whole = all(type(end) is int for end in (low, high))
         if not (whole and -LARGEST <= low <= 0 <= high <= LARGEST and low < high):
             raise ValueError(f"low and high must be integers with low <= 0 <= high and low < high, got {low}, {high}")
-        vector = isinstance(scale, Tensor) and scale.dim() == 1
-        values = (
-            scale.detach().float().clone() if isinstance(scale, Tensor) and vector else torch.full((), float(scale))
-        )
+        per_channel = isinstance(scale, Tensor) and scale.dim() == 1 and scale.numel() > 1
+        values = torch.as_tensor(scale).detach().float().clone() if per_channel else torch.full((), float(scale))
         if not (values.is_meta or (values.isfinite() & (values > 0)).all()):
             raise ValueError(f"scale must be a positive, finite number, got {scale}")
         self.low, self.high = low, high

@@ -77,3 +77,8 @@ def test_what_is_no_grid_is_refused(ends, message):
 def test_a_scale_is_a_positive_number(scale):
     with pytest.raises(ValueError, match="scale must be a positive"):
         InputGrid(0, 15, scale)
+
+
+def test_a_single_scale_in_a_vector_is_one_number():
+    assert InputGrid(0, 15, torch.tensor([0.5])).scale.shape == ()
+    assert InputGrid(0, 15, torch.tensor([0.5, 0.25])).scale.shape == (2,)

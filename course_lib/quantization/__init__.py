@@ -18,6 +18,7 @@ exactly are stored in two bytes (``scale_dtype="fp16"`` chooses such ones). Symm
 well. Weights that are changed after ``set_weights`` need ``storage.set_encodings(model, {})`` before they are saved.
 """
 
+from course_lib.quantization.adaround import adaround, round_adaptively
 from course_lib.quantization.affine import (
     QuantizedTensor,
     QuantParams,
@@ -29,6 +30,7 @@ from course_lib.quantization.affine import (
     quantize_tensor,
     weight_params,
 )
+from course_lib.quantization.aware import TrainedResult, train_quantized
 from course_lib.quantization.awq import ScaleSearch, activation_scales, awq, quantize_scaled, search_scales
 from course_lib.quantization.batchnorm import batchnorm_pairs, fold_batchnorm
 from course_lib.quantization.calibration import calibrate, quantizable_layers
@@ -44,10 +46,12 @@ from course_lib.quantization.corrections import correct_bias, equalize
 from course_lib.quantization.gptq import gptq, gptq_matrix, inverse_factor
 from course_lib.quantization.integer import IntegerLayer, integer_layer, requantization, requantize, saturating_sums
 from course_lib.quantization.llm import LLMQuantizer
+from course_lib.quantization.mixed import bit_sensitivity, choose_bits
 from course_lib.quantization.nf4 import nf4, nf4_table
 from course_lib.quantization.noise import output_report, weight_report
 from course_lib.quantization.observers import OBSERVERS, Observer, make_observer
 from course_lib.quantization.packing import pack, quantized_bytes, quantized_weights, set_weights, sqnr_db, unpack
+from course_lib.quantization.plan import bits_per_layer
 from course_lib.quantization.ptq import (
     QuantizationResult,
     Scheme,
@@ -55,12 +59,20 @@ from course_lib.quantization.ptq import (
     quantize_activations,
     quantize_weights,
 )
+from course_lib.quantization.quantizer import AdvancedQuantizer
 from course_lib.quantization.salient import keep_salient
 from course_lib.quantization.smoothquant import smoothing_factors, smoothquant
+from course_lib.quantization.step_size import best_step, best_weight_params
+from course_lib.quantization.straight_through import (
+    quantize_learned_step,
+    quantize_straight_through,
+    round_straight_through,
+)
 from course_lib.quantization.weight_only import WeightOnly, WeightScheme, clipped_params, rtn
 
 __all__ = [
     "OBSERVERS",
+    "AdvancedQuantizer",
     "IntegerLayer",
     "LLMQuantizer",
     "LayerInputs",
@@ -71,13 +83,20 @@ __all__ = [
     "ScaleSearch",
     "Scheme",
     "Stage",
+    "TrainedResult",
     "WeightOnly",
     "WeightScheme",
     "activation_scales",
+    "adaround",
     "awq",
     "batchnorm_pairs",
+    "best_step",
+    "best_weight_params",
+    "bit_sensitivity",
+    "bits_per_layer",
     "calibrate",
     "calibration_batches",
+    "choose_bits",
     "choose_params",
     "clipped_params",
     "correct_bias",
@@ -101,13 +120,17 @@ __all__ = [
     "quantizable_layers",
     "quantize",
     "quantize_activations",
+    "quantize_learned_step",
     "quantize_scaled",
+    "quantize_straight_through",
     "quantize_tensor",
     "quantize_weights",
     "quantized_bytes",
     "quantized_weights",
     "requantization",
     "requantize",
+    "round_adaptively",
+    "round_straight_through",
     "rtn",
     "saturating_sums",
     "search_scales",
@@ -115,6 +138,7 @@ __all__ = [
     "smoothing_factors",
     "smoothquant",
     "sqnr_db",
+    "train_quantized",
     "unpack",
     "walk",
     "weight_matrix",

@@ -89,8 +89,8 @@ def round_adaptively(
     *,
     iterations: int = 250,
     columns: int = 256,
-    learning_rate: float = 0.02,
-    pull: float = 0.1,
+    learning_rate: float = 0.1,
+    pull: float = 10.0,
     seed: int = 0,
 ) -> QuantizedTensor:
     """``weight`` ``(out, …)`` rounded so that ``weight @ inputs`` comes close to ``targets``.

@@ -1,0 +1,179 @@
+"""The measurements behind benchmarks/quantization_qat.py: each function makes the rows of one part of the results."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pruning_parts import Row, answers, quality
+from torch import nn
+
+from course_lib import data, models, quantization, storage, training
+from course_lib.quantization import aware
+from course_lib.quantization import mixed as mixed_precision
+from course_lib.quantization.adaround import adaround as round_model
+from course_lib.quantization.plan import bits_per_layer, input_params
+from course_lib.quantization.step_size import best_weight_params
+
+RUNS = Path(__file__).parent.parent / "runs" / "quantization_qat"
+CALIBRATION = 256
+BITS = (8, 4, 3, 2)
+COMMON = {
+    "optimizer": "sgd", "weight_decay": 1e-4, "schedule": "one_cycle", "batch_size": 128,
+    "augment": True, "precision": "bf16", "seed": 0,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training on the grid: widths, and how long over how many images."""
+
+    weight_bits: int
+    input_bits: int
+    epochs: int = 1
+    images: int = 20_000
+    learning_rate: float = 0.01
+    estimator: str = "lsq"
+    freeze_norms_after: float = 0.5
+    distil: bool = True
+
+
+RECIPES = {
+    "W8A8": Recipe(8, 8, images=5_000, learning_rate=0.003),
+    "W4A4": Recipe(4, 4),
+    "W3A4": Recipe(3, 4, images=10_000),
+    "W2A4": Recipe(2, 4, epochs=2),
+}
+FEW = {"images": 4_000}
+CHOICES = {
+    "learned step sizes": Recipe(2, 4, **FEW),
+    "straight-through, fixed step sizes": Recipe(2, 4, estimator="ste", **FEW),
+    "norms never frozen": Recipe(2, 4, freeze_norms_after=1.0, **FEW),
+    "labels instead of the model's answers": Recipe(2, 4, distil=False, **FEW),
+    "three times the learning rate": Recipe(2, 4, learning_rate=0.03, **FEW),
+    "a third of the learning rate": Recipe(2, 4, learning_rate=0.003, **FEW),
+}
+
+
+def resnet18() -> nn.Module:
+    """The baseline; pictures go faster with their channels last."""
+    return models.load("resnet18").to(memory_format=torch.channels_last)
+
+
+def row_of(name: str, model: nn.Module, splits: data.Splits, **facts: Any) -> Row:
+    """Store ``model``, load it again, and measure what was loaded on the test split."""
+    file = storage.save(model.to(memory_format=torch.contiguous_format), RUNS / f"{name}.safetensors")
+    after = answers(storage.load(file), splits.test)
+    size = storage.stored_bytes(file)
+    return {"name": name, **facts, "stored_bytes": size, **quality(after, baseline_answers(splits))}
+
+
+def baseline_answers(splits: data.Splits) -> training.Evaluation:
+    """The baseline's answers on test, kept in runs/ because every part compares with them."""
+    file = RUNS / "baseline_predictions.pt"
+    if not file.exists():
+        RUNS.mkdir(parents=True, exist_ok=True)
+        torch.save(answers(resnet18(), splits.test).predictions, file)
+    return training.Evaluation(torch.load(file), splits.test.labels, float("nan"), splits.classes)
+
+
+def nearest(splits: data.Splits) -> Iterator[Row]:
+    """Round to nearest, with the range from minimum to maximum and with the best step size; inputs of 8 bits."""
+    for method, bits, input_bits in [
+        *((method, bits, 8) for bits in BITS for method in ("min-max", "best step")), ("best step", 4, 4),
+    ]:  # fmt: skip
+        model = rounded_to_nearest(resnet18(), splits, method, bits, input_bits)
+        facts = {"method": f"nearest, {method}", "bits": bits, "input_bits": input_bits}
+        yield row_of(f"nearest {method} W{bits}A{input_bits}", model, splits, **facts)
+
+
+def rounded_to_nearest(
+    model: nn.Module, splits: data.Splits, method: str, bits: int | Mapping[str, int], input_bits: int
+) -> nn.Module:
+    """The usual post-training quantization; first and last layer 8 bits, as everywhere here."""
+    of_inputs = bits_per_layer(model, input_bits)
+    params = input_params(model, splits.train, of_inputs, CALIBRATION)
+    weights = {}
+    for name, width in bits_per_layer(model, bits).items():
+        weight = model.get_submodule(name).get_parameter("weight").detach()
+        chosen = (
+            best_weight_params(weight, width) if method == "best step" else quantization.weight_params(weight, width)
+        )
+        weights[f"{name}.weight"] = quantization.quantize_tensor(weight, chosen)
+    rounded = quantization.set_weights(copy.deepcopy(model), weights)
+    return quantization.quantize_activations(rounded, params)
+
+
+def adaround(bits: int) -> Callable[[data.Splits], Iterator[Row]]:
+    """The part that rounds ResNet18 by AdaRound, inputs of 8 bits."""
+
+    def part(splits: data.Splits) -> Iterator[Row]:
+        started, cpu = time.perf_counter(), time.process_time()
+        result = round_model(resnet18(), splits.train, bits=bits)
+        spent = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu}
+        facts = {"method": "AdaRound", "bits": bits, "input_bits": 8, **spent}
+        yield row_of(f"AdaRound W{bits}A8", result.model, splits, **facts)
+
+    return part
+
+
+def train_by(recipe: Recipe, splits: data.Splits, checkpoint: Path | None = None) -> aware.TrainedResult:
+    """One training by its recipe."""
+    options = asdict(recipe)
+    train = splits.train.subset(options.pop("images"))
+    result = aware.train_quantized(resnet18(), train, splits.validation, checkpoint=checkpoint, **options, **COMMON)
+    if result.history.interrupted:
+        raise KeyboardInterrupt
+    return result
+
+
+def trained(name: str) -> Callable[[data.Splits], Iterator[Row]]:
+    """The part that trains by one recipe and measures."""
+
+    def part(splits: data.Splits) -> Iterator[Row]:
+        recipe, started = RECIPES[name], time.perf_counter()
+        result = train_by(recipe, splits, RUNS / f"{name}.checkpoint")
+        facts = {
+            "method": "QAT", "bits": recipe.weight_bits, **asdict(recipe), "seconds": time.perf_counter() - started,
+            "validation": result.history.validation_accuracy,
+        }  # fmt: skip
+        yield row_of(f"QAT {name}", result.model, splits, **facts)
+        (RUNS / f"{name}.checkpoint").unlink(missing_ok=True)
+
+    return part
+
+
+def choices(splits: data.Splits) -> Iterator[Row]:
+    """W2A4 over few images, one thing changed at a time, on validation."""
+    before = training.evaluate(resnet18(), splits.validation).accuracy
+    for name, recipe in CHOICES.items():
+        history = train_by(recipe, splits).history
+        accuracy = history.validation_accuracy[-1]
+        yield {"choice": name, **asdict(recipe), "validation": accuracy, "retained": accuracy / before}
+
+
+def sensitivity(splits: data.Splits) -> Iterator[Row]:
+    """Damage of each layer at each width, on validation images."""
+    frame = mixed_precision.bit_sensitivity(resnet18(), splits.validation.subset(500), (2, 3, 4, 8))
+    yield from frame.to_dict("records")
+
+
+def mixed(splits: data.Splits) -> Iterator[Row]:
+    """Every layer 3 bits, against bits chosen per layer with no more bytes; rounded to nearest, and by AdaRound."""
+    import pandas
+
+    frame = pandas.DataFrame(sensitivity(splits))
+    sizes = frame[frame["bits"] == 3].set_index("layer")["bytes"]
+    chosen = mixed_precision.choose_bits(frame, int(sizes.sum()))
+    widths: dict[str, Mapping[str, int]] = {"3 bits everywhere": dict.fromkeys(chosen, 3), "chosen per layer": chosen}
+    for name, bits in widths.items():
+        facts = {"plan": name, "bits": dict(bits), "budget": int(sizes.sum())}
+        model = rounded_to_nearest(resnet18(), splits, "best step", bits, 8)
+        yield row_of(f"{name}, nearest", model, splits, rounding="nearest", **facts)
+        result = round_model(resnet18(), splits.train, bits=bits)
+        yield row_of(f"{name}, AdaRound", result.model, splits, rounding="AdaRound", **facts)

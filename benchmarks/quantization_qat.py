@@ -1,0 +1,126 @@
+"""AdaRound, quantization-aware training and mixed precision on ResNet18: accuracy and stored bytes at each width.
+
+    python benchmarks/quantization_qat.py --quick             # re-measure the shipped quantized files (≤ 3 minutes)
+    python benchmarks/quantization_qat.py                     # everything
+    python benchmarks/quantization_qat.py --only W2A4 mixed
+
+All of it uses the 20,000 shipped training images. Hyper-parameters were chosen on validation (part ``choices``); the
+test split is read for the rows that are reported. Each part is merged into the results file when it is done; models
+and checkpoints are kept in runs/quantization_qat/. --json names another results file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas
+import qat_parts as parts
+import torch
+from build_assets import build_manifest
+from common import Results, parser
+
+from course_lib import assets, data, models, profiling, report
+from course_lib.files import write_atomically
+
+RESULTS = assets.FOLDER / "results"
+FILE = RESULTS / "quantization_qat.json"
+SHIPPED = {name: RESULTS / f"resnet18_{name.lower()}.safetensors" for name in ("W4A4", "W2A4")}
+QUICK_RUNS = 5
+Part = Callable[[data.Splits], Iterable[parts.Row]]
+
+CARD = """# Quantized ResNet18 on Fashion-MNIST
+
+`results/resnet18_w4a4.safetensors` and `results/resnet18_w2a4.safetensors`: the shipped `resnet18` after
+quantization-aware training with learned step sizes (Esser et al., LSQ, 2020): weights of 4 and 2 bits with one scale
+for each output channel, inputs of each layer of 4 bits, the first and the last layer 8 bits for both. Fine-tuned on
+the 20,000 shipped training images against the answers of the shipped `resnet18`; BatchNorm was frozen half-way.
+Choices were made on the validation split; the figures are of the test split, with the 95 % interval of the paired
+bootstrap.
+
+| model | stored bytes | test accuracy | retained |
+|---|---|---|---|
+{rows}
+
+The input grids are part of the files: a loaded file rounds weights and inputs as they were trained, in floating point.
+`results/quantization_qat.json` holds all measurements of `benchmarks/quantization_qat.py`, which makes these files and
+this card. Licence: Apache-2.0. For teaching compression; limits as in `resnet18.md`.
+"""
+
+PARTS: dict[str, tuple[str, Part]] = {
+    "adaround": ("models", parts.adaround(4)),
+    "W4A4": ("models", parts.trained("W4A4")),
+    "W2A4": ("models", parts.trained("W2A4")),
+    "nearest": ("models", parts.nearest),
+    "choices": ("choices", parts.choices),
+    "W8A8": ("models", parts.trained("W8A8")),
+    "adaround3": ("models", parts.adaround(3)),
+    "adaround2": ("models", parts.adaround(2)),
+    "W3A4": ("models", parts.trained("W3A4")),
+    "sensitivity": ("sensitivity", parts.sensitivity),
+    "mixed": ("mixed", parts.mixed),
+}
+
+
+def quick(arguments: argparse.Namespace) -> None:
+    """Measure the files as they are shipped, and set what was measured when they were made beside it."""
+    results = Results(__doc__, arguments, runs=QUICK_RUNS)
+    table = report.compare(
+        models.load("resnet18"), *(assets.path(f"resnet18_{name.lower()}") for name in SHIPPED),
+        on=data.load("fashion_mnist").test, names=["baseline", *SHIPPED], latency=False, memory=False,
+    )  # fmt: skip
+    print(f"\n{table}")
+    shown = ("name", "stored_bytes", "accuracy", "retained")
+    results.table("now", [{key: row.to_dict()[key] for key in shown} for row in table.rows])
+    then = {row["name"]: row for row in assets.results("quantization_qat")["models"]["rows"]}
+    results.table("when shipped", [{key: then[f"QAT {name}"][key] for key in shown} for name in SHIPPED])
+    results.save()
+
+
+def run(part: str, splits: data.Splits, target: Path) -> None:
+    """Measure one part, and merge its rows into the results file."""
+    table, measure = PARTS[part]
+    rows = list(measure(splits))
+    print(f"\n{part}\n{pandas.DataFrame(rows).to_string()}", flush=True)
+    results = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
+    if table == "models":
+        known = {row["name"]: row for row in results.get(table, {}).get("rows", [])}
+        rows = list((known | {row["name"]: row for row in rows}).values())
+    results[table] = {"machine": str(profiling.machine()), "threads": torch.get_num_threads(), "rows": rows}
+    write_atomically(target, json.dumps(results, indent=1) + "\n")
+
+
+def ship(results: dict[str, Any]) -> None:
+    """Copy the files that the lesson loads, and write their card with the figures of the results file."""
+    rows = {row["name"]: row for row in results["models"]["rows"]}
+    lines = []
+    for name, file in SHIPPED.items():
+        shutil.copyfile(parts.RUNS / f"QAT {name}.safetensors", file)
+        row = rows[f"QAT {name}"]
+        retained = f"{row['retained']:.1%} ({row['retained_low']:.1%} to {row['retained_high']:.1%})"
+        lines.append(f"| {name} | {row['stored_bytes']:,} | {row['accuracy']:.2%} | {retained} |")
+    write_atomically(assets.FOLDER / "cards" / "resnet18_quantized.md", CARD.format(rows="\n".join(lines)))
+
+
+def main() -> None:
+    options = parser(__doc__, quick="measure the shipped files again")
+    options.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts to measure")
+    options.add_argument("--ship", action="store_true", help="copy the trained files into the package")
+    arguments = options.parse_args()
+    if arguments.quick:
+        quick(arguments)
+        return
+    splits, target = data.load("fashion_mnist"), arguments.json or FILE
+    for part in arguments.only:
+        run(part, splits, target)
+    if arguments.ship:
+        ship(json.loads(target.read_text(encoding="utf-8")))
+        build_manifest()
+
+
+if __name__ == "__main__":
+    main()

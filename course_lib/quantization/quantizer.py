@@ -1,0 +1,76 @@
+"""The front door of this room for models of any kind: quantize after training, or train on the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from course_lib.data import Split
+from course_lib.quantization.aware import TrainedResult, train_quantized
+from course_lib.quantization.calibration import check_calibration, quantizable_layers
+from course_lib.quantization.ptq import QuantizationResult, Scheme, post_training_quantization
+
+
+class AdvancedQuantizer:
+    """Quantize a model in two ways that can be compared.
+
+    ``model`` is never changed. Both methods start from its weights as they are and return a plain copy with a report,
+    which ``storage.save`` writes as packed integers.
+
+    Args:
+        model: any model with convolutions or linear layers.
+        calibration_data: training or validation examples; training on the grid needs training examples.
+
+    Raises:
+        TestSplitError: if ``calibration_data`` is the test split.
+        ValueError: if it is empty, or the model has nothing to quantize.
+        TypeError: if it is not a ``Split``, so that nobody knows which part of the data it is.
+    """
+
+    def __init__(self, model: nn.Module, calibration_data: Split) -> None:
+        if not isinstance(calibration_data, Split):
+            kind = type(calibration_data).__name__
+            raise TypeError(
+                f"calibration_data must be a Split, for example data.load('fashion_mnist').train, got {kind}"
+            )
+        check_calibration(calibration_data)
+        quantizable_layers(model)
+        self.model = model
+        self.calibration_data = calibration_data
+
+    def post_training_quantization(
+        self, *, bits: int = 8, activation_bits: int | None = 8, examples: int = 256, **options: Any
+    ) -> QuantizationResult:
+        """Round weights and activations, with ranges chosen on the calibration data; nothing is trained.
+
+        Args:
+            bits: of the weights, one scale for each channel.
+            examples: how many of the calibration data are looked at.
+            options: passed on to ``post_training_quantization``: ``method``, ``embeddings``, ``corrected``, ….
+        """
+        some = self.calibration_data.subset(examples)
+        scheme = {"weights": Scheme(bits), "activation_bits": activation_bits}
+        return post_training_quantization(self.model, some, **(scheme | options))
+
+    def quantization_aware_training(
+        self,
+        *,
+        bits: int | Mapping[str, int] = 8,
+        activation_bits: int | Mapping[str, int] = 8,
+        epochs: int = 3,
+        learning_rate: float = 1e-4,
+        optimizer: str = "sgd",
+        **options: Any,
+    ) -> TrainedResult:
+        """Fine-tune on the grid: three epochs of SGD over the calibration data unless said otherwise.
+
+        Args:
+            bits, activation_bits: of weights and layer inputs, see ``bits_per_layer``.
+            options: passed on to ``train_quantized`` and ``training.fit``: ``validation``, ``precision``, ….
+        """
+        return train_quantized(
+            self.model, self.calibration_data, weight_bits=bits, input_bits=activation_bits, epochs=epochs,
+            learning_rate=learning_rate, optimizer=optimizer, **options,
+        )  # fmt: skip
