@@ -97,6 +97,17 @@ def next_token_loss(model: nn.Module, inputs: Any, labels: Tensor | None = None)
 
 
 @torch.no_grad()
+def complete(model: nn.Module, prompt: str, count: int = 12) -> str:
+    """``prompt``, and the ``count`` tokens that the tiny Llama finds most likely, one after the other."""
+    encoder = tokenizer()
+    tokens = token_ids([prompt])
+    for _ in range(count):
+        following = models.forward(model, {"input_ids": tokens[None]})[0, -1].argmax()
+        tokens = torch.cat([tokens, following[None]])
+    return encoder.decode(tokens.tolist()).strip()
+
+
+@torch.no_grad()
 def perplexity(model: nn.Module, split: Split, *, batch_size: int = 32) -> float:
     """``exp`` of the mean cross entropy per token, over all windows of ``split``; the model's mode is put back.
 

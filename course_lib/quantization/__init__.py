@@ -43,7 +43,7 @@ from course_lib.quantization.capture import (
     weight_matrix,
 )
 from course_lib.quantization.corrections import correct_bias, equalize
-from course_lib.quantization.gptq import gptq, gptq_matrix, inverse_factor
+from course_lib.quantization.gptq import GPTQTrace, gptq, gptq_matrix, gptq_trace, inverse_factor
 from course_lib.quantization.integer import IntegerLayer, integer_layer, requantization, requantize, saturating_sums
 from course_lib.quantization.llm import LLMQuantizer
 from course_lib.quantization.mixed import bit_sensitivity, choose_bits
@@ -73,6 +73,7 @@ from course_lib.quantization.weight_only import WeightOnly, WeightScheme, clippe
 __all__ = [
     "OBSERVERS",
     "AdvancedQuantizer",
+    "GPTQTrace",
     "IntegerLayer",
     "LLMQuantizer",
     "LayerInputs",
@@ -106,6 +107,7 @@ __all__ = [
     "fold_batchnorm",
     "gptq",
     "gptq_matrix",
+    "gptq_trace",
     "integer_layer",
     "integer_range",
     "inverse_factor",

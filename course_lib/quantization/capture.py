@@ -54,7 +54,7 @@ class LayerInputs:
         Raises:
             ValueError: if a value is NaN or infinite.
         """
-        rows = rows.detach().float()
+        rows = rows.detach().float().to(self.hessian.device)
         if not rows.isfinite().all():
             raise ValueError("calibration inputs must be finite, got NaN or infinity in the input of a linear layer")
         total = self.count + len(rows)
@@ -101,7 +101,7 @@ def weight_matrix(module: nn.Module) -> Tensor:
 def set_weight_matrix(module: nn.Module, matrix: Tensor) -> None:
     """Write ``matrix`` ``(out, in)`` into the layer, in its own layout."""
     weight: Any = module.weight
-    weight.data = (matrix.T if is_transposed(module) else matrix).to(weight.dtype).contiguous()
+    weight.data.copy_(matrix.T if is_transposed(module) else matrix)
 
 
 def blocks(model: nn.Module) -> dict[str, nn.Module]:
@@ -193,8 +193,11 @@ class _Row:
             for name, block in self.blocks.items():
                 handle = block.register_forward_pre_hook(self._recorder(name), with_kwargs=True)
                 stack.callback(handle.remove)
+            last = next(reversed(self.blocks.values()))
+            stack.callback(last.register_forward_hook(_stop).remove)  # the head's logits would only take memory
             for batch in self.batches:
-                _call_model(self.model, batch)
+                with contextlib.suppress(_Stop):
+                    _call_model(self.model, batch)
 
     def _recorder(self, name: str) -> Callable[..., None]:
         first = next(iter(self.blocks)) == name
@@ -262,6 +265,10 @@ class _Row:
                 with contextlib.suppress(_Stop):
                     self.run(name, index)
         return inputs
+
+
+def _stop(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    raise _Stop
 
 
 def _call_model(model: nn.Module, batch: Any) -> None:

@@ -10,6 +10,8 @@ Transformers, 2022.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -119,6 +121,50 @@ def inverse_factor(hessian: Tensor, damping: float = 0.01) -> Tensor:
     if failed or not upper.isfinite().all():
         raise ValueError(f"the Hessian cannot be inverted with damping {damping}")
     return upper.float()
+
+
+@dataclass(frozen=True)
+class GPTQTrace:
+    """Every step of GPTQ on one matrix, from the first column to the last.
+
+    Args:
+        states: ``(in + 1, out, in)``: the weights after so many columns; rounded before, corrected behind.
+        errors: ``(in + 1)`` mean squared errors of the output after so many columns.
+    """
+
+    states: Tensor
+    errors: tuple[float, ...]
+
+    def correction(self, columns: int) -> Tensor:
+        """What the last of the first ``columns`` columns added to the weights, ``(out, in)``; zeros at the start."""
+        before = self.states[max(columns - 1, 0)]
+        change = self.states[columns] - before
+        change[:, :columns] = 0
+        return change
+
+
+def gptq_trace(
+    weight: Tensor, hessian: Tensor, params: QuantParams, *, damping: float = 0.01, spread: bool = True
+) -> GPTQTrace:
+    """``gptq_matrix`` in plain order, watched; with ``spread=False`` errors are not passed on (round-to-nearest).
+
+    Args:
+        hessian: ``(in, in)``, the mean of ``x xᵀ`` over the inputs; errors are then means over them.
+    """
+    factor = inverse_factor(hessian, damping)
+    scale, zero_point = (_per_entry(part, weight) for part in (params.scale, params.zero_point))
+    states = [weight.float().clone()]
+    for column in range(weight.shape[1]):
+        now = states[-1].clone()
+        integers = ((now[:, column] / scale[:, column]).round() + zero_point[:, column]).clamp(*params.range)
+        rounded = (integers - zero_point[:, column]) * scale[:, column]
+        error = (now[:, column] - rounded) / factor[column, column]
+        if spread:
+            now -= torch.outer(error, factor[column])
+        now[:, column] = rounded
+        states.append(now)
+    changes = [state - weight for state in states]
+    return GPTQTrace(torch.stack(states), tuple(((c @ hessian) * c).sum().item() for c in changes))
 
 
 def _per_entry(part: Tensor, weight: Tensor) -> Tensor:

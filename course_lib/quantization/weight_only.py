@@ -241,7 +241,7 @@ def quantize_by_stage(
     rows: list[dict[str, Any]] = []
 
     def at_stage(stage: Stage, inputs: LayerInputs) -> None:
-        matrix = torch.cat([weight_matrix(layer).float() for layer in stage.layers.values()])
+        matrix = torch.cat([weight_matrix(layer).float().cpu() for layer in stage.layers.values()])
         choice = method(stage, matrix, inputs)
         error = inputs.output_error(choice.values() - matrix) / max(inputs.output_error(matrix), TINY)
         facts = {"output_error": error, **choice.facts}

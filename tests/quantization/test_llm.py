@@ -1,0 +1,94 @@
+"""LLMQuantizer: defaults, folders, names that cannot be fetched, and what it refuses."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
+
+from course_lib import assets, data, language, models, storage
+from course_lib.quantization import LLMQuantizer
+from tests.quantization.small_transformers import KINDS, small
+
+
+@pytest.fixture(scope="module")
+def quantizer():
+    return LLMQuantizer(samples=8)
+
+
+def test_it_takes_the_tiny_llama_and_four_bits_unless_told_otherwise(quantizer):
+    assert quantizer.model_name == "tiny_llama" and quantizer.calibration.name == "train"
+    result = quantizer.gptq_quantization()
+    assert set(result.report["bits"]) == {4} and result.method == "gptq"
+    assert quantizer.awq_quantization().method == "awq"
+
+
+def test_methods_do_not_stack_and_the_model_stays(quantizer):
+    before = {name: value.clone() for name, value in quantizer.model.state_dict().items()}
+    first = quantizer.gptq_quantization(bits=3)
+    quantizer.awq_quantization(bits=2)
+    again = quantizer.gptq_quantization(bits=3)
+    assert all(torch.equal(before[name], value) for name, value in quantizer.model.state_dict().items())
+    pairs = zip(first.model.state_dict().values(), again.model.state_dict().values(), strict=True)
+    assert all(torch.equal(one, other) for one, other in pairs)
+
+
+def test_clever_methods_beat_rounding_to_nearest_at_three_bits(quantizer):
+    some = language.load().validation.subset(24)
+    nearest, gptq, awq = (
+        language.perplexity(method(3).model, some)
+        for method in (quantizer.rtn_quantization, quantizer.gptq_quantization, quantizer.awq_quantization)
+    )
+    assert gptq < nearest and awq < nearest
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "bert"])
+def test_a_local_folder_is_quantized_with_its_own_tokenizer(kind, tmp_path):
+    model = small(kind)
+    if kind == "llama":
+        model.config.max_position_embeddings = 64
+    model.save_pretrained(tmp_path / "model")
+    inner = Tokenizer.from_file(str(assets.path("tiny_llama_tokenizer")))
+    PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>").save_pretrained(tmp_path / "model")
+    ids = data.Split(
+        "fake", "train", {"input_ids": torch.randint(0, 200, (6, 20)), "attention_mask": torch.ones(6, 20).long()},
+        torch.zeros(6).long(), ("a",),
+    )  # fmt: skip
+    result = LLMQuantizer(str(tmp_path / "model"), ids).gptq_quantization(group_size=16)
+    again = storage.load(result.save(tmp_path / "small.safetensors"))
+    assert type(again) is type(model)
+    assert models.forward(again, ids.inputs).shape == (6, 20, 200)
+
+
+def test_calibration_for_a_folder_is_cut_by_its_own_tokenizer(tmp_path):
+    from course_lib.quantization.llm import default_calibration
+
+    inner = Tokenizer.from_file(str(assets.path("tiny_llama_tokenizer")))
+    PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>").save_pretrained(tmp_path)
+    model = small("opt")
+    found = default_calibration(str(tmp_path), model, 4)
+    assert found.inputs["input_ids"].shape == (4, 40) and found.name == "train"
+
+
+def test_a_name_that_cannot_be_fetched_says_what_there_is(monkeypatch):
+    import transformers
+
+    def offline(*_, **__):
+        raise OSError("We couldn't connect to the server")
+
+    monkeypatch.setattr(transformers.AutoConfig, "from_pretrained", offline)
+    with pytest.raises(ConnectionError, match=r"'someone/some-llama' is neither shipped.*tiny_llama"):
+        LLMQuantizer("someone/some-llama")
+
+
+def test_a_model_that_is_no_transformer_is_refused():
+    with pytest.raises(ValueError, match="model_name must name a transformer; 'resnet18' is a ResNet"):
+        LLMQuantizer("resnet18")
+
+
+def test_the_test_split_is_refused_at_once():
+    with pytest.raises(data.TestSplitError):
+        LLMQuantizer("tiny_llama", language.load().test)
+    with pytest.raises(ValueError, match="samples must be greater than 0"):
+        LLMQuantizer(samples=0)
