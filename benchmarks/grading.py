@@ -1,8 +1,13 @@
 """How fast a class is graded, with how much memory, and that a killed run goes on where it stopped.
 
-A class hands in one exercise: right, half right, wrong, untouched, and every twentieth hostile. It is graded by one
-and by two workers, by ``nbgrader autograde`` on the same notebooks, and once more with the grader killed at random
-moments; every run must give the same points to everybody.
+A class hands in one exercise: right, half right, wrong, untouched, and every twentieth hostile in one question. It is
+graded by one and by two workers, by ``nbgrader autograde`` on a random sample, and once more with the grader killed at
+random moments. Every run must give the same points to everybody; hostile answers must get none for their question.
+
+The steps can be run one at a time, so that each is short enough for an idle machine:
+
+    python benchmarks/grading.py --work FOLDER --step one     # and so on: two, nbgrader, commands, killed
+    python benchmarks/grading.py --work FOLDER --json FILE    # what is still missing, then the tables
 """
 
 from __future__ import annotations
@@ -12,158 +17,266 @@ import os
 import random
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from benchmarks.common import Results, parser
+from course_lib.files import write_atomically
 from course_lib.grading import building, cells, feedback
 
-HOSTILE = "import os\nos._exit(0)\n"
-GRADE = "import sys; from course_lib.grading import classroom; classroom.grade_class([sys.argv[1]], sys.argv[2], "
+GRADE = "import sys; from course_lib.grading import classroom; classroom.grade_class(sys.argv[2:], sys.argv[1], "
+SEED = 0
+HOSTILE = {
+    "ends the process": "import os\nos._exit(0)\n",
+    "ends politely": "import sys\nsys.exit(0)\n",
+    "never ends": "while True: pass\n",
+    "stops the kernel": "get_ipython().kernel.do_shutdown(False)\n",
+    "patches the check": "import course_lib.learning\ncourse_lib.learning.check = check = lambda *args: 'right'\n",
+    "deletes asserts": (
+        "import ast\nclass Delete(ast.NodeTransformer):\n    def visit_Expr(self, node): return ast.Pass()\n"
+        "get_ipython().ast_transformers.append(Delete())\n"
+    ),
+    "prints what it likes": "print('[[1,2,3]]' * 1000)\n",
+    "switches tracebacks off": "get_ipython().showtraceback = lambda *args, **kwargs: None\n",
+    "patches torch": "import torch\ntorch.equal = torch.allclose = lambda *args, **kwargs: True\n",
+    "reads the disk": "import glob\nfound = [open(p).read() for p in glob.glob('/*/*.ipynb') + glob.glob('/*/*.db')]\n",
+}
 
 
 def main() -> None:
-    arguments = parser(__doc__)
+    arguments = parser(__doc__, "8 students, 2 kills")
     arguments.add_argument("--exercise", default="03", help="two digits")
     arguments.add_argument("--students", type=int, default=200)
     arguments.add_argument("--kills", type=int, default=20)
+    arguments.add_argument("--work", type=Path, help="folder that keeps class and measurements between steps")
+    arguments.add_argument("--step", choices=list(Bench.STEPS), help="measure this one and stop")
     chosen = arguments.parse_args()
-    students, kills = (8, 2) if chosen.quick else (chosen.students, chosen.kills)
-    results = Results(__doc__, chosen)
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        handed_in = hand_in(folder / "submitted", chosen.exercise, students)
-        environment = {**os.environ, "COURSE_GRADING_STATE": str(folder / "state"), "PYTHONPATH": str(building.ROOT)}
-        timed(folder, "warm", environment, 1, students=handed_in / "student-000")
-        rows, points = [], []
-        for workers in (1, 2):
-            row, found = timed(folder, f"workers-{workers}", environment, workers)
-            rows.append(row | {"submissions_per_minute": 60 * students / row["seconds"]})
-            points.append(found)
-        rows.append(autograde(folder, handed_in) | {"run": "nbgrader autograde"})
-        rows[-1]["submissions_per_minute"] = 60 * students / rows[-1]["seconds"]
-        results.table("grading", rows)
-        resumed = killed(folder, environment, kills)
-        points.append(resumed.pop("points"))
-        results.table("resuming", [resumed | {"same_points": all(one == points[0] for one in points)}])
-    results.save()
+        bench = Bench(chosen.work or Path(name), chosen.exercise, *((8, 2) if chosen.quick else
+                      (chosen.students, chosen.kills)))  # fmt: skip
+        for step in [chosen.step] if chosen.step else bench.STEPS:
+            bench.run(step)
+        if not chosen.step:
+            results = Results(__doc__, chosen)
+            for title, rows in bench.tables().items():
+                results.table(title, rows)
+            results.save()
 
 
-def hand_in(folder: Path, lesson: str, students: int) -> Path:
+class Bench:
+    """One class in ``folder``, and what was measured with it."""
+
+    STEPS = ("one", "two", "nbgrader", "commands", "killed")
+
+    def __init__(self, folder: Path, lesson: str, students: int, kills: int) -> None:
+        self.folder, self.lesson, self.students, self.kills = folder.resolve(), lesson, students, kills
+        self.file = self.folder / "measured.json"
+        self.measured: dict[str, Any] = json.loads(self.file.read_text()) if self.file.is_file() else {}
+        self.submitted = self.folder / "submitted"
+        if not self.submitted.is_dir():
+            hand_in(self.submitted, lesson, students)
+        programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+        self.environment = {
+            **os.environ, "COURSE_GRADING_STATE": str(self.folder / "state"), "PYTHONPATH": str(building.ROOT),
+            "PATH": programs, "COURSE_PROGRESS": str(self.folder / "progress.json"),
+        }  # fmt: skip
+
+    def run(self, step: str) -> None:
+        """Measure a step, unless that was done before."""
+        if step in self.measured:
+            return
+        steps: dict[str, Callable[[], Any]] = {
+            "one": lambda: self.graded(1, self.class_[: 2 * self.students // 5]),
+            "two": lambda: self.graded(2, self.class_[: 4 * self.students // 5]),
+            "nbgrader": self.autograded, "commands": self.commands, "killed": self.killed,
+        }  # fmt: skip
+        self.warm()
+        self.measured[step] = steps[step]()
+        print(step, {key: value for key, value in self.measured[step].items() if key != "points"}, flush=True)
+        write_atomically(self.file, json.dumps(self.measured, indent=1))
+
+    @property
+    def class_(self) -> list[Path]:
+        return sorted(self.submitted.iterdir())
+
+    def warm(self) -> None:
+        """Make secret and references, which is done once per exercise, before anything is timed."""
+        if not (self.folder / "state" / "references").is_dir():
+            self.finish(self.start(1, self.class_[:1], self.folder / "warm"))
+
+    def graded(self, workers: int, students: Sequence[Path], out: str = "") -> dict[str, Any]:
+        """One uninterrupted run in a process of its own: seconds, peak memory of all its processes, points."""
+        folder = self.folder / (out or f"workers-{workers}")
+        start = time.perf_counter()
+        peak = self.finish(self.start(workers, students, folder))
+        return {
+            "submissions": len(students), "seconds": round(time.perf_counter() - start, 1), "peak_memory_mb": peak,
+            "points": read_points(folder),
+        }  # fmt: skip
+
+    def start(self, workers: int, students: Sequence[Path], out: Path) -> subprocess.Popen:
+        command = [sys.executable, "-W", "ignore", "-c", f"if __name__ == '__main__':\n {GRADE}workers={workers}, "
+                   "progress=False)", str(out), *map(str, students)]  # fmt: skip
+        return subprocess.Popen(command, env=self.environment, start_new_session=True)
+
+    def finish(self, process: subprocess.Popen) -> int:
+        peak = watch(process)
+        if process.returncode:
+            raise SystemExit(f"grading ended with status {process.returncode}")
+        return peak
+
+    def killed(self) -> dict[str, Any]:
+        """Kill the whole run at random moments, then let it end; nothing that was done is done again."""
+        randomness, out = random.Random(SEED), self.folder / "killed"
+        for _ in range(self.kills):
+            process = self.start(2, self.class_, out)
+            time.sleep(randomness.uniform(2, 16))
+            for one in psutil.Process(process.pid).children(recursive=True):
+                one.kill()
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        before = {file.name: file.stat().st_mtime_ns for file in (out / "results").glob("*.json")}
+        finished = self.graded(2, self.class_, "killed")
+        after = {file.name: file.stat().st_mtime_ns for file in (out / "results").glob("*.json")}
+        again = sum(after.get(name) != time for name, time in before.items())
+        return {"kills": self.kills, "done_before": len(before), "done_again": again, **finished}
+
+    def autograded(self) -> dict[str, Any]:
+        """``nbgrader autograde`` on a random sample, which it runs without protection, one after the other."""
+        sample = random.Random(SEED).sample(self.class_, max(2, self.students // 10))
+        course, name = self.folder / "course", next(self.submitted.glob("*/*")).name
+        shutil.rmtree(course, ignore_errors=True)
+        (course / "source" / name).mkdir(parents=True)
+        shutil.copy(building.SOLUTIONS / f"{name}.ipynb", course / "source" / name)
+        for student in sample:
+            shutil.copytree(student, course / "submitted" / student.name)
+        (course / "nbgrader_config.py").write_text("c = get_config()\nc.CourseDirectory.course_id = 'course'\n")
+        nbgrader = [sys.executable, "-m", "nbgrader"]
+        silent = {"cwd": course, "env": self.environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        subprocess.run([*nbgrader, "generate_assignment", name], check=True, **silent)
+        start = time.perf_counter()
+        peak = watch(subprocess.Popen([*nbgrader, "autograde", name], **silent))
+        seconds = round(time.perf_counter() - start, 1)
+        return {"submissions": len(sample), "seconds": seconds, "peak_memory_mb": peak}
+
+    def commands(self) -> dict[str, Any]:
+        """What a person waits for: ``course check`` of an exercise, ``course grade`` of one submission."""
+        (solution,) = building.SOLUTIONS.glob(f"{self.lesson}_*.ipynb")
+        alone = self.folder / "alone"
+        course = [sys.executable, "-m", "course_lib.cli"]
+        runs: dict[str, list[float]] = {"check": [], "grade": [], "grade, first of its exercise": []}
+        for number in range(3):
+            out = str(alone / str(number))
+            new = {**self.environment, "COURSE_GRADING_STATE": str(alone / f"state-{number}")}
+            runs["check"].append(self.seconds([*course, "check", str(solution)], self.environment))
+            grade = [*course, "grade", str(self.class_[0]), "--out"]
+            runs["grade, first of its exercise"].append(self.seconds([*grade, f"{out}-new"], new))
+            runs["grade"].append(self.seconds([*grade, out], self.environment))
+        shutil.rmtree(alone)
+        return {name: round(statistics.median(values), 2) for name, values in runs.items()}
+
+    def seconds(self, command: list[str], environment: dict[str, str]) -> float:
+        start = time.perf_counter()
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+        return time.perf_counter() - start
+
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """What is printed and kept."""
+        names = {"one": "course grade, 1 worker", "two": "course grade, 2 workers", "nbgrader": "nbgrader autograde"}
+        rates = {step: 60 * self.measured[step]["submissions"] / self.measured[step]["seconds"] for step in names}
+        rows = [
+            {"run": name, **{key: self.measured[step][key] for key in ("submissions", "seconds", "peak_memory_mb")},
+             "per_minute": round(rates[step], 1), "times_nbgrader": round(rates[step] / rates["nbgrader"], 2)}
+            for step, name in names.items()
+        ]  # fmt: skip
+        killed = self.measured["killed"]
+        others = [self.measured[step]["points"] for step in ("one", "two")]
+        same = all(killed["points"][student] == points for found in others for student, points in found.items())
+        resumed = {key: killed[key] for key in ("kills", "submissions", "done_before", "done_again")}
+        return {
+            "grading": rows,
+            "scaling": [{"workers": 2, "times_one_worker": round(rates["two"] / rates["one"], 2)}],
+            "resuming": [resumed | {"graded": len(killed["points"]), "same_points": same}],
+            "points": [self.distribution(killed["points"])],
+            "commands": [{"command": f"course {name}", "seconds": value}
+                         for name, value in self.measured["commands"].items()],
+        }  # fmt: skip
+
+    def distribution(self, points: dict[str, float]) -> dict[str, int]:
+        """How many students got all points, some, and none."""
+        full = max(points.values())
+        some = sum(0 < value < full for value in points.values())
+        all_points = sum(value == full for value in points.values())
+        return {"students": len(points), "all": all_points, "some": some, "none": len(points) - some - all_points}
+
+
+def hand_in(folder: Path, lesson: str, students: int) -> None:
     """nbgrader's layout, with a fixed mixture of answers."""
     (source,) = building.SOLUTIONS.glob(f"{lesson}_*.ipynb")
     solution = cells.read(source)
     exercise = building.exercise(solution)
-    places = cells.questions(solution)
+    text, places = building.exercise_text(solution), cells.questions(solution)
     for number in range(students):
-        made = json.loads(building.exercise_text(solution))
-        for index, (id, place) in enumerate(places.items()):
-            made["cells"][place.answer]["source"] = answer(number, index, id, solution, exercise, place.answer)
+        made = json.loads(text)
+        for index, place in enumerate(places.values()):
+            made["cells"][place.answer]["source"] = answer(number, index, solution, exercise, place.answer)
         target = folder / f"student-{number:03}" / source.stem / source.name
         target.parent.mkdir(parents=True)
         target.write_text(json.dumps(made), encoding="utf-8")
-    return folder
 
 
-def answer(number: int, index: int, id: str, solution: Any, exercise: Any, cell: int) -> str:
+def answer(number: int, index: int, solution: Any, exercise: Any, cell: int) -> str:
     """Every twentieth is hostile in one question, every tenth untouched; the others are right in some questions."""
     stub, right = exercise.cells[cell].source, solution.cells[cell].source
+    wrong = stub.replace("raise NotImplementedError()", "return 0")
     if number % 20 == 7 and index == 1:
-        return HOSTILE + stub
+        return list(HOSTILE.values())[number // 20 % len(HOSTILE)] + wrong
     if number % 10 == 3:
         return stub
-    wrong = stub.replace("raise NotImplementedError()", "return 0")
     return right if number % 3 == 0 or (number + index) % 3 else wrong
 
 
-def timed(
-    folder: Path, name: str, environment: dict[str, str], workers: int, students: Path | None = None
-) -> tuple[dict[str, Any], dict[str, float]]:
-    """One uninterrupted run in a process of its own: seconds, peak memory of all its processes, points."""
-    start = time.perf_counter()
-    process = start_grading(students or folder / "submitted", folder / name, environment, workers)
-    peak = watch(process)
-    seconds = time.perf_counter() - start
-    if process.returncode:
-        raise SystemExit(f"grading ended with status {process.returncode}")
-    row = {"run": f"course grade, {workers} worker(s)", "seconds": round(seconds, 1), "peak_memory_mb": peak}
-    return row, read_points(folder / name)
-
-
-def start_grading(handed_in: Path, out: Path, environment: dict[str, str], workers: int) -> subprocess.Popen:
-    command = [sys.executable, "-c", f"if __name__ == '__main__':\n {GRADE}workers={workers}, progress=False)"]
-    return subprocess.Popen([*command, str(handed_in), str(out)], env=environment, start_new_session=True)
-
-
 def watch(process: subprocess.Popen) -> int:
-    """Peak resident megabytes of a process and all below it, looked at five times a second."""
+    """Peak megabytes of a process and all below it (resident, what they share counts for each), once a second."""
     peak = 0
-    while process.poll() is None:
-        total = 0
+    while True:
         try:
-            tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        except psutil.Error:
+            process.wait(timeout=1)
             break
-        for one in tree:
-            try:
-                total += one.memory_info().rss
-            except psutil.Error:
-                continue
-        peak = max(peak, total)
-        time.sleep(0.2)
-    process.wait()
+        except subprocess.TimeoutExpired:
+            peak = max(peak, resident(process.pid))
     return peak // 1_000_000
 
 
+def resident(pid: int) -> int:
+    """Resident bytes of a process and all below it."""
+    total = 0
+    try:
+        tree = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.Error:
+        return total
+    for one in tree:
+        try:
+            total += one.memory_info().rss
+        except psutil.Error:
+            continue
+    return total
+
+
 def read_points(out: Path) -> dict[str, float]:
+    """Student → points, from the results of one run; everybody must be there once."""
     stored = [json.loads(file.read_text()) for file in (out / "results").glob("*.json")]
     if len(stored) != len({result["student"] for result in stored}):
         raise SystemExit("somebody was graded twice")
     return {result["student"]: feedback.total(result) for result in stored}
-
-
-def killed(folder: Path, environment: dict[str, str], kills: int) -> dict[str, Any]:
-    """Kill the whole run at random moments, then let it end; count what had been done before."""
-    randomness, out = random.Random(0), folder / "killed"
-    for _ in range(kills):
-        process = start_grading(folder / "submitted", out, environment, 2)
-        time.sleep(randomness.uniform(2, 30))
-        for one in psutil.Process(process.pid).children(recursive=True):
-            one.kill()
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    before = len(list((out / "results").glob("*.json")))
-    _, points = timed(folder, "killed", environment, 2)
-    return {"kills": kills, "done_before_the_last_run": before, "graded": len(points), "points": points}
-
-
-def autograde(folder: Path, handed_in: Path) -> dict[str, Any]:
-    """``nbgrader autograde`` on the same notebooks, which runs them without protection."""
-    course = folder / "course"
-    lesson = next(handed_in.glob("*/*/*.ipynb"))
-    release = course / "source" / lesson.parent.name
-    release.mkdir(parents=True)
-    shutil.copy(building.SOLUTIONS / lesson.name, release)
-    shutil.copytree(handed_in, course / "submitted")
-    (course / "nbgrader_config.py").write_text("c = get_config()\nc.CourseDirectory.course_id = 'course'\n")
-    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])  # alembic
-    environment = {
-        **os.environ, "PATH": programs, "PYTHONPATH": str(building.ROOT),
-        "COURSE_PROGRESS": str(folder / "progress.json"),
-    }  # fmt: skip
-    nbgrader = [sys.executable, "-m", "nbgrader"]
-    quiet = {"cwd": course, "env": environment, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run([*nbgrader, "generate_assignment", release.name], check=True, **quiet)
-    start = time.perf_counter()
-    process = subprocess.Popen([*nbgrader, "autograde", release.name], **quiet)
-    peak = watch(process)
-    return {"run": "", "seconds": round(time.perf_counter() - start, 1), "peak_memory_mb": peak}
 
 
 if __name__ == "__main__":

@@ -294,7 +294,9 @@ class TestSuite:
 
     def test_it_covers_lint_types_rules_tests_lessons_and_solutions(self, project):
         stages = {stage.name: stage.command for stage in suite.stages(project)}
-        assert list(stages) == ["ruff check", "ruff format", "import rules", "mypy", "tests", "lessons", "solutions"]
+        assert list(stages) == [
+            "ruff check", "ruff format", "import rules", "mypy", "tests", "hostile", "lessons", "solutions",
+        ]  # fmt: skip
         assert "--nbval-lax" in stages["lessons"] and "--nbval" in stages["solutions"]
         assert (ROOT / "tests" / "notebooks" / "sanitize.cfg").is_file()
 

@@ -31,12 +31,14 @@ class Submission:
         path: the notebook, or the zip file that holds it.
         member: its name within the zip file.
         problem: why it is not accepted.
+        packed: the student packed the zip file, so its entries say nothing about time.
     """
 
     student: str
     path: str
     member: str = ""
     problem: str = ""
+    packed: bool = False
 
     def read(self) -> bytes:
         """The content, at most one byte more than is allowed.
@@ -94,7 +96,7 @@ def _folder(root: Path) -> Iterator[Submission]:
             if path.suffix == SUFFIX or (name in linked):
                 yield Submission(student, str(path), problem=_file_problem(path))
             elif path.suffix.lower() == ".zip":
-                yield from (replace(one, student=student) for one in _archive(path))
+                yield from (replace(one, student=student, packed=True) for one in _archive(path))
 
 
 def _archive(path: Path) -> Iterator[Submission]:
@@ -172,11 +174,15 @@ def _read_regular(path: Path) -> bytes:
 
 
 def _unique(found: list[Submission]) -> list[Submission]:
-    """Names twice in the list get a number; nothing is dropped."""
-    seen: dict[str, int] = {}
+    """Names twice in the list get a number that nobody has; nothing is dropped."""
+    taken = {one.student for one in found}
+    seen: set[str] = set()
     result = []
     for one in sorted(found, key=lambda one: (one.student, one.path, one.member)):
-        seen[one.student] = seen.get(one.student, 0) + 1
-        number = seen[one.student]
-        result.append(one if number == 1 else replace(one, student=f"{one.student} ({number})"))
+        name, number = one.student, 1
+        while name in seen or (number > 1 and name in taken):
+            number += 1
+            name = f"{one.student} ({number})"
+        seen.add(name)
+        result.append(replace(one, student=name))
     return result

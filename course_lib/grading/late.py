@@ -1,8 +1,9 @@
 """What a late submission loses: the time it was handed in, the due date, and a rule such as ``10%/day``.
 
-The time is the one in ``timestamp.txt`` beside the notebook, which nbgrader writes when it collects; else the time
-of the entry in the zip file (it has no zone: this machine's is taken); else the time of the file. Whoever copies
-notebooks about without their times should not use a penalty.
+The time is the one in ``timestamp.txt``, which nbgrader writes when it collects, in its folders
+``STUDENT/EXERCISE/EXERCISE.ipynb`` only; else the time of the entry in a learning system's zip file (it has no zone:
+this machine's is taken); else the time of the file. Times that a student could have written are not believed. Whoever
+copies notebooks about without their times should not use a penalty.
 """
 
 from __future__ import annotations
@@ -70,10 +71,10 @@ def penalties(found: Iterable[Submission], by: Rule) -> dict[str, float]:
 def handed_in(one: Submission) -> datetime:
     """When a submission was handed in, as far as its files tell."""
     path = Path(one.path)
-    if one.member:
+    if one.member and not one.packed:
         with contextlib.suppress(OSError, KeyError, ValueError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
             return datetime(*archive.getinfo(one.member).date_time).astimezone()
-    elif (stamp := _stamp(path.with_name(TIMESTAMP))) is not None:
+    elif not one.member and path.parent.name == path.stem and (stamp := _stamp(path.with_name(TIMESTAMP))) is not None:
         return stamp
     return datetime.fromtimestamp(path.lstat().st_mtime, UTC)
 

@@ -7,6 +7,7 @@ it by reading is said here; the sandbox, not this list, is what protects the gra
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 SHORTCUTS = ("course_lib", "torch.nn.utils.prune", "torch.ao", "torchao", "probe_runtime")
@@ -24,16 +25,21 @@ PRYING = (
     "sys",
 )
 PRYING_NAMES = ("__import__", "eval", "exec", "compile", "globals", "get_ipython", "__builtins__", "open")
+DOTTED = re.compile(r"[A-Za-z_]\w*(\.\w+)+|course_lib")
+MAGIC = ("%", "!")
 ALLOWED = ("course_lib.learning.exercises",)
 
 
 def flags(source: str) -> list[str]:
     """One line for each thing in an answer that an instructor may want to see."""
+    lines = source.splitlines()
+    plain = [line for line in lines if not line.lstrip().startswith(MAGIC)]
+    found = ["uses magics"] if len(plain) < len(lines) else []
     try:
-        tree = ast.parse(source)
+        tree = ast.parse("\n".join(plain))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return []
-    return list(dict.fromkeys(_flags(tree)))
+        return [*found, "is no plain Python, so it was not looked through"] if set("%!?") & set(source) else found
+    return list(dict.fromkeys([*found, *_flags(tree)]))
 
 
 def _flags(tree: ast.Module) -> Iterator[str]:
@@ -43,6 +49,9 @@ def _flags(tree: ast.Module) -> Iterator[str]:
                 yield f"uses {name}, which may be the solution itself"
             elif _within(name, PRYING):
                 yield f"imports {name}"
+        text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+        if DOTTED.fullmatch(text) and _within(text, SHORTCUTS) and not _within(text, ALLOWED):
+            yield f"names {text} in a text, which may be the solution itself"
         if isinstance(node, ast.Name) and node.id in PRYING_NAMES:
             yield f"uses {node.id}"
         if isinstance(node, ast.Attribute) and (path := _dotted(node)) and _within(path, SHORTCUTS[1:3]):

@@ -52,7 +52,7 @@ class SandboxProvisioner(LocalProvisioner):
         kwargs["pass_fds"] = self._passed()
         kwargs["env"] = self._environment()
         kwargs["cwd"] = "/"
-        kwargs["stdout"] = subprocess.DEVNULL
+        kwargs["stdout"] = kwargs["stderr"] = subprocess.DEVNULL  # a file of ours could be filled through them
         kwargs["preexec_fn"] = cgroups.entrance(self.settings["cgroup"])
         return kwargs
 

@@ -86,7 +86,9 @@ class _Attempt:
             self._require_working(notebook.cells[0].id, by_cell)
             self.broken_cells |= {id for id in running if not by_cell.get(_answer(id), {"passed": False})["passed"]}
             culprit = _culprit(by_cell, list(running), waiting, result.failure)
-            for id in waiting:
+            if not result.entries:
+                culprit = self._left_out(running, waiting)
+            for id in waiting if result.entries else []:
                 if culprit is None or list(running).index(id) < list(running).index(culprit):
                     verdicts[id] = _verdict(self.assignment, id, by_cell.get(_probe(id)), self.references[id])
             if culprit is not None:
@@ -94,6 +96,16 @@ class _Attempt:
                     verdicts[culprit] = Verdict("stopped", _stop_reason(by_cell, culprit, result.failure))
                 del running[culprit]
         return verdicts
+
+    def _left_out(self, running: Mapping[str, str], waiting: list[str]) -> str:
+        """The question without which there is a report again; nothing else tells who took the comparison down."""
+        for id in running:
+            others = {other: source for other, source in running.items() if other != id}
+            probed = {other: self.references[other] for other in waiting if other != id}
+            notebook = self.assignment.notebook(others, probed)
+            if nbval_run.run(notebook, self.files, level=self.level, limits=self.limits).entries:
+                return id
+        return list(running)[-1]
 
     def _require_working(self, first: str, by_cell: Mapping[str, Mapping[str, Any]]) -> None:
         """If not even the first cell came back, find out whether that is the submission's doing or ours."""
@@ -141,7 +153,7 @@ def _verdict(assignment: Assignment, id: str, entry: Mapping[str, Any] | None, r
     if entry["error"]:
         return Verdict("error", f"{entry['error']}: {entry['message'] or ''}"[:TEXT_LIMIT])
     if assignment.questions[id].is_data:
-        right = entry["passed"] and probes.judge_data(assignment, id, entry["output"].strip(), reference)
+        right = entry["passed"] and probes.judge_apart(assignment, id, entry["output"].strip(), reference)
     else:
         right = entry["passed"]
     return Verdict("passed") if right else Verdict("wrong", "its values differ from those of a right answer")

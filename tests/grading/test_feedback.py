@@ -104,10 +104,21 @@ def test_the_gradescope_record_has_scores_and_names():
         ("import os", "imports os"),
         ("__import__('course_lib')", "uses __import__"),
         ("f.__globals__", "uses __globals__"),
+        ("import importlib\nimportlib.import_module('course_lib.pruning')", "imports importlib"),
+        ("modules['course_lib.pruning'].f", "names course_lib.pruning in a text, which may be the solution itself"),
+        ("%matplotlib inline\nfrom course_lib import pruning", "uses magics"),
+        ("%%time\nfrom course_lib import pruning", "uses magics"),
+        ("x = !ls\nfrom course_lib import pruning", "is no plain Python"),
     ],
 )
 def test_shortcuts_are_flagged(source, flag):
     assert any(found.startswith(flag) for found in policy.flags(source))
+
+
+def test_a_magic_hides_no_shortcut():
+    assert "uses course_lib.pruning, which may be the solution itself" in policy.flags(
+        "%%capture\nfrom course_lib import pruning\ndef f(x): return pruning.f(x)"
+    )
 
 
 @pytest.mark.parametrize("source", ["import torch, math", "def f(x): return x", "def f(:", "f(" * 10_000])

@@ -93,6 +93,19 @@ def test_without_it_the_times_of_file_and_zip_entry_count(tmp_path):
     assert list(found.values()) == [0.2, 0.2] and "cleo" in found
 
 
+def test_times_that_a_student_wrote_are_not_believed(tmp_path):
+    folder = tmp_path / "submitted" / "anna"
+    folder.mkdir(parents=True)
+    (folder / "01.ipynb").write_text("{}")
+    (folder / "timestamp.txt").write_text("2026-11-01 12:00:00 UTC")
+    with zipfile.ZipFile(folder / "mine.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo("01.ipynb", (2026, 11, 1, 12, 0, 0)), "{}")
+    for name in ("01.ipynb", "mine.zip"):
+        os.utime(folder / name, (at(5).timestamp(), at(5).timestamp()))
+    found = late.penalties(intake.collect([tmp_path / "submitted"]), late.rule(DUE, "20%"))
+    assert found == {"anna": 0.2, "anna (2)": 0.2}
+
+
 def test_times_have_a_zone(tmp_path):
     file = notebook(tmp_path, "anna", at(1))
     (one,) = intake.collect([file])

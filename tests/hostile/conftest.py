@@ -33,8 +33,8 @@ class Grader:
     def right(self, question):
         return self.assignment.solution.cells[self.assignment.places[question].answer].source
 
-    def decide(self, answers, limits=LIMITS):
-        return verdict.decide(self.assignment, answers, self.references, self.files, level="bwrap", limits=limits)
+    def decide(self, answers, limits=LIMITS, level="bwrap"):
+        return verdict.decide(self.assignment, answers, self.references, self.files, level=level, limits=limits)
 
     def attack(self, source, limits=LIMITS):
         """The verdict on a hostile answer; a right answer to another question must not suffer from it."""

@@ -213,6 +213,22 @@ def test_layouts_are_read_and_nobody_is_lost(tmp_path, notebook):
     assert all(one.problem == "" and submission.lesson(submission.parse(one.read())) == "01" for one in found)
 
 
+def test_nobody_can_take_the_name_of_another(tmp_path, notebook):
+    """Two of one name get numbers, also when somebody is called like that."""
+    for folder in ("jan/a", "jan/b", "jan (2)/a", "jan (3)/a"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "01.ipynb").write_bytes(notebook)
+    found = {one.student: one.path for one in intake.collect([tmp_path])}
+    assert sorted(found) == ["jan", "jan (2)", "jan (3)", "jan (4)"]
+    assert found["jan (2)"].endswith("jan (2)/a/01.ipynb")
+
+
+def test_a_zip_file_in_a_students_folder_hands_in_for_nobody_else(tmp_path, notebook):
+    (tmp_path / "mallory").mkdir()
+    zipped(tmp_path / "mallory" / "mine.zip", [("anna/01.ipynb", notebook), ("submitted/ben/01.ipynb", notebook)])
+    assert [one.student for one in intake.collect([tmp_path])] == ["mallory", "mallory (2)"]
+
+
 def test_a_path_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no"):
         intake.collect([tmp_path / "nothing"])
