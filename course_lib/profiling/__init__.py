@@ -5,6 +5,8 @@ process. Nothing here knows how a model was compressed.
 """
 
 from course_lib.profiling.counting import count_macs, count_nonzeros, count_parameters
+from course_lib.profiling.deployed import Deployed, intermediate_values
+from course_lib.profiling.export import export_onnx
 from course_lib.profiling.hardware import Machine, machine
 from course_lib.profiling.layer_table import layers
 from course_lib.profiling.limits import Roofline, roofline
@@ -13,7 +15,7 @@ from course_lib.profiling.runtimes import Runner, RuntimeMismatchError, eager, o
 from course_lib.profiling.timing import Latency, interleave
 
 __all__ = [
-    "Latency", "Machine", "PeakMemory", "Roofline", "Runner",
+    "Deployed", "Latency", "Machine", "PeakMemory", "Roofline", "Runner",
     "RuntimeMismatchError", "count_macs", "count_nonzeros", "count_parameters",
-    "eager", "interleave", "layers", "machine", "onnx", "peak_memory", "roofline",
+    "eager", "export_onnx", "interleave", "intermediate_values", "layers", "machine", "onnx", "peak_memory", "roofline",
 ]  # fmt: skip

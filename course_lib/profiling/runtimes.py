@@ -96,12 +96,12 @@ def onnx(model: nn.Module, inputs: Inputs, threads: int = 2) -> Runner:
     check_positive("threads", threads)
     expected = eager(model, inputs, threads)()
     file = export_onnx(model, inputs)
-    runner = _session_runner(file, inputs, threads)
+    runner = _exported_runner(file, inputs, threads)
     if not _agrees(runner(), expected):
         # a graph that was exported for another model of the same description does not fit this one
         runner.close()
         file = export_onnx(model, inputs, fresh=True)
-        runner = _session_runner(file, inputs, threads)
+        runner = _exported_runner(file, inputs, threads)
     if not _agrees(runner(), expected):
         gap = (runner() - expected).abs().max().item()
         runner.close()
@@ -109,7 +109,21 @@ def onnx(model: nn.Module, inputs: Inputs, threads: int = 2) -> Runner:
     return runner
 
 
-def _session_runner(file: Path, inputs: Inputs, threads: int) -> Runner:
+def session_runner(file: Path, inputs: Inputs, threads: int, size: int) -> Runner:
+    """An ONNX file on ONNX Runtime with these inputs; ``size`` is what the runner gives as its ``bytes``."""
+    check_positive("threads", threads)
+    cores = separate_cores(threads)
+    sessions = [session(file, threads, cores)]
+    feed = feed_of(inputs)
+
+    def run() -> Tensor:
+        return torch.from_numpy(sessions[0].run(None, feed)[0])
+
+    return Runner("onnx", run, threads=threads, ready=lambda: on_core(cores), release=sessions.clear, bytes=size)
+
+
+def session(file: Path, threads: int, cores: Any = None, optimized: Path | None = None) -> Any:
+    """An inference session on the CPU; the graph after all fusions is written to ``optimized`` if that is given."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -119,22 +133,21 @@ def _session_runner(file: Path, inputs: Inputs, threads: int) -> Runner:
     options.log_severity_level = 3
     # idle threads that spin would slow down whatever is timed next
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    cores = separate_cores(threads)
     if cores:
         options.add_session_config_entry("session.intra_op_thread_affinities", worker_affinities(cores))
-    sessions = [onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])]
-    feed = _feed(inputs)
-
-    def run() -> Tensor:
-        return torch.from_numpy(sessions[0].run(None, feed)[0])
-
-    size = sum(part.stat().st_size for part in file.parent.iterdir())
-    return Runner("onnx", run, threads=threads, ready=lambda: on_core(cores), release=sessions.clear, bytes=size)
+    if optimized is not None:
+        options.optimized_model_filepath = str(optimized)
+    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
-def _feed(inputs: Inputs) -> dict[str, Any]:
+def feed_of(inputs: Inputs) -> dict[str, Any]:
+    """Inputs as ONNX Runtime takes them: name → array."""
     tensors = inputs.values() if isinstance(inputs, Mapping) else [inputs]
     return {name: tensor.cpu().numpy() for name, tensor in zip(input_names(inputs), tensors, strict=True)}
+
+
+def _exported_runner(file: Path, inputs: Inputs, threads: int) -> Runner:
+    return session_runner(file, inputs, threads, sum(part.stat().st_size for part in file.parent.iterdir()))
 
 
 def _agrees(logits: Tensor, expected: Tensor) -> bool:

@@ -43,6 +43,7 @@ from course_lib.quantization.capture import (
     weight_matrix,
 )
 from course_lib.quantization.corrections import correct_bias, equalize
+from course_lib.quantization.deployment import deploy_dynamic, deploy_static
 from course_lib.quantization.gptq import GPTQTrace, gptq, gptq_matrix, gptq_trace, inverse_factor
 from course_lib.quantization.integer import IntegerLayer, integer_layer, requantization, requantize, saturating_sums
 from course_lib.quantization.llm import LLMQuantizer
@@ -101,6 +102,8 @@ __all__ = [
     "choose_params",
     "clipped_params",
     "correct_bias",
+    "deploy_dynamic",
+    "deploy_static",
     "dequantize",
     "equalize",
     "fake_quantize",

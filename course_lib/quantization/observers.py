@@ -19,6 +19,9 @@ BINS = 4096
 CLIPS = tuple(step / 100 for step in range(1, 101))
 """Thresholds that ``MSEObserver`` and ``EntropyObserver`` try, as fractions of the largest magnitude."""
 
+MISSING = 20.0
+"""Nats that it costs where Q has no step for a value of P, whose true divergence is infinite."""
+
 
 class Observer(abc.ABC):
     """``observe`` batches, then ask for ``params``.
@@ -143,9 +146,10 @@ class HistogramObserver(Observer):
         return min(self.candidates(), key=lambda ends: cost(*ends))
 
     def candidates(self) -> list[tuple[float, float]]:
-        """Every range that is tried."""
-        largest = max(-self.low, self.high)
-        return [(max(self.low, -clip * largest), min(self.high, clip * largest)) for clip in CLIPS]
+        """Every range that is tried; all of them hold 0."""
+        low, high = min(self.low, 0.0), max(self.high, 0.0)
+        largest = max(-low, high)
+        return [(max(low, -clip * largest), min(high, clip * largest)) for clip in CLIPS]
 
 
 class PercentileObserver(HistogramObserver):
@@ -185,6 +189,8 @@ class MSEObserver(HistogramObserver):
 class EntropyObserver(HistogramObserver):
     """The range whose quantized distribution is nearest to the clipped one in relative entropy (KL divergence).
 
+    Zeros do not count: they are represented exactly in any range, and behind a ReLU they would drown everything else.
+
     Source: Migacz, 8-bit Inference with TensorRT, 2017.
     """
 
@@ -192,14 +198,20 @@ class EntropyObserver(HistogramObserver):
         return self._best(self.divergence)
 
     def divergence(self, low: float, high: float) -> float:
-        """KL(P ‖ Q) in nats: P the histogram with what is clipped added to its ends, Q the same in 2^bits steps."""
+        """KL(P ‖ Q) in nats: P the histogram with what is clipped added to its ends, Q the same in 2^bits steps.
+
+        Infinite where the range holds fewer bins than steps, for then nothing can be said about rounding.
+        """
+        middle = BINS // 2
+        seen = self.counts.clone()
+        seen[middle] = min(seen[middle], seen[middle + 1])
         inside = (self.centres >= low) & (self.centres <= high)
-        counts = self.counts[inside]
-        if not counts.sum():
+        counts = seen[inside]
+        if len(counts) < 2**self.bits or not counts.sum():
             return float("inf")
         reference = counts.clone()
-        reference[0] += self.counts[self.centres < low].sum()
-        reference[-1] += self.counts[self.centres > high].sum()
+        reference[0] += seen[self.centres < low].sum()
+        reference[-1] += seen[self.centres > high].sum()
         levels = torch.arange(len(counts)) * 2**self.bits // len(counts)
         filled = (counts > 0).double()
         share = torch.bincount(levels, counts) / torch.bincount(levels, filled).clamp(min=1)
@@ -207,7 +219,7 @@ class EntropyObserver(HistogramObserver):
         p, q = reference / reference.sum(), quantized / quantized.sum()
         both = (p > 0) & (q > 0)
         missing = p[(p > 0) & (q == 0)].sum().item()
-        return float((p[both] * (p[both] / q[both]).log()).sum()) + missing * 20.0  # a step that Q has not got
+        return float((p[both] * (p[both] / q[both]).log()).sum()) + missing * MISSING
 
 
 OBSERVERS: dict[str, type[Observer]] = {

@@ -8,12 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from course_lib import profiling
 from course_lib.data import Split
 from course_lib.files import write_atomically
-from course_lib.report.measuring import Model, Protocol, Settings, measure_all, measure_latencies, one_each
+from course_lib.report.measuring import Loaded, Model, Protocol, Settings, measure_all, measure_latencies, one_each
 from course_lib.report.rows import SETTINGS, Row
 from course_lib.report.tables import html, text
 
@@ -30,7 +28,7 @@ class Comparison:
     against retained accuracy, ``add`` measures further models without evaluating the others again.
     """
 
-    def __init__(self, measured: Sequence[tuple[Row, nn.Module]], protocol: Protocol) -> None:
+    def __init__(self, measured: Sequence[tuple[Row, Loaded]], protocol: Protocol) -> None:
         self._measured, self.protocol = list(measured), protocol
         rows = [row for row, _ in self._measured]
         if protocol.latency:
@@ -109,7 +107,7 @@ def measure(
 ) -> Row:
     """The row of one model, or of a file that ``storage.save`` wrote; arguments as in ``compare``."""
     if name is None:
-        name = type(model_or_path).__name__ if isinstance(model_or_path, nn.Module) else Path(model_or_path).stem
+        name = Path(model_or_path).stem if isinstance(model_or_path, str | Path) else type(model_or_path).__name__
     protocol = Protocol(on, dict(domains or {}), latency, memory, settings, runs, progress)
     return Comparison(measure_all([model_or_path], [name], encoding, dtype, protocol), protocol).rows[0]
 
@@ -131,7 +129,8 @@ def compare(
     """Measure ``before`` and each of ``after`` alike: size, quality, work, time, memory.
 
     A model is stored first, and what is loaded from that file is measured, so that ``dtype="fp16"`` shows its cost in
-    accuracy too. A path is measured as it is. Time is taken in turns over all models.
+    accuracy too. A path is measured as it is, and so is an int8 file for a runtime (``profiling.Deployed``, after the
+    first): its accuracy is that of the runtime. Time is taken in turns over all models.
 
     Args:
         on: the split whose accuracy is reported; test, unless this is for tuning.

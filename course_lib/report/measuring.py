@@ -19,7 +19,8 @@ from course_lib.report.rows import Row, Setting
 
 BUSY = 4.0  # where p95 is so many times p50, something else was running
 
-Model = nn.Module | str | Path
+Model = nn.Module | profiling.Deployed | str | Path
+Loaded = nn.Module | profiling.Deployed
 Settings = Sequence[tuple[int, int]]
 
 
@@ -47,26 +48,34 @@ class Protocol:
 
 def measure_all(
     models: Sequence[Model], names: Sequence[str], encoding: Any, dtype: Any, protocol: Protocol
-) -> list[tuple[Row, nn.Module]]:
-    """Store, load and evaluate each model; the second of each pair is what was loaded from the file."""
+) -> list[tuple[Row, Loaded]]:
+    """Store, load and evaluate each model; the second of each pair is what was loaded from the file.
+
+    A deployed model is a file already, and is evaluated on the runtime that it was made for.
+    """
     encodings, dtypes = one_each("encoding", encoding, len(models)), one_each("dtype", dtype, len(models))
-    measured = []
+    measured: list[tuple[Row, Loaded]] = []
     with tempfile.TemporaryDirectory() as folder:
-        paths = [
+        files: list[Path | profiling.Deployed] = [
             storage.save(model, Path(folder) / f"{index}.safetensors", encoding=encodings[index], dtype=dtypes[index])
             if isinstance(model, nn.Module)
+            else model
+            if isinstance(model, profiling.Deployed)
             else Path(model)
             for index, model in enumerate(models)
         ]
-        for name, path in zip(
-            tqdm(names, desc="evaluate", disable=not protocol.progress, leave=False), paths, strict=True
+        for name, file in zip(
+            tqdm(names, desc="evaluate", disable=not protocol.progress, leave=False), files, strict=True
         ):
-            model = storage.load(path)
-            measured.append((_row(name, path, model, protocol), model))
+            if isinstance(file, profiling.Deployed):
+                measured.append((_deployed_row(name, file, protocol), file))
+            else:
+                model = storage.load(file)
+                measured.append((_row(name, file, model, protocol), model))
         if protocol.memory:
             measured = [
                 (replace(row, memory=peak), model)
-                for (row, model), peak in zip(measured, _peaks(paths, protocol), strict=True)
+                for (row, model), peak in zip(measured, _peaks(files, protocol), strict=True)
             ]
     return measured
 
@@ -87,24 +96,45 @@ def _row(name: str, path: Path, model: nn.Module, protocol: Protocol) -> Row:
     )
 
 
-def _peaks(paths: Sequence[Path], protocol: Protocol) -> list[profiling.PeakMemory]:
-    """Two processes at a time: memory does not mind company, as time would."""
+def _deployed_row(name: str, deployed: profiling.Deployed, protocol: Protocol) -> Row:
+    def evaluate(split: Split) -> training.Evaluation:
+        return training.judge(deployed.logits(split), split)
+
+    return Row(
+        name=name,
+        stored_bytes=deployed.stored_bytes,
+        stored_as="ONNX",
+        parameters=profiling.count_parameters(deployed.model),
+        nonzeros=profiling.count_nonzeros(deployed.model),
+        macs=profiling.count_macs(deployed.model, protocol.on.example(1)),
+        evaluation=evaluate(protocol.on),
+        domains={domain: evaluate(split) for domain, split in protocol.domains.items()},
+    )
+
+
+def _peaks(files: Sequence[Path | profiling.Deployed], protocol: Protocol) -> list[profiling.PeakMemory | None]:
+    """Two processes at a time: memory does not mind company, as time would. Of ONNX files it is not measured."""
+
+    def peak(file: Path | profiling.Deployed) -> profiling.PeakMemory | None:
+        return profiling.peak_memory(file, protocol.on.example(1)) if isinstance(file, Path) else None
+
     with ThreadPoolExecutor(max_workers=2) as pool:
-        peaks = pool.map(lambda path: profiling.peak_memory(path, protocol.on.example(1)), paths)
-        bar = tqdm(peaks, total=len(paths), desc="memory", disable=not protocol.progress, leave=False)
+        peaks = pool.map(peak, files)
+        bar = tqdm(peaks, total=len(files), desc="memory", disable=not protocol.progress, leave=False)
         return list(bar)
 
 
-def measure_latencies(models: Sequence[nn.Module], protocol: Protocol) -> list[dict[Setting, profiling.Latency]]:
-    """For each model: setting → latency, the headline first."""
+def measure_latencies(models: Sequence[Loaded], protocol: Protocol) -> list[dict[Setting, profiling.Latency]]:
+    """For each model: setting → latency, the headline first; a deployed model runs on ONNX Runtime only."""
     results: list[dict[Setting, profiling.Latency]] = [{} for _ in models]
     for batch, threads in tqdm(protocol.settings, desc="time", disable=not protocol.progress, leave=False):
         inputs = protocol.on.example(min(batch, len(protocol.on)))
         with contextlib.ExitStack() as stack:
             runners = {
-                f"{runtime} {index}": stack.enter_context(make(model, inputs, threads=threads))
-                for runtime, make in (("onnx", profiling.onnx), ("eager", profiling.eager))
+                f"{runtime} {index}": stack.enter_context(runner)
+                for runtime in ("onnx", "eager")
                 for index, model in enumerate(models)
+                if (runner := _runner(runtime, model, inputs, threads)) is not None
             }
             runs = protocol.runs if batch == 1 else max(1, protocol.runs // 3)
             taken = profiling.interleave(runners, runs=runs)
@@ -112,6 +142,12 @@ def measure_latencies(models: Sequence[nn.Module], protocol: Protocol) -> list[d
             runtime, index = key.split()
             results[int(index)][Setting(runtime, batch, threads)] = latency
     return results
+
+
+def _runner(runtime: str, model: Loaded, inputs: Any, threads: int) -> profiling.Runner | None:
+    if isinstance(model, profiling.Deployed):
+        return model.runner(inputs, threads) if runtime == "onnx" else None
+    return {"onnx": profiling.onnx, "eager": profiling.eager}[runtime](model, inputs, threads=threads)
 
 
 def one_each(argument: str, value: Any, count: int) -> list[Any]:

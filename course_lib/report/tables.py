@@ -137,7 +137,9 @@ def _per_class(rows: Sequence[Row]) -> str:
 
 def _every_latency(rows: Sequence[Row]) -> str:
     def cell(row: Row, setting: Setting) -> str:
-        latency, gain = row.latencies[setting], row.speedup_at(setting)
+        latency, gain = row.latencies.get(setting), row.speedup_at(setting)
+        if latency is None:
+            return MISSING
         return f"{duration(latency.p50_ms)}<br><small>p95 {duration(latency.p95_ms)} · {times(gain)}</small>"
 
     lines = [[str(setting), *(cell(row, setting) for row in rows)] for setting in rows[0].latencies]

@@ -81,6 +81,10 @@ def evaluate(model: nn.Module, split: Split, *, batch_size: int = BATCH_SIZE, pr
     """Accuracy, loss and every single answer of ``model`` on ``split``."""
     if len(split) == 0:
         raise ValueError(f"split {split.name!r} of {split.dataset} is empty; there is nothing to evaluate")
-    logits = predict_logits(model, split, batch_size=batch_size, progress=progress)
+    return judge(predict_logits(model, split, batch_size=batch_size, progress=progress), split)
+
+
+def judge(logits: Tensor, split: Split) -> Evaluation:
+    """The same for logits ``(N, classes)`` that another runtime computed, in the order of the split."""
     loss = F.cross_entropy(logits, split.labels).item()
     return Evaluation(logits.argmax(dim=1), split.labels, loss, split.classes)

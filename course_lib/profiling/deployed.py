@@ -1,0 +1,82 @@
+"""A model as it would be deployed: a file that ONNX Runtime runs as it is, integers and all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from course_lib.data import Split
+from course_lib.profiling.counting import Inputs
+from course_lib.profiling.export import input_names
+from course_lib.profiling.runtimes import Runner, feed_of, session, session_runner
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """An ONNX file with its weights inside.
+
+    Args:
+        file: the file; its size is the size of the model.
+        model: the torch module that it was made from, whose parameters and multiply-accumulates are counted.
+    """
+
+    file: Path
+    model: nn.Module = field(repr=False)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size of the file."""
+        return self.file.stat().st_size
+
+    def runner(self, inputs: Inputs, threads: int = 2) -> Runner:
+        """The file on ONNX Runtime, ready to be timed."""
+        return session_runner(self.file, inputs, threads, self.stored_bytes)
+
+    def logits(self, split: Split, *, batch_size: int = 256, threads: int = 2) -> Tensor:
+        """What the runtime answers, ``(N, classes)``, in the order of the split.
+
+        Raises:
+            ValueError: if the split is empty.
+        """
+        if len(split) == 0:
+            raise ValueError(f"split {split.name!r} of {split.dataset} is empty; there is nothing to run")
+        opened = session(self.file, threads)
+        answers = [torch.from_numpy(opened.run(None, feed_of(inputs))[0]) for inputs, _ in split.batches(batch_size)]
+        return torch.cat(answers)
+
+    def kernels(self, inputs: Inputs) -> list[str]:
+        """The operations that are left after the runtime has fused what it can, in order, such as ``QLinearConv``."""
+        import onnx
+
+        optimized = self.file.with_suffix(".optimized.onnx")
+        try:
+            session(self.file, 1, optimized=optimized)
+            return [node.op_type for node in onnx.load(optimized, load_external_data=False).graph.node]
+        finally:
+            for part in self.file.parent.glob(f"{optimized.name}*"):
+                part.unlink()
+
+
+def intermediate_values(
+    file: Path, split: Split, names: Sequence[str], batch_size: int = 32
+) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    """For each batch: input name → value, and the values of the tensors ``names`` inside an exported model."""
+    import onnx
+
+    model = onnx.load(file, load_external_data=False)
+    model.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in names)
+    watched = file.with_name("watched.onnx")
+    watched.write_bytes(model.SerializeToString())
+    try:
+        opened = session(watched, 2)
+    finally:
+        watched.unlink()
+    for inputs, _ in split.batches(batch_size):
+        feed = feed_of(inputs)
+        values = opened.run(list(names), feed) if names else []
+        floats = {name: torch.from_numpy(feed[name]) for name in input_names(inputs)}
+        yield floats, {name: torch.from_numpy(value) for name, value in zip(names, values, strict=True)}

@@ -1,0 +1,208 @@
+"""From a trained model to an int8 file that ONNX Runtime runs: what would be deployed, and is judged.
+
+Static: ranges of all activations are chosen beforehand, and a convolution takes integers and gives integers. Dynamic:
+each matrix product finds the range of its input while it runs. Ranges and integers are those of this room; the runtime
+only fuses ``DequantizeLinear → Conv → QuantizeLinear`` into one kernel.
+
+A kernel that multiplies uint8 by int8 saturates at 16 bits on processors without VNNI, see ``saturating_sums``. With
+``reduce_range`` the weights have 7 bits, and no pair of products is too large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from course_lib import profiling
+from course_lib.data import Split
+from course_lib.quantization.affine import QuantizedTensor, QuantParams, quantize_tensor, weight_params
+from course_lib.quantization.calibration import check_calibration, quantizable_layers
+from course_lib.quantization.observers import make_observer
+from course_lib.quantization.onnx_edit import Graph
+
+MATRIX_KINDS = ("Conv", "Gemm", "MatMul")
+GEMM_OF_A_LINEAR_LAYER = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 1}
+
+
+def deploy_static(
+    model: nn.Module,
+    calibration: Split,
+    file: str | Path,
+    *,
+    method: str = "min-max",
+    reduce_range: bool | None = None,
+    additions: bool | None = None,
+    batch_size: int = 32,
+) -> profiling.Deployed:
+    """Write ``model`` as an int8 ONNX file with fixed ranges: weights per channel, activations per tensor.
+
+    Embedding tables are quantized per row.
+
+    Args:
+        calibration: train or validation examples, from which the ranges are chosen.
+        method: one of ``OBSERVERS``.
+        reduce_range: 7 bits for weights; by default where this processor has no VNNI.
+        additions: also compute sums of two activations in integers; by default in convolutional models.
+
+    Raises:
+        TestSplitError: if ``calibration`` is the test split.
+        ValueError: if it is empty, the model has nothing to quantize, or a value is NaN or infinite.
+    """
+    check_calibration(calibration)
+    layers = quantizable_layers(model)
+    if additions is None:
+        additions = any(isinstance(layer, nn.Conv2d) for layer in layers.values())
+    graph = Graph(profiling.export_onnx(model, calibration.example(1)))
+    nodes = [node for node in graph.source if _in_integers(graph, node, additions)]
+    names = _activations(graph, nodes)
+    ranges = _calibrate(model, graph, names, calibration, method, batch_size)
+    _write_static(graph, {id(node) for node in nodes}, ranges, _weight_bits(reduce_range))
+    return profiling.Deployed(graph.save(Path(file)), model)
+
+
+def deploy_dynamic(
+    model: nn.Module, example: Any, file: str | Path, *, reduce_range: bool | None = None
+) -> profiling.Deployed:
+    """Write ``model`` as an int8 ONNX file whose matrix products find the range of their input while they run.
+
+    Args:
+        example: inputs to trace the model with, such as ``split.example(1)``.
+        reduce_range: as in ``deploy_static``.
+
+    Raises:
+        ValueError: if the model has no linear layer, or a weight is NaN or infinite.
+    """
+    if not any(isinstance(layer, nn.Linear) for layer in quantizable_layers(model).values()):
+        raise ValueError(f"model {type(model).__name__} has no linear layer; convolutions need deploy_static")
+    graph = Graph(profiling.export_onnx(model, example))
+    bits = _weight_bits(reduce_range)
+    known: dict[str, _Sum] = {}
+    for node in graph.source:
+        weight = graph.weight(node.input[1]) if node.op_type in ("MatMul", "Gemm") else None
+        if weight is not None and _is_plain(node):
+            _dynamic_product(graph, node, weight.T if node.op_type == "Gemm" else weight, bits, known)
+        elif table := _table(graph, node):
+            graph.look_up(node, table)
+        else:
+            graph.keep(node, {})
+    return profiling.Deployed(graph.save(Path(file)), model)
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """What is known of an activation that was quantized while running: integers, scale and zero-point, by name."""
+
+    integers: str
+    scale: str
+    zero: str
+
+
+def _dynamic_product(graph: Graph, node: Any, weight: Tensor, bits: int, known: dict[str, _Sum]) -> None:
+    x, name, output = node.input[0], node.input[1], node.output[0]
+    if x not in known:
+        known[x] = _Sum(f"{x}_q", f"{x}_scale", f"{x}_zero")
+        graph.add("DynamicQuantizeLinear", [x], *(known[x].integers, known[x].scale, known[x].zero))
+    quantized = quantize_tensor(weight, weight_params(weight, bits, axis=1))
+    matrix = graph.constant(f"{name}_q", quantized.integers.contiguous())
+    zeros = graph.constant(f"{name}_zero", torch.zeros(weight.shape[1], dtype=torch.int8))
+    scale = graph.constant(f"{name}_scale", quantized.params.scale)
+    sums = graph.add("MatMulInteger", [known[x].integers, matrix, known[x].zero, zeros], f"{output}_sums")
+    unit = graph.add("Mul", [known[x].scale, scale], f"{output}_unit")
+    floats = graph.add("Cast", [sums], f"{output}_float", to=1)
+    has_bias = node.op_type == "Gemm" and len(node.input) == 3
+    product = graph.add("Mul", [floats, unit], f"{output}_product" if has_bias else output)
+    if has_bias:
+        graph.add("Add", [product, node.input[2]], output)
+
+
+def _write_static(graph: Graph, chosen: set[int], ranges: Mapping[str, QuantParams], bits: int) -> None:
+    renamed: dict[str, str] = {name: graph.round_trip(name, ranges[name]) for name in graph.inputs if name in ranges}
+    for node in graph.source:
+        if id(node) in chosen and node.op_type in MATRIX_KINDS:
+            _integer_weights(graph, node, ranges[node.input[0]], bits)
+        if id(node) not in chosen and (table := _table(graph, node)):
+            graph.look_up(node, table)
+        else:
+            graph.keep(node, renamed)
+        for output in node.output:
+            if output in ranges:
+                renamed[output] = graph.round_trip(output, ranges[output])
+
+
+def _integer_weights(graph: Graph, node: Any, inputs: QuantParams, bits: int) -> None:
+    """Replace weight and bias of a node by integers, in place."""
+    name = node.input[1]
+    weight = graph.weight(name)
+    assert weight is not None
+    axis = 1 if node.op_type == "MatMul" else 0
+    quantized = quantize_tensor(weight, weight_params(weight, bits, axis=axis))
+    node.input[1] = graph.integers(name, quantized, axis)
+    if len(node.input) == 3:
+        unit = inputs.scale * quantized.params.scale
+        node.input[2] = graph.integer_bias(node.input[2], unit, f"{node.output[0]}_bias")
+
+
+def _in_integers(graph: Graph, node: Any, additions: bool) -> bool:
+    if node.op_type in MATRIX_KINDS:
+        return graph.weight(node.input[1]) is not None and _is_plain(node)
+    if node.op_type == "Add":
+        return additions and not any(name in graph.constants for name in node.input)
+    return node.op_type == "MaxPool" and additions
+
+
+def _is_plain(node: Any) -> bool:
+    """Not a Gemm, or one as linear layers make it: x Wᵀ + b."""
+    if node.op_type != "Gemm":
+        return True
+    given = {it.name: it.f if it.name in ("alpha", "beta") else it.i for it in node.attribute}
+    return {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0} | given == GEMM_OF_A_LINEAR_LAYER
+
+
+def _activations(graph: Graph, nodes: list[Any]) -> list[str]:
+    """What has to be rounded: everything that goes into these nodes, and what comes out of the convolutions and sums.
+
+    Behind a ReLU the range is half as wide, so it is the ReLU's output that is rounded. The result of a matrix product
+    stays in floating point (a sum with its bias follows), and so does the output of the model.
+    """
+    names: dict[str, None] = {}
+    for node in nodes:
+        data = node.input[:1] if node.op_type != "Add" else node.input
+        names |= dict.fromkeys(data)
+        if node.op_type == "MatMul":
+            continue
+        output, follower = node.output[0], graph.only_consumer(node.output[0])
+        if follower is not None and follower.op_type == "Relu":
+            output = follower.output[0]
+        if output not in graph.outputs:
+            names[output] = None
+    return list(names)
+
+
+def _calibrate(
+    model: nn.Module, graph: Graph, names: list[str], calibration: Split, method: str, batch_size: int
+) -> dict[str, QuantParams]:
+    observers = {name: make_observer(method) for name in names}
+    file = profiling.export_onnx(model, calibration.example(1))
+    inputs = set(graph.inputs)
+    inner = [name for name in names if name not in inputs]
+    for feed, values in profiling.intermediate_values(file, calibration, inner, batch_size):
+        for name, value in {**values, **feed}.items():
+            if name in observers:
+                observers[name].observe(value)
+    return {name: observer.params() for name, observer in observers.items()}
+
+
+def _table(graph: Graph, node: Any) -> QuantizedTensor | None:
+    """Integers of an embedding table, where the node looks one up."""
+    weight = graph.weight(node.input[0]) if node.op_type == "Gather" else None
+    return None if weight is None else quantize_tensor(weight, weight_params(weight, 8))
+
+
+def _weight_bits(reduce_range: bool | None) -> int:
+    reduced = not profiling.machine().vnni if reduce_range is None else reduce_range
+    return 7 if reduced else 8
