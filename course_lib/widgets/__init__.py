@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from course_lib.widgets.calculator import calculator_panel
 from course_lib.widgets.controls import choice, log_slider, slider, toggle
+from course_lib.widgets.distillation import distillation_panel
 from course_lib.widgets.panel import Panel
 from course_lib.widgets.pieces import Number, Verdict, numbers_row, side_by_side, table
 from course_lib.widgets.roofline import roofline_panel
 from course_lib.widgets.sparsity import sparsity_panel
 
 __all__ = [
-    "Number", "Panel", "Verdict", "calculator_panel", "choice", "log_slider", "numbers_row", "roofline_panel",
-    "side_by_side", "slider", "sparsity_panel", "table", "toggle",
+    "Number", "Panel", "Verdict", "calculator_panel", "choice", "distillation_panel", "log_slider", "numbers_row",
+    "roofline_panel", "side_by_side", "slider", "sparsity_panel", "table", "toggle",
 ]  # fmt: skip

@@ -1,0 +1,199 @@
+"""The panel of lesson 09: what a teacher says about a picture at a temperature, and where the loss pulls the student.
+
+Logits are computed once, before the panel is made; a move of a slider only softens them again.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy
+
+from course_lib.arguments import check_fraction, check_positive
+from course_lib.widgets.controls import choice, slider
+from course_lib.widgets.panel import Panel
+from course_lib.widgets.pieces import Number, side_by_side
+from course_lib.widgets.svg import Scale, chart, plain, segment, text, x_axis
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+WIDTH, COMPANION, LEFT, ROW, TOP = 440.0, 290.0, 82.0, 25.0, 44.0
+SIDE = 84.0  # of the picture, which has a column of its own
+KINDS = (("teacher", "baseline"), ("student", "before"), ("label", "holds"))
+
+
+@dataclass(frozen=True)
+class Pull:
+    """One picture at one setting; arrays hold a value per class.
+
+    Args:
+        teacher, student: probabilities at the temperature.
+        label: 1 for the true class, 0 for the others.
+        gradient: of the loss with respect to the student's logits; where it is negative, the logit will rise.
+        entropy: of the teacher's probabilities, in bits.
+        soft, task: the two parts of the loss, not yet weighted, in nats.
+    """
+
+    teacher: numpy.ndarray
+    student: numpy.ndarray
+    label: numpy.ndarray
+    gradient: numpy.ndarray
+    entropy: float
+    soft: float
+    task: float
+    total: float
+
+
+def softened(logits: numpy.ndarray, temperature: float) -> numpy.ndarray:
+    """``softmax(logits / temperature)`` of one row."""
+    scaled = logits.astype(float)
+    powers = numpy.exp((scaled - scaled.max()) / temperature)
+    return powers / powers.sum()
+
+
+def pull(teacher: numpy.ndarray, student: numpy.ndarray, label: int, temperature: float, alpha: float) -> Pull:
+    """Loss and gradient of ``losses.distillation_loss`` for one example.
+
+    The gradient is ``alpha · T · (q - p) + (1 - alpha) · (softmax(z) - y)``.
+    """
+    check_positive("temperature", temperature)
+    check_fraction("alpha", alpha, below_one=False)
+    p, q, now = softened(teacher, temperature), softened(student, temperature), softened(student, 1.0)
+    y = numpy.eye(len(teacher))[label]
+    logs = numpy.log(numpy.maximum(p, 1e-300))
+    soft = temperature**2 * float((p * (logs - numpy.log(numpy.maximum(q, 1e-300)))).sum())
+    task = -float(numpy.log(max(now[label], 1e-300)))
+    gradient = alpha * temperature * (q - p) + (1 - alpha) * (now - y)
+    entropy = -float((p * logs).sum()) / float(numpy.log(2))
+    return Pull(p, q, y, gradient, entropy, soft, task, alpha * soft + (1 - alpha) * task)
+
+
+def distillation_panel(
+    teacher_logits: Tensor,
+    student_logits: Tensor,
+    labels: Tensor,
+    classes: Sequence[str],
+    images: Tensor | None = None,
+    *,
+    temperature: float = 4.0,
+    alpha: float = 0.7,
+) -> Panel:
+    """Drag temperature and alpha, and see what the student is asked to say about a picture.
+
+    Args:
+        teacher_logits: ``(N, classes)``; student_logits: likewise.
+        labels: ``(N,)``.
+        images: grey pictures ``(N, H, W)``, uint8, to be shown beside the bars.
+
+    Raises:
+        ValueError: if the numbers of examples or classes differ.
+    """
+    if teacher_logits.shape != student_logits.shape or len(labels) != len(teacher_logits):
+        shapes = f"{tuple(teacher_logits.shape)}, {tuple(student_logits.shape)} and {len(labels)} labels"
+        raise ValueError(
+            f"teacher_logits and student_logits must have the same shape and one label per row, got {shapes}"
+        )
+    teachers, students = (one.detach().double().numpy() for one in (teacher_logits, student_logits))
+    names = [f"{row + 1}: {classes[int(label)]}" for row, label in enumerate(labels)]
+    shown = [_png(image) for image in images] if images is not None else [""] * len(names)
+
+    def compute(picture: int, temperature: float, alpha: float) -> tuple[Pull, str]:
+        return pull(teachers[picture], students[picture], int(labels[picture]), temperature, alpha), shown[picture]
+
+    return Panel(
+        compute,
+        lambda result: draw(result[0], result[1], classes),
+        numbers=lambda result: numbers(result[0]),
+        title="What the student is asked to say",
+        subtitle="Drag, or focus a slider and use the arrow keys. The bars on the right push the student's logits.",
+        picture=choice(*[(name, row) for row, name in enumerate(names)]),
+        temperature=slider(temperature, 0.5, 20.0, 0.5),
+        alpha=slider(alpha, 0.0, 1.0, 0.05, label="Alpha, the teacher's share"),
+    )
+
+
+def draw(result: Pull, png: str, classes: Sequence[str]) -> str:
+    """Probabilities with the picture in their corner, and the push on each logit beside them."""
+    return side_by_side(_probabilities(result, png, classes), _pushes(result, classes))
+
+
+def numbers(result: Pull) -> list[Number]:
+    """Entropy of the targets, and the parts of the loss."""
+    return [
+        Number(f"{result.entropy:.2f} bits", "entropy of the teacher's answer", "exact"),
+        Number(f"{result.soft:.3f}", "T² · KL, in nats", "exact"),
+        Number(f"{result.task:.3f}", "cross entropy with the label, in nats", "exact"),
+        Number(f"{result.total:.3f}", "loss", "exact"),
+    ]
+
+
+def _probabilities(result: Pull, png: str, classes: Sequence[str]) -> str:
+    height = TOP + ROW * len(classes) + 40
+    x = Scale(0, 100, LEFT, WIDTH - SIDE - 24)
+    parts = _key()
+    for row, name in enumerate(classes):
+        top = TOP + row * ROW
+        parts.append(text(LEFT - 6, top + 13, name, anchor="end"))
+        for place, (values, (kind, colour)) in enumerate(
+            zip((result.teacher, result.student, result.label), KINDS, strict=True)
+        ):
+            length = max(x(100 * values[row]) - x.start, 0.0)
+            note = f"{kind}, {name}: {100 * values[row]:.1f} %"
+            parts.append(_bar(x.start, top + 1 + 7 * place, length, 6, colour, note))
+    parts.append(x_axis(x, TOP + ROW * len(classes), "probability (%)", form=plain))
+    if png:
+        parts.append(f'<image x="{WIDTH - SIDE - 4:g}" y="{TOP:g}" width="{SIDE:g}" height="{SIDE:g}" href="{png}"/>')
+    best = int(result.teacher.argmax())
+    said = f"the teacher gives {100 * result.teacher[best]:.0f} % to {classes[best]}"
+    return chart(parts, width=WIDTH, height=height, title="Targets at this temperature", description=said)
+
+
+def _key() -> list[str]:
+    """Three words in the colours of their bars."""
+    parts, left = [], LEFT
+    for kind, colour in KINDS:
+        parts.append(f'<rect x="{left:.0f}" y="26" width="10" height="7" class="{colour}"/>')
+        parts.append(text(left + 14, 33, kind, classes=f"{colour}-text"))
+        left += 74
+    return parts
+
+
+def _pushes(result: Pull, classes: Sequence[str]) -> str:
+    """One step of gradient descent: a bar to the right raises the student's logit of this class."""
+    push = -result.gradient
+    limit = max(float(numpy.abs(push).max()), 1e-3)
+    x = Scale(-limit, limit, LEFT + 8, COMPANION - 16)
+    bottom = TOP + ROW * len(classes)
+    parts = [segment(x(0), TOP - 4, x(0), bottom, "axis")]
+    for row, name in enumerate(classes):
+        start, end = sorted((x(0), x(push[row])))
+        parts.append(text(LEFT - 6, TOP + 16 + row * ROW, name, anchor="end"))
+        colour = "kept" if push[row] >= 0 else "threshold"
+        parts.append(_bar(start, TOP + 5 + row * ROW, end - start, 14, colour, f"{name}: {push[row]:+.4f}"))
+    parts.append(x_axis(x, bottom, "minus the gradient", ticks=[-limit, 0.0, limit], form=lambda value: f"{value:.2g}"))
+    strongest = classes[int(numpy.abs(push).argmax())]
+    return chart(
+        parts, width=COMPANION, height=bottom + 40, title="Push on the student's logits",
+        description=f"strongest on {strongest}",
+    )  # fmt: skip
+
+
+def _bar(x: float, y: float, width: float, height: float, colour: str, note: str) -> str:
+    """A rectangle with a note that appears on hover."""
+    shape = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:g}"'
+    return f'<rect {shape} class="{colour}"><title>{escape(note)}</title></rect>'
+
+
+def _png(image: Tensor) -> str:
+    """A grey picture as a data address."""
+    from PIL import Image
+
+    target = io.BytesIO()
+    Image.fromarray(image.numpy()).save(target, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(target.getvalue()).decode()
