@@ -262,6 +262,7 @@ class TestPip:
         ("WARNING: Retrying (Retry(total=1\nERROR: No matching distribution found for torch", "no network"),
         ("ERROR: No matching distribution found for torch==2.14.1", "has no torch==2.14.1 for this Python"),
         ("Collecting torch\nERROR: Cannot do it", "the installation failed: Cannot do it (details: x.log)"),
+        ("Usage: pip install\n\nno such option: --x\n", "the installation failed: no such option: --x (details"),
         ("", "pip stopped without a reason"),
     ],
 )

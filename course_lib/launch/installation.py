@@ -68,8 +68,8 @@ def explain(output: str, log: Path) -> str:
     if "No matching distribution found" in output:
         missing = re.findall(r"No matching distribution found for (\S+)", output)[-1]
         return f"the package index has no {missing} for this Python and system; see --wheels in README.md ({log})"
-    errors = [line for line in output.splitlines() if line.startswith("ERROR")]
-    reason = errors[-1] if errors else "pip stopped without a reason"
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["pip stopped without a reason"]
+    reason = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1])
     return f"the installation failed: {reason.removeprefix('ERROR: ')} (details: {log})"
 
 
