@@ -88,8 +88,6 @@ PARTS: dict[str, tuple[str, Part]] = {
     "compare": ("compare", compare),
     "size_trap": ("size_trap", parts.size_trap),
     "csr": ("csr", parts.csr_break_even),
-    "50": ("fine_tuned", parts.fine_tuned("50")),
-    "70": ("fine_tuned", parts.fine_tuned("70")),
     "80": ("fine_tuned", parts.fine_tuned("80")),
     "98": ("fine_tuned", parts.fine_tuned("98")),
     "strategies": ("strategies", parts.strategies),

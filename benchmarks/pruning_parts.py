@@ -51,8 +51,6 @@ class Recipe:
 RECIPES = {
     "90": Recipe(0.9, epochs=3),
     "95": Recipe(0.95, epochs=2, start="90", initial=0.9),
-    "50": Recipe(0.5, epochs=1, learning_rate=0.02),
-    "70": Recipe(0.7, epochs=1, learning_rate=0.02),
     "80": Recipe(0.8, epochs=1, learning_rate=0.02),
     "98": Recipe(0.98, epochs=2, start="95", initial=0.95, images=10_000),
 }
