@@ -45,7 +45,7 @@ from course_lib.quantization.capture import (
 from course_lib.quantization.corrections import correct_bias, equalize
 from course_lib.quantization.deployment import deploy_dynamic, deploy_static
 from course_lib.quantization.gptq import GPTQTrace, gptq, gptq_matrix, gptq_trace, inverse_factor
-from course_lib.quantization.integer import IntegerLayer, integer_layer, requantization, requantize, saturating_sums
+from course_lib.quantization.integer import IntegerLayer, integer_layer, requantization, requantize
 from course_lib.quantization.llm import LLMQuantizer
 from course_lib.quantization.mixed import bit_sensitivity, choose_bits
 from course_lib.quantization.nf4 import nf4, nf4_table
@@ -62,6 +62,7 @@ from course_lib.quantization.ptq import (
 )
 from course_lib.quantization.quantizer import AdvancedQuantizer
 from course_lib.quantization.salient import keep_salient
+from course_lib.quantization.saturation import saturating_layers, saturating_sums
 from course_lib.quantization.smoothquant import smoothing_factors, smoothquant
 from course_lib.quantization.step_size import best_step, best_weight_params
 from course_lib.quantization.straight_through import (
@@ -137,6 +138,7 @@ __all__ = [
     "round_adaptively",
     "round_straight_through",
     "rtn",
+    "saturating_layers",
     "saturating_sums",
     "search_scales",
     "set_weights",

@@ -125,25 +125,3 @@ def patches(x: Tensor, convolution: nn.Conv2d, zero_point: int) -> tuple[Tensor,
     windows = padded.unfold(2, kh, sh).unfold(3, kw, sw)
     height, width = windows.shape[2:4]
     return windows.permute(0, 2, 3, 1, 4, 5).reshape(-1, x.shape[1] * kh * kw), (height, width)
-
-
-def saturating_sums(x: Tensor, weight: Tensor, rows: int = 64) -> Tensor:
-    """x @ weight.T as processors without VNNI compute it: each pair of products is clamped to 16 bits.
-
-    The instruction (``vpmaddubsw``) adds two neighbouring products uint8 · int8 in int16, where 255 · 127 · 2 does not
-    fit. This is an emulation; nothing here depends on the processor.
-
-    Args:
-        x: uint8 values [n, k] (without a zero-point taken off).
-        weight: int8 values [channels, k].
-        rows: rows of ``x`` at once, to bound the memory.
-    """
-    odd = x.shape[1] % 2
-    pairs_x = F.pad(x.int(), (0, odd)).unflatten(1, (-1, 2))
-    pairs_w = F.pad(weight.int(), (0, odd)).unflatten(1, (-1, 2))
-    first, second = pairs_w[..., 0], pairs_w[..., 1]
-    sums = [
-        (part[:, None, :, 0] * first + part[:, None, :, 1] * second).clamp_(-32768, 32767).sum(2)
-        for part in pairs_x.split(rows)
-    ]
-    return torch.cat(sums).int()

@@ -15,7 +15,6 @@ from course_lib.quantization import (
     quantize_tensor,
     requantization,
     requantize,
-    saturating_sums,
     weight_params,
 )
 from course_lib.quantization.integer import quantize_bias
@@ -101,14 +100,3 @@ def test_what_cannot_be_one_sum_is_refused():
         integer_layer(grouped, weight, one, one)
     with pytest.raises(ValueError, match="does not fit into 32 bits"):
         quantize_bias(torch.tensor([1e9]), torch.tensor([1e-9]))
-
-
-def test_pairs_of_large_products_saturate_and_seven_bits_do_not():
-    x = torch.full((1, 4), 255, dtype=torch.uint8)
-    weight = torch.full((1, 4), 127, dtype=torch.int8)
-    assert saturating_sums(x, weight).item() == 2 * 32767  # the exact sum is 4 * 255 * 127
-    assert saturating_sums(x, weight // 2).item() == 4 * 255 * 63
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randint(256, (150, 7), generator=generator).to(torch.uint8)
-    weight = torch.randint(-64, 64, (5, 7), generator=generator).to(torch.int8)
-    assert torch.equal(saturating_sums(x, weight), x.int() @ weight.int().T)
