@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+from course_lib.widgets.bits import bits_panel
 from course_lib.widgets.calculator import calculator_panel
+from course_lib.widgets.clipping import clipping_panel
 from course_lib.widgets.controls import choice, log_slider, slider, toggle
 from course_lib.widgets.distillation import distillation_panel
 from course_lib.widgets.panel import Panel
@@ -15,6 +17,7 @@ from course_lib.widgets.roofline import roofline_panel
 from course_lib.widgets.sparsity import sparsity_panel
 
 __all__ = [
-    "Number", "Panel", "Verdict", "calculator_panel", "choice", "distillation_panel", "log_slider", "numbers_row",
-    "roofline_panel", "side_by_side", "slider", "sparsity_panel", "table", "toggle",
+    "Number", "Panel", "Verdict", "bits_panel", "calculator_panel", "choice", "clipping_panel",
+    "distillation_panel", "log_slider", "numbers_row", "roofline_panel", "side_by_side", "slider", "sparsity_panel",
+    "table", "toggle",
 ]  # fmt: skip

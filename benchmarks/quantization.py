@@ -1,0 +1,251 @@
+"""Post-training quantization, measured: bits and granularity, calibration, repairs, saturation, int8 on ONNX Runtime.
+
+    python benchmarks/quantization.py --quick                 # the int8 files once more (≤ 3 minutes)
+    python benchmarks/quantization.py                         # everything
+    python benchmarks/quantization.py --only resnet18 minilm  # what is timed; on a machine that does nothing else
+
+Each part is merged into the results file when it is done; --json names another file. Calibration sees validation or
+training examples, the test split is read for the rows that are reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas
+import torch
+from build_assets import build_manifest
+from common import Results, parser
+from torch import nn
+
+from course_lib import assets, data, models, profiling, report, storage, training
+from course_lib import quantization as q
+from course_lib.files import write_atomically
+from course_lib.quantization import Scheme
+
+FILE = assets.FOLDER / "results" / "quantization.json"
+FOLDER = Path(tempfile.gettempdir()) / "course-quantization"
+BITS = (8, 7, 6, 5, 4, 3, 2)
+CALIBRATION = 256
+MANY = 3000  # of the 10,000 test pictures, where many models are compared
+FEW = 300  # where every sum is emulated
+GRANULARITIES = {"per_tensor": None, "per_channel": None, "group": 64}
+FIRST_LAYER_GROUP = 49  # 7 · 7 inputs: 64 does not divide the 147 of the first convolution
+RUNS = 30
+QUICK_RUNS = 9
+Row = dict[str, Any]
+
+CARD = """# Post-training quantization, measured
+
+`results/quantization.json` holds what `benchmarks/quantization.py` measured on the shipped `resnet18` and `minilm`:
+test accuracy of rounded weights over bits and granularity (`weights`), of calibration methods (`calibration`), of
+equalization and bias correction (`repairs`), the saturation of 16-bit sums (`saturation`, emulated), and the int8 files
+on ONNX Runtime (`resnet18`, `minilm`). Calibration used {calibration} examples of validation (ResNet18) or train
+(MiniLM). No file of weights is shipped: each is made in seconds.
+
+| model | stored bytes | test accuracy | retained | speed-up over ONNX Runtime fp32 |
+|---|---|---|---|---|
+{rows}
+
+Machine of the timings: {machine}. Licence: Apache-2.0. For teaching compression.
+"""
+
+
+def fashion() -> data.Splits:
+    return data.load("fashion_mnist")
+
+
+def accuracy(model: nn.Module, split: data.Split) -> training.Evaluation:
+    """Pictures go faster with their channels last."""
+    return training.evaluate(model.to(memory_format=torch.channels_last), split)
+
+
+def quality(after: training.Evaluation, before: training.Evaluation) -> Row:
+    low, high = report.paired_bootstrap(before.correct, after.correct)
+    return {
+        "accuracy": after.accuracy, "retained": after.accuracy / before.accuracy, "retained_low": low,
+        "retained_high": high, "examples": len(after.labels),
+    }  # fmt: skip
+
+
+def scheme(bits: int, granularity: str) -> tuple[Scheme, dict[str, Scheme]]:
+    """How all layers are rounded, and the first one, whose inputs 64 does not divide."""
+    every = Scheme(bits, granularity, GRANULARITIES[granularity])
+    return every, {"conv1": Scheme(bits, "group", FIRST_LAYER_GROUP)} if granularity == "group" else {}
+
+
+def weights() -> Iterator[Row]:
+    """ResNet18, weights only: test accuracy, stored bytes and SQNR for every number of bits and granularity."""
+    test, exact = fashion().test.subset(MANY), q.fold_batchnorm(models.load("resnet18"))
+    before = accuracy(exact, test)
+    yield {"granularity": "none", "bits": 32, "stored_bytes": None, "sqnr_db": {}, **quality(before, before)}
+    for granularity in GRANULARITIES:
+        for bits in BITS:
+            every, overrides = scheme(bits, granularity)
+            model = q.quantize_weights(exact, every, overrides=overrides)
+            file = storage.save(model, FOLDER / "weights.safetensors")
+            noise = q.weight_report(exact, model)
+            yield {
+                "granularity": granularity, "bits": bits, "stored_bytes": storage.stored_bytes(file),
+                "sqnr_db": dict(zip(noise.tensor, noise.sqnr_db.round(2), strict=True)),
+                **quality(accuracy(model, test), before),
+            }  # fmt: skip
+
+
+def calibration() -> Iterator[Row]:
+    """ResNet18, weights of 8 bits, activations of 8, 6 and 4 bits: which observer chooses the better ranges."""
+    splits, model = fashion(), models.load("resnet18")
+    test, seen = splits.test.subset(MANY), splits.validation.subset(CALIBRATION)
+    before = accuracy(q.fold_batchnorm(model), test)
+    for method in q.OBSERVERS:
+        for bits in (8, 6, 4):
+            result = q.post_training_quantization(model, seen, method=method, activation_bits=bits)
+            noise = q.output_report(result.exact, result.model, splits.validation).set_index("layer").sqnr_db
+            yield {
+                "method": method, "activation_bits": bits, "sqnr_db_of_logits": noise["fc"],
+                "mean_sqnr_db": noise.mean(), **quality(accuracy(result.model, test), before),
+            }  # fmt: skip
+
+
+def repairs() -> Iterator[Row]:
+    """ResNet18, weights only: what equalization and bias correction give back, per tensor and per channel."""
+    splits, exact = fashion(), q.fold_batchnorm(models.load("resnet18"))
+    test, seen = splits.test.subset(MANY), splits.validation.subset(CALIBRATION)
+    before, balanced = accuracy(exact, test), q.equalize(exact)
+    for granularity in ("per_tensor", "per_channel"):
+        for bits in (6, 4, 3):
+            plain, even = (q.quantize_weights(model, Scheme(bits, granularity)) for model in (exact, balanced))
+            variants = {
+                "nearest": plain,
+                "bias corrected": q.correct_bias(plain, exact, seen),
+                "equalized": even,
+                "both": q.correct_bias(even, balanced, seen),
+            }
+            for name, model in variants.items():
+                yield {"granularity": granularity, "bits": bits, "repair": name,
+                       **quality(accuracy(model, test), before)}  # fmt: skip
+
+
+def saturation() -> Iterator[Row]:
+    """ResNet18 W8A8 as a processor without VNNI computes it (emulated): SQNR per layer, and accuracy."""
+    splits, model = fashion(), models.load("resnet18")
+    seen, test = splits.validation.subset(CALIBRATION), splits.test.subset(FEW)
+    for bits in (8, 7):
+        result = q.post_training_quantization(model, seen, weights=Scheme(bits))
+        before = accuracy(result.exact, test)
+        exact_sums = q.output_report(result.exact, result.model, splits.validation, examples=16).set_index("layer")
+        with q.saturating_layers(result.model):
+            clamped = q.output_report(result.exact, result.model, splits.validation, examples=16).set_index("layer")
+            saturated = training.evaluate(result.model, test, batch_size=50)
+        noise = {"exact": exact_sums.sqnr_db.round(2).to_dict(), "saturating": clamped.sqnr_db.round(2).to_dict()}
+        yield {"weight_bits": bits, "sums": "exact", "sqnr_db": noise["exact"],
+               **quality(accuracy(result.model, test), before)}  # fmt: skip
+        yield {"weight_bits": bits, "sums": "saturating (emulated)", "sqnr_db": noise["saturating"],
+               **quality(saturated, before)}  # fmt: skip
+
+
+def resnet18(runs: int = RUNS) -> Iterator[Row]:
+    """Stored as packed integers, and deployed as int8 on ONNX Runtime, with 8 and with 7 bits for the weights."""
+    splits, model = fashion(), models.load("resnet18")
+    seen = splits.validation.subset(CALIBRATION)
+    packed = q.post_training_quantization(model, seen).model
+    deployed = {
+        f"int8 ONNX, {8 - reduced} bits": q.deploy_static(
+            model, seen, FOLDER / f"resnet18_{reduced}.onnx", reduce_range=reduced
+        )
+        for reduced in (False, True)
+    }
+    table = report.compare(
+        model, packed, *deployed.values(), on=splits.test, names=["baseline", "packed W8A8", *deployed], runs=runs,
+        memory=False, progress=False,
+    )  # fmt: skip
+    print(table)
+    yield from json.loads(table.to_json())["rows"]
+
+
+def minilm(runs: int = RUNS) -> Iterator[Row]:
+    """Dynamic and static int8 on ONNX Runtime, embeddings included, in all three domains."""
+    splits, model = data.load("sentiment"), models.load("minilm")
+    domains = {name: data.load("sentiment", domain=name).test for name in ("amazon", "tweets")}
+    seen = splits.train.subset(CALIBRATION)
+    deployed = {
+        "int8 ONNX, dynamic": q.deploy_dynamic(model, splits.validation.example(1), FOLDER / "minilm_dynamic.onnx"),
+        "int8 ONNX, static": q.deploy_static(model, seen, FOLDER / "minilm_static.onnx"),
+        "int8 ONNX, static, clipped": q.deploy_static(model, seen, FOLDER / "minilm_mse.onnx", method="mse"),
+    }
+    packed = q.quantize_weights(model, embeddings=Scheme())
+    table = report.compare(
+        model, packed, *deployed.values(), on=splits.test, names=["baseline", "packed W8", *deployed], runs=runs,
+        domains=domains, memory=False, progress=False,
+    )  # fmt: skip
+    print(table)
+    yield from json.loads(table.to_json())["rows"]
+
+
+PARTS: dict[str, Callable[[], Iterator[Row]]] = {
+    "weights": weights, "calibration": calibration, "repairs": repairs, "saturation": saturation,
+    "resnet18": resnet18, "minilm": minilm,
+}  # fmt: skip
+
+
+def run(part: str, target: Path) -> None:
+    """Measure one part, and merge its rows into the results file."""
+    rows = list(PARTS[part]())
+    shown = [{key: value for key, value in row.items() if not isinstance(value, dict | list)} for row in rows]
+    print(f"\n{part}\n{pandas.DataFrame(shown).to_string()}", flush=True)
+    results = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
+    results[part] = {"machine": str(profiling.machine()), "threads": torch.get_num_threads(), "rows": rows}
+    write_atomically(target, json.dumps(results, indent=1) + "\n")
+
+
+def write_card(results: dict[str, Any]) -> None:
+    rows = [
+        f"| {model}, {row['name']} | {row['stored_bytes']:,} | {row['accuracy']:.2%} | {row['retained']:.2%} | "
+        f"{'–' if row['speedup'] is None else format(row['speedup'], '.2f')} |"
+        for model in ("resnet18", "minilm")
+        for row in results[model]["rows"]
+    ]
+    text = CARD.format(rows="\n".join(rows), machine=results["resnet18"]["machine"], calibration=CALIBRATION)
+    write_atomically(assets.FOLDER / "cards" / "quantization.md", text)
+
+
+def quick(arguments: argparse.Namespace) -> None:
+    """Make the int8 file of ResNet18 again, and set what was measured before beside it."""
+    results = Results(__doc__, arguments, runs=QUICK_RUNS)
+    splits, model = fashion(), models.load("resnet18")
+    deployed = q.deploy_static(model, splits.validation.subset(CALIBRATION), FOLDER / "quick.onnx", reduce_range=False)
+    table = report.compare(
+        model, deployed, on=splits.test.subset(MANY), names=["baseline", "int8 ONNX, 8 bits"], runs=QUICK_RUNS,
+        settings=((1, 2),), memory=False, progress=False,
+    )  # fmt: skip
+    shown = ("name", "stored_bytes", "accuracy", "retained", "speedup", "speedup_over_eager")
+    results.table("now", [{key: row.to_dict()[key] for key in shown} for row in table.rows])
+    before = json.loads(FILE.read_text(encoding="utf-8"))["resnet18"]["rows"]
+    results.table("when shipped", [{key: row[key] for key in shown} for row in before])
+    results.save()
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts to measure")
+    arguments = options.parse_args()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    if arguments.quick:
+        quick(arguments)
+        return
+    target = arguments.json or FILE
+    for part in arguments.only:
+        run(part, target)
+    results = json.loads(target.read_text(encoding="utf-8"))
+    if target == FILE and {"resnet18", "minilm"} <= results.keys():
+        write_card(results)
+    build_manifest()
+
+
+if __name__ == "__main__":
+    main()
