@@ -71,6 +71,10 @@ ENTRIES: dict[str, dict[str, str]] = {
         "file": "results/pruning.json", "licence": "Apache-2.0", "card": "cards/resnet18_pruned.md",
         "source": "measured by benchmarks/pruning.py",
     },
+    "quantization_results": {
+        "file": "results/quantization.json", "licence": "Apache-2.0", "card": "cards/quantization.md",
+        "source": "measured by benchmarks/quantization.py",
+    },
 }  # fmt: skip
 
 
