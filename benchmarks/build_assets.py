@@ -67,6 +67,18 @@ ENTRIES: dict[str, dict[str, str]] = {
         "file": "results/resnet18_pruned_95.safetensors", "licence": "Apache-2.0", "card": "cards/resnet18_pruned.md",
         "source": "the shipped resnet18, pruned and fine-tuned by benchmarks/pruning.py",
     },
+    "resnet18_w4a4": {
+        "file": "results/resnet18_w4a4.safetensors", "licence": "Apache-2.0", "card": "cards/resnet18_quantized.md",
+        "source": "the shipped resnet18, trained on its grid by benchmarks/quantization_qat.py",
+    },
+    "resnet18_w2a4": {
+        "file": "results/resnet18_w2a4.safetensors", "licence": "Apache-2.0", "card": "cards/resnet18_quantized.md",
+        "source": "the shipped resnet18, trained on its grid by benchmarks/quantization_qat.py",
+    },
+    "quantization_qat_results": {
+        "file": "results/quantization_qat.json", "licence": "Apache-2.0", "card": "cards/resnet18_quantized.md",
+        "source": "measured by benchmarks/quantization_qat.py",
+    },
     "pruning_results": {
         "file": "results/pruning.json", "licence": "Apache-2.0", "card": "cards/resnet18_pruned.md",
         "source": "measured by benchmarks/pruning.py",

@@ -41,7 +41,7 @@ def adaround(
     input_bits: Bits | None = 8,
     edge_bits: int | None = EDGE_BITS,
     examples: int = 512,
-    iterations: int = 250,
+    iterations: int = 150,
     seed: int = 0,
     progress: bool = True,
 ) -> QuantizationResult:
@@ -87,7 +87,7 @@ def round_adaptively(
     inputs: Tensor,
     targets: Tensor,
     *,
-    iterations: int = 250,
+    iterations: int = 150,
     columns: int = 256,
     learning_rate: float = 0.1,
     pull: float = 10.0,

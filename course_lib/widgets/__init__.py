@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from course_lib.widgets.aware import aware_panel
 from course_lib.widgets.bits import bits_panel
 from course_lib.widgets.calculator import calculator_panel
 from course_lib.widgets.clipping import clipping_panel
@@ -17,7 +18,7 @@ from course_lib.widgets.roofline import roofline_panel
 from course_lib.widgets.sparsity import sparsity_panel
 
 __all__ = [
-    "Number", "Panel", "Verdict", "bits_panel", "calculator_panel", "choice", "clipping_panel",
+    "Number", "Panel", "Verdict", "aware_panel", "bits_panel", "calculator_panel", "choice", "clipping_panel",
     "distillation_panel", "log_slider", "numbers_row", "roofline_panel", "side_by_side", "slider", "sparsity_panel",
     "table", "toggle",
 ]  # fmt: skip
