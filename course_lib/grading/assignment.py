@@ -152,10 +152,13 @@ class Assignment:
 
     def _unneeded(self, entry: str) -> bool:
         """A technique that neither the notebook nor a probe uses is not shown: it would be the answer."""
-        if entry not in TECHNIQUES:
-            return False
+        return entry in TECHNIQUES and entry.removesuffix(".py") not in self._rooms
+
+    @cached_property
+    def _rooms(self) -> set[str]:
+        """The rooms of the course that notebook and probes use."""
         sources = [*self.library.values(), *(cell.source for cell in self.exercise.cells if cell.cell_type == "code")]
-        return not any(entry.removesuffix(".py") in _course_rooms(source) for source in sources)
+        return set().union(*map(_course_rooms, sources))
 
 
 def definitions(source: str) -> str:

@@ -149,6 +149,34 @@ def test_infrastructure_failures_are_tried_again_and_then_set_aside(submitted, s
     assert results[1]["quarantined"] and "after 3 attempts: OSError: no space" in results[1]["problem"]
 
 
+def test_a_cluster_that_exists_is_used_and_its_workers_say_what_they_can(submitted, settings, pretended, capsys):
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as there:
+        results = grade.grade(
+            [submitted], settings, run=lambda found, all: cluster.run(found, all, scheduler=there.scheduler_address)
+        )
+    assert points(results) == {"anna": 20, "ben": 0, "cleo": 0, "dora": 0}
+    told = capsys.readouterr()
+    assert "grades at bwrap, could" in told.out and "notebook/s" in told.err
+
+
+def test_a_worker_without_the_sandbox_is_an_error_before_anything_runs(submitted, settings, pretended, monkeypatch):
+    from distributed import LocalCluster
+
+    def fail(level="bwrap"):
+        raise sandbox.SandboxError("no sandbox on this worker")
+
+    found = intake.collect([submitted])
+    monkeypatch.setattr(sandbox, "require", fail)
+    with (
+        LocalCluster(n_workers=1, processes=False, dashboard_address=None) as there,
+        pytest.raises(sandbox.SandboxError, match="no sandbox on this worker"),
+    ):
+        cluster.run(found, settings, scheduler=there.scheduler_address, progress=False)
+    assert pretended == []
+
+
 def test_a_class_is_graded_for_real(submitted, tmp_path, monkeypatch, solutions):
     """The whole way once: Dask, sandbox, nbval, gradebook, feedback; and the same points a second time."""
     monkeypatch.setenv("COURSE_GRADING_STATE", str(tmp_path / "state"))
