@@ -24,7 +24,18 @@ PRYING = (
     "subprocess",
     "sys",
 )
-PRYING_NAMES = ("__import__", "eval", "exec", "compile", "globals", "get_ipython", "__builtins__", "open")
+PRYING_NAMES = (
+    "__import__",
+    "eval",
+    "exec",
+    "compile",
+    "globals",
+    "get_ipython",
+    "__builtins__",
+    "open",
+    "quit",
+    "exit",
+)
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.\w+)+|course_lib")
 MAGIC = ("%", "!")
 ALLOWED = ("course_lib.learning.exercises",)

@@ -17,6 +17,7 @@ from course_lib.grading.assignment import Assignment, Reference
 from course_lib.grading.submission import is_untouched
 
 TEXT_LIMIT = 300
+KERNEL_ENDED = "the kernel ended"
 ANSWER_ERRORS = {"NotAttempted": "not attempted", "NotImplementedError": "not attempted"}
 
 
@@ -57,6 +58,7 @@ def decide(
     if suspects and hurt:
         innocent = {id: source for id, source in running.items() if id not in suspects}
         verdicts |= {id: found for id, found in attempt.run(innocent, hurt).items() if found.passed}
+    verdicts |= attempt.run_apart(running, verdicts)
     return {id: verdicts.get(id, Verdict("not attempted")) for id in answers}
 
 
@@ -96,6 +98,19 @@ class _Attempt:
                     verdicts[culprit] = Verdict("stopped", _stop_reason(by_cell, culprit, result.failure))
                 del running[culprit]
         return verdicts
+
+    def run_apart(self, running: Mapping[str, str], verdicts: Mapping[str, Verdict]) -> dict[str, Verdict]:
+        """Verdicts of those during which the kernel ended, should an earlier answer have ended it in advance.
+
+        Each is run once more, with itself and what has passed; only what passes then is returned.
+        """
+        ended = [id for id, found in verdicts.items() if found.message == KERNEL_ENDED]
+        good = {id for id, found in verdicts.items() if found.passed}
+        passed: dict[str, Verdict] = {}
+        for id in ended if len(running) > 1 else []:
+            again = self.run({other: source for other, source in running.items() if other in good | {id}}, [id])[id]
+            passed |= {id: again} if again.passed else {}
+        return passed
 
     def _left_out(self, running: Mapping[str, str], waiting: list[str]) -> str:
         """The question without which there is a report again; nothing else tells who took the comparison down."""
@@ -139,9 +154,7 @@ def _stop_reason(by_cell: Mapping[str, Mapping[str, Any]], id: str, failure: str
             return "it took too long"
         if entry is not None and entry["kernel"] != "alive":
             reason = next((line for line in reversed((entry["report"] or "").splitlines()) if line.strip()), "")
-            return (reason.split("LimitExceeded: ")[-1] if "LimitExceeded" in reason else "the kernel ended")[
-                :TEXT_LIMIT
-            ]
+            return (reason.split("LimitExceeded: ")[-1] if "LimitExceeded" in reason else KERNEL_ENDED)[:TEXT_LIMIT]
     return failure or "it did not come to an end"
 
 

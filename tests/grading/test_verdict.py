@@ -40,6 +40,26 @@ def test_a_comparison_that_ends_without_a_report_costs_the_question_that_ended_i
     }  # fmt: skip
 
 
+def test_a_kernel_that_ends_late_costs_the_question_that_ended_it(assignment, references, monkeypatch):
+    """Pretended: 01.1 has the kernel end a moment later, when 01.2 is running, which would be right."""
+
+    def run(notebook, files, *, level, limits=None):
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        bad = any("bad" in cell.source for cell in code)
+        entries = {}
+        for number, cell in enumerate(code):
+            dead = bad and number >= [one.id for one in code].index("answer-01-2")
+            entries[number] = {
+                "passed": not dead and cell.id != "probe-01-1", "kernel": "dead" if dead else "alive", "error": None,
+                "message": None, "output": "", "report": "",
+            }  # fmt: skip
+        return nbval_run.Run(entries)
+
+    monkeypatch.setattr(nbval_run, "run", run)
+    verdicts = verdict.decide(assignment, {"01.1": "bad = 1", "01.2": "good = 1"}, references, {}, level="bwrap")
+    assert {id: found.status for id, found in verdicts.items()} == {"01.1": "wrong", "01.2": "passed"}
+
+
 def printed(value):
     return json.dumps(probe_runtime.tagged(value))
 
