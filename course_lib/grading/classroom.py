@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.files import write_atomically
-from course_lib.grading import cluster, feedback, grade, gradebook, intake, late, sandbox, similarity
+from course_lib.grading import cluster, feedback, grade, gradebook, intake, late, sandbox, shake, similarity
+from course_lib.grading.assignment import EXERCISES
 from course_lib.grading.building import SOLUTIONS
 
 STATE_VARIABLE = "COURSE_GRADING_STATE"
@@ -171,7 +172,5 @@ def _file_name(result: Mapping[str, Any]) -> str:
 
 
 def _titles(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    from course_lib.learning import questions
-
-    ids = {entry["question"] for result in results for entry in result["questions"]}
-    return {id: questions.find(id).title for id in sorted(ids)}
+    lessons = {entry["question"][:2] for result in results for entry in result["questions"]}
+    return {id: title for lesson in sorted(lessons) for id, title in shake.titles(EXERCISES, lesson).items()}

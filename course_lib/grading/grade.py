@@ -63,7 +63,7 @@ def grade_one(one: intake.Submission, settings: Settings) -> dict[str, Any]:
         content = one.read()
         cells = submission.parse(content)
         lesson = submission.lesson(cells)
-        assignment = _assignments(settings.solutions).get(lesson or "")
+        assignment = find_assignment(settings.solutions, lesson or "")
         if assignment is None:
             raise submission.Refused("no answer cell of an exercise was found in it")
     except submission.Refused as problem:
@@ -113,7 +113,7 @@ def prepare(found: Sequence[intake.Submission], settings: Settings) -> None:
     Path(settings.out, "results").mkdir(parents=True, exist_ok=True)
     key = probes.secret(Path(settings.state))
     for lesson in sorted({lesson for one in found if (lesson := _lesson(one))}):
-        if assignment := _assignments(settings.solutions).get(lesson):
+        if assignment := find_assignment(settings.solutions, lesson):
             probes.references(assignment, key, Path(settings.state), settings.pool)
 
 
@@ -190,11 +190,11 @@ def _lesson(one: intake.Submission) -> str | None:
         return None
 
 
-@lru_cache(maxsize=4)
-def _assignments(solutions: str) -> dict[str, Assignment]:
-    """Lesson → its assignment, read once per process."""
-    made = (Assignment(path) for path in sorted(Path(solutions).glob("*.ipynb")))
-    return {assignment.lesson: assignment for assignment in made}
+@lru_cache(maxsize=64)
+def find_assignment(solutions: str, lesson: str) -> Assignment | None:
+    """The assignment of a lesson, read once per process; None if there is no ``NN_*.ipynb`` with its questions."""
+    made = (Assignment(path) for path in sorted(Path(solutions).glob(f"{lesson}_*.ipynb")) if lesson)
+    return next((assignment for assignment in made if assignment.lesson == lesson), None)
 
 
 @lru_cache(maxsize=1)

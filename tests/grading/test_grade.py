@@ -89,7 +89,7 @@ def test_a_damaged_or_half_written_result_is_made_again(submitted, settings, pre
 
 
 def test_the_key_depends_on_submission_student_secret_and_limits(submitted, settings, pretended, monkeypatch):
-    (assignment,) = grade._assignments(settings.solutions).values()
+    assignment = grade.find_assignment(settings.solutions, LESSON)
     keys = {grade.result_key(b"x", "anna", assignment, settings)}
     keys |= {grade.result_key(b"y", "anna", assignment, settings), grade.result_key(b"x", "ben", assignment, settings)}
     slower = replace(settings, limits=sandbox.Limits(question_seconds=9))

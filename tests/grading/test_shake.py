@@ -46,6 +46,15 @@ def test_probes_are_found_without_importing_anything(folder):
     assert shake.probes(folder, "99") == {"99.1": "probe_it"}
 
 
+def test_titles_are_those_that_the_questions_declare():
+    from course_lib.grading.assignment import EXERCISES
+    from course_lib.learning import questions
+
+    for lesson in questions.lessons_with_exercises():
+        assert shake.titles(EXERCISES, lesson) == {one.id: one.title for one in questions.in_lesson(lesson)}
+    assert shake.titles(EXERCISES, "99") == {}
+
+
 def test_only_what_a_probe_needs_is_kept(folder):
     kept = shake.shake(folder, {"exercise_99": ["probe_it"]}, secrets={"answer_it"})
     assert set(kept) == {"exercise_99", "reference_99"}
