@@ -92,7 +92,10 @@ def _folder(root: Path) -> Iterator[Submission]:
             if count > MAX_FILES:
                 raise ValueError(f"{root} holds more than {MAX_FILES:,} files")
             path = Path(folder) / name
-            student = _student(path.relative_to(root).parts)
+            parts = path.relative_to(root).parts
+            if len(parts) == 2 and parts[0] == path.stem:  # the root is a student's folder in nbgrader's layout
+                parts = (root.resolve().name, *parts)
+            student = _student(parts)
             if path.suffix == SUFFIX or (name in linked):
                 yield Submission(student, str(path), problem=_file_problem(path))
             elif path.suffix.lower() == ".zip":

@@ -7,8 +7,6 @@ sandbox, before the first submission is looked at, and are kept where no submiss
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import hashlib
 import hmac
 import json
@@ -16,11 +14,12 @@ import os
 import secrets
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from course_lib.files import write_atomically
-from course_lib.grading import probe_runtime
+from course_lib.grading import probe_runtime, warm
 from course_lib.grading.assignment import Assignment, Reference
 from course_lib.grading.building import ROOT
 
@@ -30,7 +29,7 @@ REFERENCE_SECONDS = 600
 SECRET_VARIABLE = "COURSE_GRADING_SECRET"
 DATA_LIMIT = 10_000
 JUDGE_SECONDS = 120
-JUDGE_BYTES = 2 * 1024**3
+ENVIRONMENT = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
 
 Pool = list[dict[str, Reference]]
 
@@ -85,30 +84,30 @@ def judge_data(assignment: Assignment, question: str, printed: str, reference: R
     """
     if len(printed) > DATA_LIMIT:
         return False
-    try:
-        value = probe_runtime.untagged(json.loads(printed))
-        returned = probe_runtime.values(
-            assignment.module, assignment.questions[question].probe, lambda: value, reference.seed
-        )
-        return probe_runtime.Writer(reference.floors).write(returned) == reference.line
-    except Exception:
-        return False
+    probe = assignment.questions[question].probe
+    return judge(assignment.module, probe, printed, reference.seed, reference.line, reference.floors)
 
 
 def judge_apart(assignment: Assignment, question: str, printed: str, reference: Reference) -> bool:
     """``judge_data`` in a process of its own with limits, as a value can make a probe compute for ever."""
     if len(printed) > DATA_LIMIT:
         return False
-    return _judged_apart(assignment.digest, str(assignment.path), question, printed, reference)
+    if not warm.available():
+        return judge_data(assignment, question, printed, reference)
+    asked = {
+        "module": assignment.module, "probe": assignment.questions[question].probe, "printed": printed,
+        "seed": reference.seed, "line": reference.line, "floors": reference.floors,
+    }  # fmt: skip
+    return warm.judge(asked, {**os.environ, **ENVIRONMENT}, JUDGE_SECONDS)
 
 
-@functools.lru_cache(maxsize=4096)
-def _judged_apart(digest: str, solution: str, question: str, printed: str, reference: Reference) -> bool:
-    """Answers of this kind are few and alike; the digest is part of the key only."""
-    job = {"solution": solution, "judge": [question, printed, reference.seed, reference.line, reference.floors]}
+def judge(module: str, probe: str, printed: str, seed: int, line: str, floors: Collection[int]) -> bool:
+    """Whether a printed value makes a probe give ``line``."""
     try:
-        return _apart(job, JUDGE_SECONDS) == "true"
-    except (subprocess.TimeoutExpired, RuntimeError):
+        value = probe_runtime.untagged(json.loads(printed))
+        returned = probe_runtime.values(module, probe, lambda: value, seed)
+        return probe_runtime.Writer(floors).write(returned) == line
+    except Exception:
         return False
 
 
@@ -141,38 +140,20 @@ def _compute(assignment: Assignment, key: bytes, pool: int) -> list[dict[str, An
         },
         "pool": pool,
     }
-    try:
-        return json.loads(_apart(job, REFERENCE_SECONDS))
-    except RuntimeError as error:
-        raise RuntimeError(f"the references of {assignment.name} could not be made: {error}") from error
-
-
-def _apart(job: dict[str, Any], seconds: float) -> str:
-    """The last line that a fresh process of this module prints for a job.
-
-    Raises:
-        RuntimeError: if it does not end well, with its last words.
-        TimeoutExpired: if it takes too long.
-    """
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
     finished = subprocess.run(
-        [sys.executable, "-m", __name__], input=json.dumps(job), env=environment, capture_output=True, text=True,
-        timeout=seconds, check=False,
+        [sys.executable, "-m", __name__], input=json.dumps(job), env={**os.environ, **ENVIRONMENT}, check=False,
+        capture_output=True, text=True, timeout=REFERENCE_SECONDS,
     )  # fmt: skip
     if finished.returncode != 0:
-        raise RuntimeError((finished.stderr.strip().splitlines()[-1:] or ["no reason given"])[0])
-    return finished.stdout.splitlines()[-1]
+        reason = finished.stderr.strip().splitlines()[-1:] or ["no reason given"]
+        raise RuntimeError(f"the references of {assignment.name} could not be made: {reason[0]}")
+    return json.loads(finished.stdout.splitlines()[-1])
 
 
 def _main() -> None:
-    """Read a job from standard input: judge one value, or run the solution and print its references as one line."""
+    """Read a job from standard input, run the solution, print the references as one line."""
     job = json.load(sys.stdin)
     assignment = Assignment(job["solution"])
-    if "judge" in job:
-        question, printed, seed, line, floors = job["judge"]
-        _bound_memory()
-        print(json.dumps(judge_data(assignment, question, printed, Reference(seed, line, tuple(floors)))))
-        return
     namespace: dict[str, Any] = {"__name__": "__main__"}
     answers = {id: assignment.solution.cells[assignment.places[id].answer].source for id in assignment.questions}
     for cell in assignment.notebook(answers, {}).cells:
@@ -183,13 +164,6 @@ def _main() -> None:
         for place, draws in enumerate(seeds):
             made[place][id] = reference(namespace[question.name], assignment.module, question.probe, draws)
     print(json.dumps(made))
-
-
-def _bound_memory() -> None:
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_DATA, (JUDGE_BYTES, JUDGE_BYTES))
 
 
 def _number(key: bytes, *parts: str) -> int:

@@ -1,8 +1,8 @@
-"""A process that has pytest and nbval imported already, and forks each comparison from itself.
+"""Processes that have imported already what a comparison needs, and fork each one from themselves.
 
-Starting pytest anew costs more than comparing a notebook. The process runs no code of a learner, keeps nothing
-from one comparison to the next (each is a child of its own), and ends with the grader that started it. Where the
-system cannot do this, ``start`` runs the same command in a fresh Python.
+Starting pytest anew costs more than comparing a notebook, and importing torch more than judging a value. The two
+processes (one for each) run no code of a learner, keep nothing from one job to the next (each is a child of its own),
+and end with the grader that started them. Where the system cannot do this, ``start`` runs pytest in a fresh Python.
 """
 
 from __future__ import annotations
@@ -19,11 +19,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-PRELOADED = (
-    "pytest", "nbval.plugin", "jupyter_client.manager", "zmq.asyncio", "course_lib.grading.nbval_guard",
-    "course_lib.grading.cell_report", "course_lib.grading.provisioner",
-)  # fmt: skip
+PRELOADED = {
+    "compare": (
+        "pytest", "nbval.plugin", "jupyter_client.manager", "zmq.asyncio", "course_lib.grading.nbval_guard",
+        "course_lib.grading.cell_report", "course_lib.grading.provisioner",
+    ),
+    "judge": ("torch", "course_lib.grading.probes"),
+}  # fmt: skip
 PATIENCE = 10.0
+JUDGE_BYTES = 2 * 1024**3
 _servers = threading.local()
 
 
@@ -51,7 +55,8 @@ def start(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
     """
     with contextlib.ExitStack() as stack:
         if available():
-            yield stack.enter_context(_forked(arguments, folder, environment))
+            job = {"arguments": [*arguments], "folder": str(folder), "environment": {**environment}}
+            yield stack.enter_context(_forked(job, "compare", environment))
         else:
             yield stack.enter_context(_fresh(arguments, folder, environment))
 
@@ -67,11 +72,20 @@ def available() -> bool:
     return True
 
 
+def judge(asked: Mapping[str, Any], environment: Mapping[str, str], seconds: float) -> bool:
+    """What ``probes.judge`` says about these arguments, in a child with little time and memory."""
+    with _forked({"judge": dict(asked)}, "judge", environment) as running:
+        try:
+            return running.wait(seconds) == 0
+        except subprocess.TimeoutExpired:
+            return False
+
+
 @contextlib.contextmanager
-def _forked(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator[Comparison]:
-    server = _server(environment)
+def _forked(job: Mapping[str, Any], kind: str, environment: Mapping[str, str]) -> Iterator[Comparison]:
+    server = _server(kind, environment)
     try:
-        running = server.begin({"arguments": [*arguments], "folder": str(folder), "environment": {**environment}})
+        running = server.begin(job)
         try:
             yield running
         finally:
@@ -103,20 +117,21 @@ def _kill_session(pid: int) -> None:
             os.killpg(pid, signal.SIGKILL)
 
 
-def _server(environment: Mapping[str, str]) -> _Server:
-    """The warm process of this thread, made anew if it has ended."""
-    server: _Server | None = getattr(_servers, "one", None)
+def _server(kind: str, environment: Mapping[str, str]) -> _Server:
+    """The warm process that the current thread has of a kind, made anew if it has ended."""
+    server: _Server | None = getattr(_servers, kind, None)
     if server is None or server.process.poll() is not None:
-        server = _servers.one = _Server(environment)
+        server = _Server(kind, environment)
+        setattr(_servers, kind, server)
     return server
 
 
 class _Server:
     """The grader's end of the pipes to a warm process."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, kind: str, environment: Mapping[str, str]) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", __name__], cwd="/", env={**environment}, stdin=subprocess.PIPE,
+            [sys.executable, "-P", "-m", __name__, kind], cwd="/", env={**environment}, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, start_new_session=True, bufsize=0,
         )  # fmt: skip
         self.running = False
@@ -157,12 +172,12 @@ class _Server:
         return int(line)
 
 
-def serve() -> None:
+def serve(kind: str) -> None:
     """Read jobs from standard input until the grader is gone; answer each with process id and exit status."""
     import gc
     import importlib
 
-    for name in PRELOADED:
+    for name in PRELOADED[kind]:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
@@ -170,6 +185,8 @@ def serve() -> None:
     os.dup2(2, 1)
     while line := jobs.readline():
         job = json.loads(line)
+        if kind == "judge":
+            importlib.import_module(job["judge"]["module"])
         if (pid := os.fork()) == 0:
             os.close(answers)
             _become(job)
@@ -192,20 +209,14 @@ def _status(pid: int) -> int:
 
 
 def _become(job: Mapping[str, Any]) -> None:
-    """In the child: turn into the pytest that the job describes, and never come back."""
+    """In the child: do what the job describes, and never come back."""
     status = 70
     try:
         os.setsid()
-        os.chdir(job["folder"])
         nothing = os.open(os.devnull, os.O_RDWR)
-        errors = os.open("stderr.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        for descriptor, target in ((nothing, 0), (nothing, 1), (errors, 2)):
-            os.dup2(descriptor, target)
-        os.environ.clear()
-        os.environ.update(job["environment"])
-        import pytest
-
-        status = int(pytest.main([*job["arguments"]]))
+        os.dup2(nothing, 0)
+        os.dup2(nothing, 1)
+        status = _judged(job["judge"]) if "judge" in job else _compared(job)
     except BaseException:
         import traceback
 
@@ -217,5 +228,24 @@ def _become(job: Mapping[str, Any]) -> None:
         os._exit(status)
 
 
+def _compared(job: Mapping[str, Any]) -> int:
+    import pytest
+
+    os.chdir(job["folder"])
+    os.dup2(os.open("stderr.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 2)
+    os.environ.clear()
+    os.environ.update(job["environment"])
+    return int(pytest.main([*job["arguments"]]))
+
+
+def _judged(asked: Mapping[str, Any]) -> int:
+    import resource
+
+    from course_lib.grading import probes
+
+    resource.setrlimit(resource.RLIMIT_DATA, (JUDGE_BYTES, JUDGE_BYTES))
+    return 0 if probes.judge(**asked) else 1
+
+
 if __name__ == "__main__":
-    serve()
+    serve(sys.argv[1])

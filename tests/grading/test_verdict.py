@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -78,6 +77,8 @@ def test_a_plain_value_is_judged_in_a_process_of_its_own(assignment, references)
 
 
 def test_a_value_that_makes_the_probe_compute_for_ever_earns_nothing(assignment, references, monkeypatch):
-    monkeypatch.setattr(probes, "JUDGE_SECONDS", 0.01)
-    reference = replace(references["01.3"], seed=references["01.3"].seed + 1)  # not in the cache
-    assert not probes.judge_apart(assignment, "01.3", printed(solution_of(assignment, "01.3")), reference)
+    monkeypatch.setattr(probes, "JUDGE_SECONDS", 0.0)
+    right = printed(solution_of(assignment, "01.3"))
+    assert not probes.judge_apart(assignment, "01.3", right, references["01.3"])
+    monkeypatch.setattr(probes, "JUDGE_SECONDS", 120)
+    assert probes.judge_apart(assignment, "01.3", right, references["01.3"])

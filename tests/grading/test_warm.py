@@ -65,8 +65,8 @@ def test_a_comparison_that_is_killed_or_crashes_has_a_negative_status(prepare):
 
 def test_a_warm_process_that_died_is_made_anew(prepare):
     assert status(prepare("pass")) == 0
-    warm._servers.one.process.kill()
-    warm._servers.one.process.wait()
+    warm._servers.compare.process.kill()
+    warm._servers.compare.process.wait()
     assert status(prepare("pass", "two")) == 0
 
 
@@ -83,7 +83,7 @@ def test_it_ends_with_the_grader_that_started_it(prepare):
 import pathlib, subprocess
 from course_lib.grading import warm
 with warm.start({OPTIONS!r}, pathlib.Path({str(folder)!r}), {environment(folder)!r}) as comparison:
-    print(comparison.pid, warm._servers.one.process.pid, flush=True)
+    print(comparison.pid, warm._servers.compare.process.pid, flush=True)
     comparison.wait(600)
 """
     grader = subprocess.Popen(
