@@ -90,7 +90,6 @@ PARTS: dict[str, tuple[str, Part]] = {
     "csr": ("csr", parts.csr_break_even),
     "80": ("fine_tuned", parts.fine_tuned("80")),
     "98": ("fine_tuned", parts.fine_tuned("98")),
-    "strategies": ("strategies", parts.strategies),
     "sensitivity": ("sensitivity", parts.sensitivity),
     "lottery": ("lottery", parts.lottery),
     "minilm": ("minilm", parts.minilm),
