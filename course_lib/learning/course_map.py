@@ -56,6 +56,10 @@ LESSONS = (
         "03", "Magnitude pruning", "03_magnitude_pruning.ipynb", 50,
         "most weights can go, and what that does and does not buy", 80, 20, "03",
     ),
+    Lesson(
+        "07", "Quantization-aware training", "07_quantization_aware_training.ipynb", 50,
+        "weights that must live on a coarse grid train on that grid", 95, 20, "07",
+    ),
 )  # fmt: skip
 COURSE_QUIZ = "model-compression-techniques"
 HEADER = (("Lesson", ""), ("Minutes", "figure"), ("Status", ""), ("Exercise", "figure"), ("Quiz", "figure"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -80,7 +80,7 @@ def choose_bits(sensitivity: pandas.DataFrame, budget: int) -> dict[str, int]:
     """Layer → bits, so that all layers together take at most ``budget`` bytes and the sum of damages is small.
 
     Every layer starts with the most bits. While they take too much, the layer gives up bits that pays least for it:
-    least damage added for each byte saved.
+    least damage added for each byte saved. What is left of the budget at the end is given back.
 
     Args:
         sensitivity: columns ``layer``, ``bits``, ``bytes``, ``damage``, as ``bit_sensitivity`` returns.
@@ -105,7 +105,25 @@ def choose_bits(sensitivity: pandas.DataFrame, budget: int) -> dict[str, int]:
         ]
         _, layer, fewer = min(steps)
         chosen[layer] = fewer
-    return chosen
+    return _give_back(options, chosen, budget)
+
+
+def _give_back(
+    options: Mapping[str, Mapping[int, tuple[int, float]]], chosen: dict[str, int], budget: int
+) -> dict[str, int]:
+    """Spend what is left of the budget: the last step may have saved more than was needed."""
+    while True:
+        left = budget - sum(options[layer][bits][0] for layer, bits in chosen.items())
+        steps = [
+            (options[layer][more][1] - options[layer][bits][1], layer, more)
+            for layer, bits in chosen.items()
+            for more in options[layer]
+            if more > bits and options[layer][more][0] - options[layer][bits][0] <= left
+        ]
+        if not steps or min(steps)[0] >= 0:
+            return chosen
+        _, layer, more = min(steps)
+        chosen[layer] = more
 
 
 def _price(now: tuple[int, float], then: tuple[int, float]) -> float:

@@ -97,7 +97,7 @@ def shipped() -> tuple[Curve, ...]:
     curves = []
     for method in MEASURED:
         some = sorted((row["bits"], row["accuracy"]) for row in rows if _counts(row, method))
-        if some:
+        if len(some) > 1:
             curves.append(Curve(method, [bits for bits, _ in some], [accuracy for _, accuracy in some]))
     return tuple(curves)
 
