@@ -63,6 +63,7 @@ from course_lib.quantization.ptq import (
 from course_lib.quantization.quantizer import AdvancedQuantizer
 from course_lib.quantization.salient import keep_salient
 from course_lib.quantization.saturation import saturating_layers, saturating_sums
+from course_lib.quantization.scan import bits_scan
 from course_lib.quantization.smoothquant import smoothing_factors, smoothquant
 from course_lib.quantization.step_size import best_step, best_weight_params
 from course_lib.quantization.straight_through import (
@@ -97,6 +98,7 @@ __all__ = [
     "best_weight_params",
     "bit_sensitivity",
     "bits_per_layer",
+    "bits_scan",
     "calibrate",
     "calibration_batches",
     "choose_bits",

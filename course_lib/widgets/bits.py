@@ -96,17 +96,23 @@ def group_of(inputs: int, granularity: str) -> int | None:
     )
 
 
-def bits_panel(subject: nn.Module | Tensor | None = None, *, bits: int = 4) -> Panel:
+def bits_panel(
+    subject: nn.Module | Tensor | None = None, *, measured: Sequence[Mapping[str, Any]] | None = None, bits: int = 4
+) -> Panel:
     """Drag the number of bits, and choose how many weights share a scale.
 
     Args:
         subject: a model, or one weight [channels, …]; the shipped ResNet18 with BatchNorm folded when not given.
+        measured: rows of ``quantization.bits_scan``, from which accuracy and noise are drawn; the shipped ones when
+            neither is given.
         bits: where the slider starts.
 
     Raises:
         ValueError: if the subject has no weights.
     """
-    measured = results("quantization").get("weights", {}).get("rows", []) if subject is None else []
+    if measured is None:
+        measured = results("quantization").get("weights", {}).get("rows", []) if subject is None else []
+    found = measured
     rounder = Rounder(_layers(subject))
     names = list(rounder.layers)
     start = "layer3.0.conv1" if "layer3.0.conv1" in names else names[0]
@@ -122,8 +128,8 @@ def bits_panel(subject: nn.Module | Tensor | None = None, *, bits: int = 4) -> P
 
     return Panel(
         compute,
-        lambda rounded: draw(rounded, measured),
-        numbers=lambda rounded: numbers(rounded, measured),
+        lambda rounded: draw(rounded, found),
+        numbers=lambda rounded: numbers(rounded, found),
         title="How few bits are enough?",
         subtitle="Drag, or focus the slider and use the arrow keys. Above: the error that rounding makes.",
         **controls,
@@ -151,7 +157,7 @@ def numbers(rounded: Rounded, measured: Sequence[Mapping[str, Any]]) -> list[Num
     for one in measured:
         if (one["granularity"], one["bits"]) == (rounded.granularity, rounded.bits):
             before = measured[0]["accuracy"]
-            row.append(Number(f"{100 * one['accuracy']:.1f} %", f"test accuracy, was {100 * before:.1f} %", "measured"))
+            row.append(Number(f"{100 * one['accuracy']:.1f} %", f"accuracy, was {100 * before:.1f} %", "measured"))
     return row
 
 
@@ -165,7 +171,7 @@ def _accuracy(rounded: Rounded, measured: Sequence[Mapping[str, Any]]) -> str:
             charts.Line(title.removeprefix("one "), [row["bits"] for row in rows], accuracies, colour, marker)
         )
     return charts.lines(
-        series, title="Test accuracy of ResNet18", x_label="bits per weight", y_label="accuracy (%)",
+        series, title="Accuracy of the model", x_label="bits per weight", y_label="accuracy (%)",
         x_range=(8, 2), y_range=(0, 100), x_ticks=range(2, 9), cursor=rounded.bits,
     )  # fmt: skip
 
@@ -173,9 +179,10 @@ def _accuracy(rounded: Rounded, measured: Sequence[Mapping[str, Any]]) -> str:
 def _noise(rounded: Rounded, measured: Sequence[Mapping[str, Any]]) -> str:
     """Upright bars, one per layer in the order of the model; the chosen layer stands out."""
     found = [row for row in measured if (row["granularity"], row["bits"]) == (rounded.granularity, rounded.bits)]
-    values = {name.removesuffix(".weight"): decibels for name, decibels in found[0]["sqnr_db"].items()}
+    noise = found[0]["sqnr_db"] if found else {}
+    values = {name.removesuffix(".weight"): decibels for name, decibels in noise.items()}
     width, height = charts.MAIN, 190.0
-    x, y = Scale(0, len(values), 48, width - 12), Scale(0, 60, height - charts.BOTTOM, charts.TOP)
+    x, y = Scale(0, max(len(values), 1), 48, width - 12), Scale(0, 60, height - charts.BOTTOM, charts.TOP)
     parts = [y_axis(y, x.start, x.end, "signal above noise (dB)", count=3)]
     for place, (name, value) in enumerate(values.items()):
         left, right = x(place + 0.15), x(place + 0.85)
@@ -190,7 +197,7 @@ def _noise(rounded: Rounded, measured: Sequence[Mapping[str, Any]]) -> str:
             parts.append(text(middle, y(value) - 5, label, anchor="middle", classes="threshold-text"))
     parts.append(x_axis(x, y.start, "layer, from the first to the last", ticks=()))
     description = ", ".join(f"{name} {value:.0f} dB" for name, value in values.items())
-    return chart(parts, width=width, height=height, title="Every layer of ResNet18", description=description)
+    return chart(parts, width=width, height=height, title="Every layer of the model", description=description)
 
 
 def _layers(subject: nn.Module | Tensor | None) -> dict[str, Tensor]:
