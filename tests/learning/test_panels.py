@@ -151,13 +151,16 @@ def test_the_map_shows_status_points_quiz_and_where_to_go_on():
     progress.record_try("02.1", 4)
     progress.record_quiz("01", {}, 5, 8)
     shown = course_map()
-    assert [shown.status(one.number) for one in LESSONS] == ["Not started", "Done", "In progress", "In progress"]
+    statuses = [shown.status(one.number) for one in LESSONS]
+    assert statuses[:4] == ["Not started", "Done", "In progress", "In progress"]
+    assert set(statuses[4:]) <= {"Not started"}
     assert shown.points("01") == 8 and shown.points("02") == 0 and shown.score("01") == "5 of 8"
     assert shown.resume().number == "03"
     page = unescape(shown._repr_html_())
     assert 'Go on with <a href="03_magnitude_pruning.ipynb">03 Magnitude pruning</a>' in page
     assert 'href="../exercises/01_compression_calculator.ipynb">8 of 20 points' in page
-    assert "1 of 4 lessons done, 8 of 60 points" in page
+    total = sum(one.points for one in LESSONS)
+    assert f"1 of {len(LESSONS)} lessons done, 8 of {total} points" in page
 
 
 def test_after_the_last_lesson_the_map_points_to_what_is_left():

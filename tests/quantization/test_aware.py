@@ -180,3 +180,17 @@ def test_what_cannot_be_quantized_is_said(model):
         prepare(broken, split("train"))
     with pytest.raises(ValueError, match="empty"):
         prepare(model, split("train", 0))
+
+
+def test_the_shipped_network_of_four_bits_is_what_its_results_say():
+    from course_lib import assets
+
+    file = assets.path("resnet18_w4a4")
+    rows = {row["name"]: row for row in assets.results("quantization_qat")["models"]["rows"]}
+    assert rows["QAT W4A4"]["stored_bytes"] == file.stat().st_size <= 6e6
+    assert rows["QAT W4A4"]["retained"] >= 0.985
+    best, minmax = rows["AdaRound W4A8"], rows["nearest, min-max, W4A8"]
+    assert best["retained"] >= 0.99 and best["accuracy"] > minmax["accuracy"]
+    model = storage.load(file)
+    assert {quantized.params.bits for quantized in quantized_weights(model).values()} == {4, 8}
+    assert {grid.bits for grid in grids.input_grids(model).values()} == {4, 8}

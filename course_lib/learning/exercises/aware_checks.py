@@ -1,4 +1,4 @@
-"""What a repaired training loop on the grid must do, one expectation after the other (question 07.6)."""
+"""What frozen norms (question 07.3) and a repaired training loop on the grid (07.6) must do, one after the other."""
 
 from __future__ import annotations
 
@@ -24,6 +24,29 @@ def small_network(seed: int) -> nn.Module:
         model.get_buffer("1.running_mean").normal_(0, 0.3)
         model.get_buffer("1.running_var").uniform_(0.5, 1.5)
     return model.eval()
+
+
+def with_norms() -> nn.Module:
+    """Three norms at different depths, and a dropout that must go on training."""
+    inner = nn.Sequential(nn.Dropout(0.5), nn.Flatten(), nn.Linear(100, 6), nn.BatchNorm1d(6), nn.ReLU())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = [nn.Conv2d(2, 4, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4, affine=False), inner]
+        model = nn.Sequential(*layers)
+        model.get_submodule("4.2").reset_parameters()  # type: ignore[operator]
+    return model.eval()
+
+
+def expect_modes(model: nn.Module, frozen: bool, given: str) -> None:
+    """Every module trains, except frozen norms; no parameter is frozen."""
+    for name, module in model.named_modules():
+        norm = isinstance(module, right.NORMS)
+        expected = not frozen if norm else True
+        advice = "`model.train()` sets the flag on every module; after that `eval()` on each norm takes it back"
+        what = f"training flag of {name or 'the model'!r} ({type(module).__name__})"
+        expect_equal(what, module.training, expected, given=given, hint=advice)
+    advice = "only the statistics are frozen: gamma and beta go on learning"
+    expect(all(one.requires_grad for one in model.parameters()), "a parameter is frozen", given=given, hint=advice)
 
 
 def batches_for(model: nn.Module, generator: torch.Generator, count: int = 3) -> Batches:

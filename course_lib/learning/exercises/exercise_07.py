@@ -13,9 +13,11 @@ from course_lib.learning.answer import Answer
 from course_lib.learning.exercises import reference_07 as right
 from course_lib.learning.exercises.aware_checks import (
     batches_for,
+    expect_modes,
     expect_trained,
     small_network,
     squared_error,
+    with_norms,
 )
 from course_lib.learning.expect import expect, expect_close, expect_equal, expect_unchanged
 from course_lib.learning.questions import probe, question
@@ -118,13 +120,13 @@ def probe_step_gradient(answer: Callable[..., Any], generator: torch.Generator) 
 def check_train_mode(answer: Answer) -> None:
     """Flags of every module, statistics and parameters after a forward pass, and the count that is returned."""
     for frozen in (True, False):
-        model = _with_norms()
+        model = with_norms()
         count = answer.in_place(model, frozen)
         given = f"a model with 3 norms, norms_frozen = {frozen}"
         expect_equal("number of frozen norms", count, 3 if frozen else 0, given=given, hint="return how many are frozen")
-        _expect_modes(model, frozen, given)
+        expect_modes(model, frozen, given)
         answer.in_place(model, not frozen)
-        _expect_modes(model, not frozen, f"{given}, then called again with {not frozen}")
+        expect_modes(model, not frozen, f"{given}, then called again with {not frozen}")
     expect_equal("number of frozen norms", answer.in_place(nn.Sequential(nn.Linear(2, 2)), True), 0)
 
 
@@ -134,7 +136,7 @@ def probe_train_mode(answer: Answer, generator: torch.Generator) -> Any:
     values: list[Any] = []
     inputs = torch.randn(6, 2, 5, 5, generator=generator)
     for frozen in (True, False, True):
-        model = _with_norms()
+        model = with_norms()
         values.append(answer.in_place(model, frozen))
         model.get_submodule("4.0").p = 0.0  # type: ignore[assignment]
         values.append(model(inputs).detach())
@@ -281,28 +283,6 @@ def _expect_step(answer: Answer, x: Tensor, scale: float, qmin: int, qmax: int, 
         advice = "the sum is right; divide it by sqrt(number of values · qmax)"
     given = float(given) if isinstance(given, Tensor) and given.numel() == 1 else given
     expect_close("gradient of the step size", given, expected, rtol=1e-4, atol=1e-6, hint=advice)
-
-
-def _with_norms() -> nn.Module:
-    """Three norms at different depths, and a dropout that must go on training."""
-    inner = nn.Sequential(nn.Dropout(0.5), nn.Flatten(), nn.Linear(100, 6), nn.BatchNorm1d(6), nn.ReLU())
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        layers = [nn.Conv2d(2, 4, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4, affine=False), inner]
-        model = nn.Sequential(*layers)
-        model.get_submodule("4.2").reset_parameters()  # type: ignore[operator]
-    return model.eval()
-
-
-def _expect_modes(model: nn.Module, frozen: bool, given: str) -> None:
-    for name, module in model.named_modules():
-        norm = isinstance(module, right.NORMS)
-        expected = not frozen if norm else True
-        advice = "`model.train()` sets the flag on every module; after that `eval()` on each norm takes it back"
-        what = f"training flag of {name or 'the model'!r} ({type(module).__name__})"
-        expect_equal(what, module.training, expected, given=given, hint=advice)
-    advice = "only the statistics are frozen: gamma and beta go on learning"
-    expect(all(one.requires_grad for one in model.parameters()), "a parameter is frozen", given=given, hint=advice)
 
 
 def _norm(channels: int, generator: torch.Generator) -> nn.BatchNorm2d:
