@@ -57,14 +57,16 @@ LESSONS = (
         "most weights can go, and what that does and does not buy", 80, 20, "03",
     ),
     Lesson(
+        "05", "Quantization from scratch", "05_quantization_from_scratch.ipynb", 45,
+        "a weight is rounded to one of a few stairs, and the stairs have a scale", 75, 20, "05",
+    ),
+    Lesson(
         "06", "Post-training quantization", "06_post_training_quantization.ipynb", 50,
         "a whole network in integers, with no training, and the processor that it needs", 95, 20, "06",
     ),
     Lesson(
         "07", "Quantization-aware training", "07_quantization_aware_training.ipynb", 50,
         "weights that must live on a coarse grid train on that grid", 95, 20, "07",
-        "05", "Quantization from scratch", "05_quantization_from_scratch.ipynb", 45,
-        "a weight is rounded to one of a few stairs, and the stairs have a scale", 75, 20, "05",
     ),
 )  # fmt: skip
 COURSE_QUIZ = "model-compression-techniques"
