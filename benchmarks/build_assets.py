@@ -87,6 +87,20 @@ ENTRIES: dict[str, dict[str, str]] = {
         "file": "results/quantization.json", "licence": "Apache-2.0", "card": "cards/quantization.md",
         "source": "measured by benchmarks/quantization.py",
     },
+    "resnet18_structured_4": {
+        "file": "results/resnet18_structured_4.safetensors", "licence": "Apache-2.0",
+        "card": "cards/resnet18_structured.md",
+        "source": "the shipped resnet18 with fewer channels, made by benchmarks/structured.py",
+    },
+    "resnet18_structured_11": {
+        "file": "results/resnet18_structured_11.safetensors", "licence": "Apache-2.0",
+        "card": "cards/resnet18_structured.md",
+        "source": "the shipped resnet18 with fewer channels, made by benchmarks/structured.py",
+    },
+    "structured_results": {
+        "file": "results/structured.json", "licence": "Apache-2.0", "card": "cards/resnet18_structured.md",
+        "source": "measured by benchmarks/structured.py",
+    },
 }  # fmt: skip
 
 

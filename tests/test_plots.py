@@ -34,7 +34,15 @@ def scan() -> pandas.DataFrame:
     return pandas.DataFrame([(n, s, d * s) for n, s, d in rows], columns=["layer", "sparsity", "drop"])
 
 
+def seeds() -> pandas.DataFrame:
+    rows = [(name, mean + 0.002 * seed) for name, mean in (("random", 0.9), ("l2", 0.91)) for seed in range(3)]
+    return pandas.DataFrame(rows, columns=["criterion", "validation"])
+
+
 PICTURES = {
+    "seeds": lambda: plots.seed_intervals(
+        seeds(), by="criterion", value="validation", title="Three seeds", x_label="validation accuracy (%)", level=0.905
+    ),
     "weights": lambda: plots.weight_histogram(torch.linspace(-1, 1, 1001), threshold=0.5, title="A layer"),
     "accuracy": lambda: plots.accuracy_curves(CURVES, baseline=0.93, chance=0.1),
     "schedule": lambda: plots.schedule_curves({"cubic": ([0, 50, 100], [0, 0.8, 0.9])}),

@@ -57,6 +57,10 @@ LESSONS = (
         "most weights can go, and what that does and does not buy", 80, 20, "03",
     ),
     Lesson(
+        "04", "Structured pruning", "04_structured_pruning.ipynb", 50,
+        "whole channels go, and every machine gets faster", 82, 20, "04",
+    ),
+    Lesson(
         "05", "Quantization from scratch", "05_quantization_from_scratch.ipynb", 45,
         "a weight is rounded to one of a few stairs, and the stairs have a scale", 75, 20, "05",
     ),

@@ -6,9 +6,15 @@ data give the same bytes. One module per theme; lessons say ``plots.name`` and n
 
 from course_lib.plots.general import bars, curves, size_front
 from course_lib.plots.profile import layer_bars, roofline
-from course_lib.plots.pruning import accuracy_curves, schedule_curves, sensitivity_map, weight_histogram
+from course_lib.plots.pruning import (
+    accuracy_curves,
+    schedule_curves,
+    seed_intervals,
+    sensitivity_map,
+    weight_histogram,
+)
 
 __all__ = [
-    "accuracy_curves", "bars", "curves", "layer_bars", "roofline", "schedule_curves", "sensitivity_map", "size_front",
-    "weight_histogram",
+    "accuracy_curves", "bars", "curves", "layer_bars", "roofline", "schedule_curves", "seed_intervals",
+    "sensitivity_map", "size_front", "weight_histogram",
 ]  # fmt: skip

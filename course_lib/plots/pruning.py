@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     import pandas
     from torch import Tensor
 
+STUDENT = (
+    12.706,
+    4.303,
+    3.182,
+    2.776,
+    2.571,
+    2.447,
+    2.365,
+    2.306,
+    2.262,
+)  # 97.5 % points for 1 to 9 degrees of freedom
+
 
 def weight_histogram(weight: Tensor, *, threshold: float, title: str) -> Picture:
     """Values of a weight of any shape: those below ``threshold`` in magnitude are cut and grey, the others blue."""
@@ -96,3 +108,42 @@ def sensitivity_map(frame: pandas.DataFrame, *, title: str = "Accuracy lost when
     row, column = divmod(int(numpy.nanargmax(table.to_numpy())), table.shape[1])
     worst = f"{table.index[row]} at {100 * float(table.columns[column]):g} % cut"
     return described(picture, title, f"most is lost in {worst}: {table.to_numpy().max():.1f} points")
+
+
+def seed_intervals(
+    frame: pandas.DataFrame, *, by: str, value: str, title: str, x_label: str, level: float | None = None
+) -> Picture:
+    """One line per entry of column ``by``: every seed as a point, their mean, and its 95 % interval (Student's t).
+
+    Args:
+        frame: one row per entry and seed; column ``value`` holds fractions.
+        level: a dashed line to compare with.
+    """
+    groups = {str(name): 100 * rows[value].to_numpy() for name, rows in frame.groupby(by, sort=False)}
+    ordered = sorted(groups.items(), key=lambda item: -item[1].mean())
+    with style.context(STYLE):
+        picture, axes = canvas(title, x_label, "")
+        picture.set_figheight(1.2 + 0.34 * len(ordered))
+        if level is not None:
+            axes.axvline(100 * level, color=LIGHT["baseline"], linewidth=1.2, linestyle=(0, (5, 3)))
+        for place, (name, seeds) in enumerate(ordered):
+            mean, half = interval_of_mean(seeds)
+            colour = "baseline" if name == "random" else "kept"
+            axes.plot([mean - half, mean + half], [place, place], color=LIGHT[colour], marker="|")
+            axes.plot(
+                seeds, [place] * len(seeds), linestyle="", color=LIGHT[colour], marker="o", markersize=4, alpha=0.5
+            )
+            axes.plot([mean], [place], linestyle="", color=LIGHT[colour], marker="D", markersize=7)
+        axes.set_yticks(range(len(ordered)), [name for name, _ in ordered])
+        axes.set_ylim(len(ordered) - 0.5, -0.5)
+    facts = "; ".join(f"{name} {seeds.mean():.1f} ± {interval_of_mean(seeds)[1]:.1f}" for name, seeds in ordered)
+    return described(picture, title, facts)
+
+
+def interval_of_mean(values: numpy.ndarray) -> tuple[float, float]:
+    """Mean of a few runs, and half the width of its 95 % interval (Student, 1908)."""
+    count = len(values)
+    if count < 2:
+        return float(values.mean()), 0.0
+    t = STUDENT[min(count, len(STUDENT) + 1) - 2]
+    return float(values.mean()), t * float(values.std(ddof=1)) / count**0.5

@@ -69,7 +69,7 @@ def remove_blocks(model: nn.Module, names: Collection[str]) -> nn.Module:
     for position in stacked:
         del pruned.bert.encoder.layer[position]
     for name in names if not stacked else ():
-        pruned.set_submodule(name, nn.Identity())
+        pruned.set_submodule(name, nn.Identity().eval())
     description = getattr(model, models.ARCHITECTURE_ATTRIBUTE, None)
     if description is not None:
         arguments = _without_blocks(description["arguments"], list(names), stacked)

@@ -135,6 +135,7 @@ def test_steps_remove_the_same_fraction_each_and_end_where_they_should(resnet):
 def test_a_block_goes_and_the_file_knows(resnet, bert, tmp_path):
     assert pruning.removable_blocks(resnet) == ["layer1.0", "layer1.1", "layer2.1", "layer3.1", "layer4.1"]
     small = pruning.remove_blocks(prune_channels(resnet, 0.5).model, ["layer3.1"])
+    assert prune_channels(small, 0.5).model.conv1.out_channels == 16
     pixels = torch.randn(1, 3, 32, 32)
     assert torch.equal(storage.load(storage.save(small, tmp_path / "a"))(pixels), small(pixels))
     arguments = models.describe(bert)["arguments"] | {"num_hidden_layers": 3}

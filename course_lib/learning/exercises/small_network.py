@@ -1,4 +1,4 @@
-"""The small network of exercise 03.6: LeNet-300-100 on Fashion-MNIST, trained in seconds, cut without fine-tuning."""
+"""The small network of exercises 03.6 and 04.6: LeNet-300-100 on Fashion-MNIST, trained in seconds."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ def try_sparsities(sparsities: Sequence[float]) -> Measured:
 
 @cache
 def _measured(sparsities: tuple[float, ...]) -> Measured:
-    weights = pruning.layer_weights(_lenet())
+    weights = pruning.layer_weights(lenet())
     if len(sparsities) != len(weights):
         raise ValueError(f"sparsities must have one entry per layer, {len(weights)} in all, got {len(sparsities)}")
     pairs = zip(weights.items(), sparsities, strict=True)
     masks = {name: pruning.magnitude_mask(weight, sparsity) for (name, weight), sparsity in pairs}
-    pruned = pruning.pruned_copy(_lenet(), masks)
-    accuracy = training.evaluate(pruned, _split("validation")).accuracy
+    pruned = pruning.pruned_copy(lenet(), masks)
+    accuracy = training.evaluate(pruned, split("validation")).accuracy
     return Measured(pruning.sparsity(pruned), accuracy, _accuracy_before())
 
 
@@ -76,7 +76,7 @@ def _untrained() -> nn.Module:
 
 
 @cache
-def _lenet() -> nn.Module:
+def lenet() -> nn.Module:
     """Trained once on this machine; the weights are kept in the course's cache folder."""
     model, file = _untrained(), _weights_file()
     with contextlib.suppress(OSError, RuntimeError, pickle.UnpicklingError, EOFError):
@@ -84,7 +84,7 @@ def _lenet() -> nn.Module:
         return model.eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        training.fit(model, _split("train"), epochs=EPOCHS, learning_rate=2e-3, progress=False, device="cpu")
+        training.fit(model, split("train"), epochs=EPOCHS, learning_rate=2e-3, progress=False, device="cpu")
     content = io.BytesIO()
     torch.save(model.state_dict(), content)
     with contextlib.suppress(OSError):
@@ -100,9 +100,9 @@ def _weights_file() -> Path:
 
 @cache
 def _accuracy_before() -> float:
-    return training.evaluate(_lenet(), _split("validation")).accuracy
+    return training.evaluate(lenet(), split("validation")).accuracy
 
 
 @cache
-def _split(name: str) -> data.Split:
+def split(name: str) -> data.Split:
     return pruning.flatten_images(getattr(data.load("fashion_mnist"), name))

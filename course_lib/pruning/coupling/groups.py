@@ -118,8 +118,11 @@ class Walk:
     def _norm(self, node: Node) -> _Value | None:
         return self._belongs(node, self.modules[node.name].num_features)
 
-    _depthwise = lambda self, node: self._belongs(node, self.modules[node.name].out_channels)  # noqa: E731
-    _layernorm = lambda self, node: self._belongs(node, self.modules[node.name].normalized_shape[0], "width")  # noqa: E731
+    def _depthwise(self, node: Node) -> _Value | None:
+        return self._belongs(node, self.modules[node.name].out_channels)
+
+    def _layernorm(self, node: Node) -> _Value | None:
+        return self._belongs(node, self.modules[node.name].normalized_shape[0], "width")
 
     def _embeddings(self, node: Node) -> _Value:
         """Three tables and a norm, all of one width."""
