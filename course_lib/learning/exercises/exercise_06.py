@@ -13,6 +13,7 @@ from course_lib.learning.answer import Answer
 from course_lib.learning.exercises.reference_06 import (
     clip_error,
     fold_norm,
+    hooks_of,
     integer_linear,
     quantized_copy,
     residual_network,
@@ -197,7 +198,7 @@ def check_quantizer(answer: Answer) -> None:
         quantized = _run(answer, model, batches)
         unchanged = all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
         advice = "work on copy.deepcopy(model); no hook and no new weight may reach the original"
-        expect(unchanged and model.training and not _hooks(model), "the model that was handed in was changed", hint=advice)
+        expect(unchanged and model.training and not hooks_of(model), "the model that was handed in was changed", hint=advice)
         _expect_quantized(quantized, model, batches)
 
 
@@ -315,10 +316,6 @@ def _expect_clip(given: Any, values: Tensor, bits: int) -> None:
 def _pictures(generator: torch.Generator, count: int) -> list[Tensor]:
     """Batches that each hold one end of the range: the first the largest values, the second the smallest."""
     return [torch.randn(6, 2, 6, 6, generator=generator) + 3 * (-1) ** index for index in range(count)]
-
-
-def _hooks(model: nn.Module) -> int:
-    return sum(len(one._forward_hooks) + len(one._forward_pre_hooks) for one in model.modules())
 
 
 def _run(answer: Any, model: nn.Module, batches: list[Tensor]) -> Any:

@@ -94,3 +94,8 @@ def residual_network(seed: int) -> nn.Module:
         with torch.no_grad():
             model[0].weight.mul_(torch.tensor([0.1, 1.0, 3.0, 0.5]).view(-1, 1, 1, 1))
     return model.train()
+
+
+def hooks_of(model: nn.Module) -> int:
+    """How many forward hooks a model carries."""
+    return sum(len(one._forward_hooks) + len(one._forward_pre_hooks) for one in model.modules())
