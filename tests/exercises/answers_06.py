@@ -266,7 +266,6 @@ QUANTIZER = Answers(
         "weights as they were": quantizer(weight="layer.weight"),
         "activations as they were": quantizer(ends="ends=(0, 0)").replace("(rounded(inputs[0], *ends),)", "inputs"),
         "the range of the last layer for all": quantizer(ends="ends=ranges[layers[-1]]"),
-        "a range without zero": quantizer(widen="pass"),
         "seven bits": quantizer(steps="127"),
         "no model": quantizer(last="return twin.state_dict()"),
     },

@@ -45,13 +45,13 @@ def try_bits(bits: Sequence[int]) -> Measured:
 
 @cache
 def _measured(bits: tuple[int, ...]) -> Measured:
-    network = small_network._lenet()
+    network = small_network.lenet()
     layers = models.prunable_layers(network)
     if len(bits) != len(layers):
         raise ValueError(f"bits must have one entry per layer, {len(layers)} in all, got {len(bits)}")
     schemes = {name: Scheme(some) for name, some in zip(layers, bits, strict=True)}
     rounded = quantization.quantize_weights(network, overrides=schemes)
-    accuracy = training.evaluate(rounded, small_network._split("validation")).accuracy
+    accuracy = training.evaluate(rounded, small_network.split("validation")).accuracy
     sizes = small_network.layer_sizes()
     mean = sum(some * size for some, size in zip(bits, sizes, strict=True)) / sum(sizes)
     return Measured(mean, accuracy, small_network._accuracy_before())
