@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Answers to exercise 06 that must fail, and others that must pass."""
 
 from __future__ import annotations
