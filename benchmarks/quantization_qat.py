@@ -4,8 +4,8 @@
     python benchmarks/quantization_qat.py                     # everything
     python benchmarks/quantization_qat.py --only W2A4 mixed
 
-All of it uses the 20,000 shipped training images. Hyper-parameters were chosen on validation (part ``choices``); the
-test split is read for the rows that are reported. Each part is merged into the results file when it is done; models
+All of it uses the 20,000 shipped training images. Part ``choices`` compares hyper-parameters on validation; for the
+shipped rows it was not run, their learning rate comes from one short run. Test is read for the reported rows only. Each part is merged into the results file when it is done; models
 and checkpoints are kept in runs/quantization_qat/. --json names another results file.
 """
 
@@ -38,8 +38,8 @@ CARD = """# Quantized ResNet18 on Fashion-MNIST
 The shipped `resnet18` after quantization-aware training with learned step sizes (Esser et al., LSQ, 2020). WxAy means
 weights of x bits with one scale for each output channel, and inputs of each layer of y bits; the first and the last
 layer have 8 bits for both. Fine-tuned on a part of the 20,000 shipped training images against the answers of the
-shipped `resnet18`; BatchNorm was frozen half-way. Choices were made on the validation split; the figures are of the
-test split, with the 95 % interval of the paired bootstrap.
+shipped `resnet18`; BatchNorm was frozen half-way. The learning rate comes from one short run judged on the validation
+split; nothing else was searched. The figures are of the test split, with the 95 % interval of the paired bootstrap.
 
 | model | file | stored bytes | images | test accuracy | retained |
 |---|---|---|---|---|---|

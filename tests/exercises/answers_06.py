@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Answers to exercise 06 that must fail, and others that must pass."""
 
 from __future__ import annotations
@@ -8,9 +7,7 @@ from tests.exercises.answers import Answers
 HEAD = "def fold_norm(weight, bias, gamma, beta, mean, var, eps):\n"
 
 
-def fold(
-    gain="gamma / torch.sqrt(var + eps)", shift="(start - mean) * gain + beta", view="(-1,) + (1,) * (weight.dim() - 1)"
-):
+def fold(gain="gamma / torch.sqrt(var + eps)", shift="(start - mean) * gain + beta", view="(-1,) + (1,) * (weight.dim() - 1)"):
     return f"""{HEAD}    gain = {gain}
     start = torch.zeros_like(mean) if bias is None else bias
     return weight * gain.view({view}), {shift}
@@ -66,9 +63,7 @@ INTEGER = Answers(
         "clamped before the zero-point": linear(last="(scaled.clamp(0, 255) + zero_y).to(torch.uint8)"),
         "no zero-point of the output": linear(last="scaled.clamp(0, 255).to(torch.uint8)"),
         "int32 out": linear(last="(scaled + zero_y).clamp(0, 255).int()"),
-        "not transposed": linear(
-            sums="((x.int() - zero_x)[:, None] * weight.int()[None]).sum(1)[:, : len(weight)] + bias"
-        ),
+        "not transposed": linear(sums="((x.int() - zero_x)[:, None] * weight.int()[None]).sum(1)[:, : len(weight)] + bias"),
     },
     right={
         "in 64 bits from the start": linear(sums="(x.long() - zero_x) @ weight.long().T + bias.long()"),
@@ -184,16 +179,11 @@ CLIP = Answers(
         "no clamp": clip(values="torch.round(values / scale) * scale"),
         "a percentile": "def best_clip(values, bits, candidates):\n"
         "    goal = values.quantile(0.99).item()\n    return min(candidates, key=lambda c: abs(c - goal))\n",
-        "signed steps": clip(
-            scale="clip / (2 ** (bits - 1) - 1)",
-            values="torch.round(values / scale).clamp(0, 2 ** (bits - 1) - 1) * scale",
-        ),
-        "the place instead of the value": clip().replace(
-            "return min(candidates, key=error)", "return candidates.index(min(candidates, key=error))"
-        ),
-        "the error instead of the clip": clip().replace(
-            "return min(candidates, key=error)", "return error(min(candidates, key=error))"
-        ),
+        "signed steps": clip(scale="clip / (2 ** (bits - 1) - 1)", values="torch.round(values / scale).clamp(0, 2 ** (bits - 1) - 1) * scale"),
+        "the place instead of the value": clip().replace("return min(candidates, key=error)",
+                                                         "return candidates.index(min(candidates, key=error))"),
+        "the error instead of the clip": clip().replace("return min(candidates, key=error)",
+                                                        "return error(min(candidates, key=error))"),
     },
     right={
         "a table of all": """
@@ -276,12 +266,45 @@ QUANTIZER = Answers(
         "weights as they were": quantizer(weight="layer.weight"),
         "activations as they were": quantizer(ends="ends=(0, 0)").replace("(rounded(inputs[0], *ends),)", "inputs"),
         "the range of the last layer for all": quantizer(ends="ends=ranges[layers[-1]]"),
+        "a range without zero": quantizer(widen="pass"),
         "seven bits": quantizer(steps="127"),
         "no model": quantizer(last="return twin.state_dict()"),
     },
     right={
         "as asked": quantizer(),
-        "through a name": quantizer(last="result = twin\n        return result"),
+        "forward is replaced": """
+class Quantizer:
+    def __init__(self, model, calibration_data):
+        self.model, self.data = model, calibration_data
+
+    def post_training_quantization(self):
+        twin = copy.deepcopy(self.model)
+        twin.eval()
+        seen = {}
+        chosen = {name: one for name, one in twin.named_modules() if isinstance(one, (nn.Conv2d, nn.Linear))}
+        def watcher(name):
+            def watch(layer, inputs, output):
+                seen.setdefault(name, []).append(inputs[0].detach().flatten())
+            return watch
+        handles = [one.register_forward_hook(watcher(name)) for name, one in chosen.items()]
+        with torch.no_grad():
+            for batch in self.data:
+                twin(batch)
+        [handle.remove() for handle in handles]
+        for name, one in chosen.items():
+            everything = torch.cat([*seen[name], torch.zeros(1)])
+            step = (everything.max() - everything.min()).item() / 255
+            zero = round(-everything.min().item() / step)
+            weight = one.weight.data
+            size = weight.reshape(len(weight), -1).abs().max(1).values / 127
+            size = size.reshape(-1, *[1] * (weight.dim() - 1))
+            one.weight.data = torch.round(weight / size) * size
+            one.forward = self.rounding(one.forward, step, zero)
+        return twin
+
+    def rounding(self, forward, step, zero):
+        return lambda x: forward((torch.clamp(torch.round(x / step) + zero, 0, 255) - zero) * step)
+""",
     },
 )
 

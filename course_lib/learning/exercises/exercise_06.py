@@ -14,6 +14,7 @@ from course_lib.learning.exercises.reference_06 import (
     clip_error,
     fold_norm,
     hooks_of,
+    living_network,
     integer_linear,
     quantized_copy,
     residual_network,
@@ -205,14 +206,14 @@ def check_quantizer(answer: Answer) -> None:
 @probe("06.5")
 def probe_quantizer(answer: Callable[..., Any], generator: torch.Generator) -> Any:
     """Rounded weights and outputs for new pictures, some of them larger than anything in the calibration."""
-    model = residual_network(int(torch.randint(2, 2**31, (), generator=generator)))
     batches = _pictures(generator, 2)
+    bright = [batch.abs() + 4 for batch in batches]
+    model = living_network(generator, bright[0])
     quantized = _run(answer, model, batches)
     new = _pictures(generator, 1)[0] * 1.5
     with torch.no_grad():
         outputs = quantized(new)
     layers = [one for one in quantized.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
-    bright = [batch.abs() + 4 for batch in batches]
     with torch.no_grad():
         outputs_of_bright = _run(answer, model, bright)(bright[0])
     return [[layer.weight.detach().sum(0) for layer in layers], outputs, outputs_of_bright, model.training]

@@ -91,9 +91,23 @@ def residual_network(seed: int) -> nn.Module:
         model = nn.Sequential(
             nn.Conv2d(2, 4, 3), nn.ReLU(), Residual(4), nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 5)
         )
+        first = model[0]
+        assert isinstance(first, nn.Conv2d)
         with torch.no_grad():
-            model[0].weight.mul_(torch.tensor([0.1, 1.0, 3.0, 0.5]).view(-1, 1, 1, 1))
+            first.weight.mul_(torch.tensor([0.1, 1.0, 3.0, 0.5]).view(-1, 1, 1, 1))
     return model.train()
+
+
+def living_network(generator: torch.Generator, pictures: Tensor) -> nn.Module:
+    """A ``residual_network`` in which no layer gets only zeros for these pictures: a range of 0 … 0 has no step."""
+    while True:
+        model = residual_network(int(torch.randint(2, 2**31, (), generator=generator)))
+        first, active, block = list(model.children())[:3]
+        assert isinstance(block, Residual)
+        with torch.no_grad():
+            inside = active(first(pictures))
+            if inside.any() and block.first(inside).relu().any() and block(inside).any():
+                return model
 
 
 def hooks_of(model: nn.Module) -> int:
