@@ -21,6 +21,7 @@ from course_lib.files import write_atomically
 
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "requirements.lock"
+UNLOCKED = ("peers",)
 BROUGHT_BY_TORCH = ("nvidia-", "cuda-", "triton")
 MARKERS = {"pexpect": 'sys_platform != "win32"', "ptyprocess": 'sys_platform != "win32"'}
 ELSEWHERE = {
@@ -35,9 +36,9 @@ HEADER = """\
 
 
 def project_requirements() -> list[Requirement]:
-    """What pyproject.toml asks for, extras included."""
+    """What pyproject.toml asks for, with the extras that start.py installs; peers are for comparisons by hand."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = project["optional-dependencies"].values()
+    extras = [lines for name, lines in project["optional-dependencies"].items() if name not in UNLOCKED]
     return [Requirement(line) for lines in (project["dependencies"], *extras) for line in lines]
 
 

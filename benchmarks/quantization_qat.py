@@ -5,8 +5,9 @@
     python benchmarks/quantization_qat.py --only W2A4 mixed
 
 All of it uses the 20,000 shipped training images. Part ``choices`` compares hyper-parameters on validation; for the
-shipped rows it was not run, their learning rate comes from one short run. Test is read for the reported rows only. Each part is merged into the results file when it is done; models
-and checkpoints are kept in runs/quantization_qat/. --json names another results file.
+shipped rows it was not run, their learning rate comes from one short run. Test is read for the reported rows only.
+Each part is merged into the results file when it is done; models and checkpoints are kept in
+runs/quantization_qat/. --json names another results file.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ CONDA_NAMES = {"torch": "pytorch-cpu", "matplotlib": "matplotlib-base"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 LEARNER = [Requirement(line) for line in PROJECT["dependencies"]]
 EXTRAS = {name: [Requirement(line) for line in lines] for name, lines in PROJECT["optional-dependencies"].items()}
-EVERYTHING = [*LEARNER, *(requirement for lines in EXTRAS.values() for requirement in lines)]
+LOCKED = [lines for name, lines in EXTRAS.items() if name != "peers"]  # peers are installed by hand, for comparisons
+EVERYTHING = [*LEARNER, *(requirement for lines in LOCKED for requirement in lines)]
 LOCK_LINES = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
 LOCK = locked_versions(LOCK_LINES)
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from course_lib.grading import building, selfcheck
@@ -23,7 +24,7 @@ def run(path, folder):
         "COURSE_PROGRESS": str(folder / "progress.json"),
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
-    command = selfcheck.nbval_command(folder, *options)
+    command = [sys.executable, "-m", "pytest", *selfcheck.nbval_options(folder, *options)]
     finished = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert (folder / "report.json").is_file(), finished.stdout + finished.stderr
     entries = json.loads((folder / "report.json").read_text())
