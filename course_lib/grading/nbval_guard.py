@@ -13,12 +13,14 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from queue import Empty
 from typing import Any
 
 import psutil
 import pytest
+import zmq
 from nbval.kernel import RunningKernel
 
 from course_lib.grading import provisioner, sandbox
@@ -42,13 +44,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def guard(kernel_class: Any, limits: sandbox.Limits) -> None:
-    """Wrap the methods through which nbval sends code and receives messages, and the one that ends the kernel."""
+    """Wrap the methods through which nbval sends code, receives messages, interrupts the kernel and ends it."""
     meter = _Meter(limits)
-    send, receive = kernel_class.execute_cell_input, kernel_class.get_message
+    send, receive, ask = kernel_class.execute_cell_input, kernel_class.get_message, kernel_class.interrupt
 
     def execute_cell_input(self: Any, cell_input: str, allow_stdin: Any = None) -> Any:
         meter.start_cell(self)
-        return send(self, cell_input, allow_stdin)
+        with _reaching(self, self.kc.shell_channel.socket):
+            return send(self, cell_input, allow_stdin)
 
     def get_message(self: Any, stream: str, timeout: float | None = None) -> Any:
         end = meter.now() + (timeout if timeout is not None else limits.question_seconds)
@@ -67,9 +70,26 @@ def guard(kernel_class: Any, limits: sandbox.Limits) -> None:
             if message is not None:
                 return message
 
+    def interrupt(self: Any) -> None:
+        self.km._connect_control_socket()
+        with _reaching(self, self.km._control_socket):
+            ask(self)
+
     kernel_class.execute_cell_input = execute_cell_input
+    kernel_class.interrupt = interrupt
     kernel_class.get_message = get_message
     kernel_class.stop = stop
+
+
+@contextlib.contextmanager
+def _reaching(kernel: Any, socket: zmq.Socket) -> Iterator[None]:
+    """Send over ``socket`` in the body; a kernel that takes no connection would let that wait for ever."""
+    socket.setsockopt(zmq.SNDTIMEO, int(1000 * GRACE_SECONDS))
+    try:
+        yield
+    except zmq.Again:
+        kernel.stop()
+        raise LimitExceeded("the kernel does not listen") from None
 
 
 def stop(kernel: Any) -> None:
