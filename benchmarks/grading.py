@@ -103,8 +103,7 @@ class Bench:
         if step in self.measured:
             return
         steps: dict[str, Callable[[], Any]] = {
-            "one": lambda: self.graded(1, max(2, self.students // 4)),
-            "two": lambda: self.graded(2, max(4, self.students // 2)),
+            "one": lambda: self.graded(1), "two": lambda: self.graded(2),
             "nbgrader": self.autograded, "commands": self.commands, "killed": self.killed,
         }  # fmt: skip
         self.warm()
@@ -121,9 +120,9 @@ class Bench:
         if not (self.folder / "state" / "references").is_dir():
             self.finish(self.start(1, self.class_[:1], self.folder / "warm"))
 
-    def graded(self, workers: int, count: int, out: str = "") -> dict[str, Any]:
+    def graded(self, workers: int, out: str = "") -> dict[str, Any]:
         """One uninterrupted run in a process of its own: seconds, peak memory of all its processes, points."""
-        folder, students = self.folder / (out or f"workers-{workers}"), self.class_[:count]
+        folder, students = self.folder / (out or f"workers-{workers}"), self.class_
         start = time.perf_counter()
         peak = self.finish(self.start(workers, students, folder))
         return {
@@ -153,7 +152,7 @@ class Bench:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         before = {file.name: file.stat().st_mtime_ns for file in (out / "results").glob("*.json")}
-        finished = self.graded(2, self.students, "killed")
+        finished = self.graded(2, "killed")
         after = {file.name: file.stat().st_mtime_ns for file in (out / "results").glob("*.json")}
         again = sum(after.get(name) != time for name, time in before.items())
         return {"kills": self.kills, "done_before": len(before), "done_again": again, **finished}

@@ -20,7 +20,9 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from tqdm.auto import tqdm
+from traitlets.config import Config
 
+from course_lib import kernel_sockets
 from course_lib.files import write_atomically
 from course_lib.tidy import tidy
 
@@ -104,9 +106,10 @@ def run_lesson(
     """
     path, folder = Path(path), folder or RUNS
     notebook = nbformat.read(path, as_version=4)
-    client, meter = _client(notebook, path, timeout)
     started = time.monotonic()
-    error = _execute(client, meter)
+    with kernel_sockets.settings() as sockets:
+        client, meter = _client(notebook, path, timeout, sockets)
+        error = _execute(client, meter)
     seconds = time.monotonic() - started
     error = error or _silent_error(notebook, client.widget_state)
     folder.mkdir(parents=True, exist_ok=True)
@@ -180,12 +183,15 @@ class _Meter:
             self.peak_mb = max(self.peak_mb, _peak_mb(provisioner.pid))
 
 
-def _client(notebook: NotebookNode, path: Path, timeout: float) -> tuple[NotebookClient, _Meter]:
+def _client(
+    notebook: NotebookNode, path: Path, timeout: float, sockets: Mapping[str, str]
+) -> tuple[NotebookClient, _Meter]:
     meter = _Meter(notebook, path.stem)
     client = NotebookClient(
         notebook, timeout=timeout, kernel_name="python3", kernel_manager_class=_OwnKernelManager,
         resources={"metadata": {"path": str(path.resolve().parent)}}, on_cell_execute=meter.cell_starts,
         on_cell_executed=meter.cell_done, store_widget_state=True, record_timing=False, extra_arguments=[QUIET_KERNEL],
+        config=Config({"KernelManager": sockets}),
     )  # fmt: skip
     meter.client = client
     return client, meter

@@ -22,6 +22,7 @@ from course_lib.grading import cells
 from course_lib.grading.building import ROOT
 
 CELL_TIMEOUT = 120
+OWN_KERNEL = ("--nbval-current-env", "-p", "course_lib.kernel_sockets")
 EXIT_STATUS = {0, 1}  # pytest: all passed, some failed
 
 
@@ -110,7 +111,7 @@ def _check_one(path: Path, cell_timeout: float) -> NotebookResult:
 def _run(notebook: nbformat.NotebookNode, folder: Path, cell_timeout: float) -> tuple[dict[int, Any], str]:
     """nbval's report by code-cell number, and what went wrong with the run as a whole."""
     nbformat.write(notebook, folder / "notebook.ipynb")
-    options = nbval_options(folder, "--nbval-lax", "--nbval-current-env", f"--nbval-cell-timeout={cell_timeout:g}")
+    options = nbval_options(folder, "--nbval-lax", *OWN_KERNEL, f"--nbval-cell-timeout={cell_timeout:g}")
     command = [sys.executable, "-m", "pytest", *options]
     finished = subprocess.run(
         command, cwd=folder, env=_environment(folder), capture_output=True, text=True, errors="replace", check=False

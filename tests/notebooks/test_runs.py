@@ -18,7 +18,9 @@ def run(path, folder):
     """nbval's failed cells; the marked outputs are compared with the stored ones."""
     folder.mkdir()
     shutil.copy(path, folder / "notebook.ipynb")
-    options = ["--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=240", f"--nbval-sanitize-with={SANITIZE}"]
+    options = [
+        "--nbval-lax", *selfcheck.OWN_KERNEL, "--nbval-cell-timeout=240", f"--nbval-sanitize-with={SANITIZE}",
+    ]  # fmt: skip
     environment = os.environ | {
         "PYTHONPATH": str(building.ROOT),
         "COURSE_PROGRESS": str(folder / "progress.json"),
