@@ -79,6 +79,10 @@ ENTRIES: dict[str, dict[str, str]] = {
         "file": "results/quantization_qat.json", "licence": "Apache-2.0", "card": "cards/resnet18_quantized.md",
         "source": "measured by benchmarks/quantization_qat.py",
     },
+    "quantization_llm_results": {
+        "file": "results/quantization_llm.json", "licence": "Apache-2.0", "card": "cards/quantization_llm.md",
+        "source": "measured by benchmarks/quantization_llm.py",
+    },
     "pruning_results": {
         "file": "results/pruning.json", "licence": "Apache-2.0", "card": "cards/resnet18_pruned.md",
         "source": "measured by benchmarks/pruning.py",

@@ -61,7 +61,7 @@ from course_lib.quantization.ptq import (
     quantize_weights,
 )
 from course_lib.quantization.quantizer import AdvancedQuantizer
-from course_lib.quantization.salient import keep_salient
+from course_lib.quantization.salient import keep_salient, salient_columns
 from course_lib.quantization.saturation import saturating_layers, saturating_sums
 from course_lib.quantization.scan import bits_scan
 from course_lib.quantization.smoothquant import smoothing_factors, smoothquant
@@ -140,6 +140,7 @@ __all__ = [
     "round_adaptively",
     "round_straight_through",
     "rtn",
+    "salient_columns",
     "saturating_layers",
     "saturating_sums",
     "search_scales",

@@ -274,8 +274,9 @@ def split_rows(quantized: QuantizedTensor, counts: Sequence[int]) -> list[Quanti
 def finish(model: nn.Module, weights: Mapping[str, Encoded], scheme: WeightScheme, embedding_bits: int | None) -> None:
     """Put the quantized ``weights`` into ``model``, and round embeddings and heads to nearest, in place.
 
-    Heads (linear layers outside the blocks) take 8 bits. A group size that does not divide is replaced by one scale per
-    row; matrices with fewer than 4,096 entries stay as they are.
+    Heads (linear layers outside the blocks) take 8 bits. At 8 bits one symmetric scale per row is fine enough; below,
+    groups are those of ``scheme``, or whole rows where their size does not divide. Matrices with fewer than 4,096
+    entries stay as they are.
     """
     everything: dict[str, QuantizedTensor | Encoded] = dict(weights)
     if embedding_bits is not None:
@@ -298,6 +299,7 @@ def _is_tied(model: nn.Module, layer: nn.Module) -> bool:
 def _nearest(module: nn.Module, bits: int, group_size: int | None) -> QuantizedTensor:
     tensor: Any = module.weight
     matrix = weight_matrix(module) if is_linear(module) else tensor.detach()
-    fitting = group_size if group_size is not None and matrix.shape[1] % group_size == 0 else None
-    quantized = quantize_tensor(matrix, WeightScheme(bits, fitting).params(matrix))
+    grouped = bits < HEAD_BITS and group_size is not None and matrix.shape[1] % group_size == 0
+    scheme = WeightScheme(bits, group_size) if grouped else WeightScheme(bits, None, symmetric=bits >= HEAD_BITS)
+    quantized = quantize_tensor(matrix, scheme.params(matrix))
     return to_layer(quantized, module) if is_linear(module) else quantized

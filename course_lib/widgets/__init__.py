@@ -13,6 +13,8 @@ from course_lib.widgets.clipping import clipping_panel
 from course_lib.widgets.controls import choice, log_slider, slider, toggle
 from course_lib.widgets.coupling import width_panel
 from course_lib.widgets.distillation import distillation_panel
+from course_lib.widgets.few_bits import few_bits_panel
+from course_lib.widgets.gptq_player import gptq_panel
 from course_lib.widgets.panel import Panel
 from course_lib.widgets.pieces import Number, Verdict, numbers_row, side_by_side, table
 from course_lib.widgets.roofline import roofline_panel
@@ -20,6 +22,6 @@ from course_lib.widgets.sparsity import sparsity_panel
 
 __all__ = [
     "Number", "Panel", "Verdict", "aware_panel", "bits_panel", "calculator_panel", "choice", "clipping_panel",
-    "distillation_panel", "log_slider", "numbers_row", "roofline_panel", "side_by_side", "slider", "sparsity_panel",
-    "table", "toggle", "width_panel",
+    "distillation_panel", "few_bits_panel", "gptq_panel", "log_slider", "numbers_row", "roofline_panel",
+    "side_by_side", "slider", "sparsity_panel", "table", "toggle", "width_panel",
 ]  # fmt: skip

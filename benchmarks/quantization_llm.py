@@ -1,0 +1,122 @@
+"""Weight-only quantization of transformers, measured: MiniLM and the tiny Llama by RTN, GPTQ, AWQ and SmoothQuant.
+
+    python benchmarks/quantization_llm.py --quick         # measure the 4-bit and 3-bit models again (≤ 3 minutes)
+    python benchmarks/quantization_llm.py                 # everything
+    python benchmarks/quantization_llm.py --only tiny salient
+
+Each part is merged into the results file when it is done. --json names another results file. Seeded: the same sentences
+are drawn for calibration every time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas
+import quantization_llm_parts as parts
+import torch
+from build_assets import build_manifest
+from common import Results, parser
+
+from course_lib import assets, language, profiling
+from course_lib.files import write_atomically
+
+FILE = assets.FOLDER / "results" / "quantization_llm.json"
+Part = Callable[[], Iterable[parts.Row]]
+PARTS: dict[str, Part] = {
+    "tiny": parts.tiny,
+    "minilm": parts.minilm,
+    "layer_errors": lambda: parts.layer_errors("minilm"),
+    "salient": parts.salient,
+    "scale_search": parts.scale_search,
+    "group_sizes": parts.group_sizes,
+    "smooth": parts.smooth,
+    "outliers": parts.outliers,
+    "cost": parts.cost,
+}
+CARD = """# Transformers with few bits per weight
+
+`results/quantization_llm.json`: what `benchmarks/quantization_llm.py` measured on the shipped MiniLM and the tiny Llama
+with round-to-nearest, GPTQ, AWQ and SmoothQuant: stored bytes, accuracy, perplexity, errors of every layer, time. No
+model is stored here: quantizing MiniLM takes seconds, see lesson 08. Calibration took {sentences} sentences or
+{windows} windows of the train splits, and the figures are of the test splits. Machine
+and threads stand beside each table. Licence: Apache-2.0.
+
+| MiniLM, groups of 64 | method | stored bytes | movies retained | amazon | tweets |
+|---|---|---|---|---|---|
+{rows}
+"""
+
+
+def quick(arguments: argparse.Namespace) -> None:
+    """Quantize again, measure, and set what was measured when the results were made beside it."""
+    results = Results(__doc__, arguments)
+    noted = assets.results("quantization_llm")
+    rows = []
+    for bits in (4, 3):
+        for method in ("rtn", "gptq", "awq"):
+            size, loaded = parts.stored_bytes(parts.quantized("tiny_llama", method, bits))
+            then = _find(noted["tiny"]["rows"], method=method, bits=bits)
+            now = language.perplexity(loaded, parts.text().test.subset(parts.TEST_WINDOWS))
+            rows.append({"model": "tiny_llama", "method": method, "bits": bits, "bytes": size, "now": now}
+                        | {"when shipped": then["test"]})  # fmt: skip
+    for method in ("gptq", "awq"):
+        size, loaded = parts.stored_bytes(parts.quantized("minilm", method, 4))
+        then = _find(noted["minilm"]["rows"], method=method, bits=4, embedding_bits=8)
+        now = parts.answers(loaded, parts.sentiment().test).accuracy
+        rows.append({"model": "minilm", "method": method, "bits": 4, "bytes": size, "now": now}
+                    | {"when shipped": then["movies"]})  # fmt: skip
+    results.table("now", rows)
+    results.save()
+
+
+def _find(rows: list[parts.Row], **wanted: Any) -> parts.Row:
+    return next(row for row in rows if all(row[key] == value for key, value in wanted.items()))
+
+
+def run(part: str, target: Path) -> None:
+    """Measure one part, and merge its rows into the results file."""
+    rows = []
+    for row in PARTS[part]():
+        rows.append(row)
+        print({key: value for key, value in row.items() if not isinstance(value, list)}, flush=True)
+    print(f"\n{part}\n{pandas.DataFrame(rows).to_string()}", flush=True)
+    results = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
+    results[part] = {"machine": str(profiling.machine()), "threads": torch.get_num_threads(), "rows": rows}
+    write_atomically(target, json.dumps(results, indent=1) + "\n")
+
+
+def write_card(results: dict[str, Any]) -> None:
+    """The card, with the figures of the results file."""
+    lines = []
+    for row in results["minilm"]["rows"]:
+        shares = [row.get(f"{domain}_retained") for domain in ("movies", "amazon", "tweets")]
+        kept = " | ".join("–" if share is None else f"{share:.1%}" for share in shares)
+        bits = f"{row['bits']} bits, embeddings {row['embedding_bits']}"
+        lines.append(f"| {bits} | {row['method']} | {row['stored_bytes']:,} | {kept} |")
+    text = CARD.format(sentences=sum(parts.SENTENCES.values()), windows=parts.WINDOWS, rows="\n".join(lines))
+    write_atomically(assets.FOLDER / "cards" / "quantization_llm.md", text)
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts to measure")
+    arguments = options.parse_args()
+    if arguments.quick:
+        quick(arguments)
+        return
+    target = arguments.json or FILE
+    for part in arguments.only:
+        run(part, target)
+    results = json.loads(target.read_text(encoding="utf-8"))
+    if target == FILE and "minilm" in results:
+        write_card(results)
+    build_manifest()
+
+
+if __name__ == "__main__":
+    main()
