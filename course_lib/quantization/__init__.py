@@ -35,9 +35,9 @@ from course_lib.quantization.awq import ScaleSearch, activation_scales, awq, qua
 from course_lib.quantization.batchnorm import batchnorm_pairs, fold_batchnorm
 from course_lib.quantization.calibration import calibrate, quantizable_layers
 from course_lib.quantization.capture import (
-    LayerInputs,
     Stage,
     calibration_batches,
+    layer_inputs,
     linear_layers,
     walk,
     weight_matrix,
@@ -71,6 +71,7 @@ from course_lib.quantization.straight_through import (
     quantize_straight_through,
     round_straight_through,
 )
+from course_lib.quantization.sums import LayerInputs
 from course_lib.quantization.weight_only import WeightOnly, WeightScheme, clipped_params, rtn
 
 __all__ = [
@@ -118,6 +119,7 @@ __all__ = [
     "integer_range",
     "inverse_factor",
     "keep_salient",
+    "layer_inputs",
     "linear_layers",
     "make_observer",
     "nf4",

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from course_lib.data import Split
 from course_lib.quantization.affine import QuantizedTensor, fake_quantize, quantize_tensor
-from course_lib.quantization.capture import LayerInputs, Stage
+from course_lib.quantization.capture import Stage
+from course_lib.quantization.sums import LayerInputs
 from course_lib.quantization.weight_only import Choice, WeightOnly, WeightScheme, clipped_params, quantize_by_stage
 
 ALPHAS = tuple(step / 20 for step in range(21))
@@ -42,6 +43,7 @@ def awq(
     symmetric: bool = False,
     clip: bool = True,
     fold: bool = True,
+    correct: bool = True,
     embedding_bits: int | None = 8,
 ) -> WeightOnly:
     """A copy of ``model`` whose linear layers were scaled by the search over ``alpha`` and rounded to nearest.
@@ -53,6 +55,7 @@ def awq(
         calibration: train or validation.
         clip: shrink the ranges of the scaled weights where that lowers the error; else min-max.
         fold: move scales into the layer before.
+        correct: let each bias take over the mean of its layer's error, where there is one (see ``add_to_bias``).
         embedding_bits: as in ``rtn``.
 
     Raises:
@@ -66,7 +69,9 @@ def awq(
         quantized = quantize_scaled(matrix, search.scales, inputs, scheme, clip=clip)
         return Choice(quantized, search.scales, {"alpha": search.alpha})
 
-    return quantize_by_stage(model, calibration, scheme, choose, name="awq", embedding_bits=embedding_bits, fold=fold)
+    return quantize_by_stage(
+        model, calibration, scheme, choose, name="awq", embedding_bits=embedding_bits, fold=fold, correct=correct
+    )
 
 
 def search_scales(

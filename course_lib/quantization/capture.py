@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.data import Split, refuse_test
+from course_lib.quantization.sums import LayerInputs
 
 Hook = Callable[["Stage", "LayerInputs"], None]
 ROWS_AT_ONCE = 32
@@ -24,49 +25,6 @@ ROWS_AT_ONCE = 32
 
 class _Stop(Exception):
     """The stage that was asked for has been reached."""
-
-
-@dataclass
-class LayerInputs:
-    """Sums over all input rows ``x`` of a stage, from which every method here works.
-
-    Args:
-        hessian: ``(d, d)``, the sum of ``x xᵀ``; with ``count`` it gives the mean squared output error of any change
-            of the weights (the factor 2 of the papers is left out, it cancels).
-        mean_abs: ``(d,)``, mean of ``|x|`` per input channel.
-        max_abs: ``(d,)``, largest ``|x|`` per input channel.
-        count: rows that were seen; padding does not count.
-    """
-
-    hessian: Tensor
-    mean_abs: Tensor
-    max_abs: Tensor
-    count: int = 0
-
-    @classmethod
-    def empty(cls, width: int) -> LayerInputs:
-        """No rows yet."""
-        return cls(torch.zeros(width, width), torch.zeros(width), torch.zeros(width))
-
-    def add(self, rows: Tensor) -> None:
-        """Take in ``rows`` ``(n, d)``.
-
-        Raises:
-            ValueError: if a value is NaN or infinite.
-        """
-        rows = rows.detach().float().to(self.hessian.device)
-        if not rows.isfinite().all():
-            raise ValueError("calibration inputs must be finite, got NaN or infinity in the input of a linear layer")
-        total = self.count + len(rows)
-        self.hessian += rows.T @ rows
-        if len(rows):
-            self.mean_abs += (rows.abs().mean(dim=0) - self.mean_abs) * (len(rows) / total)
-            self.max_abs = torch.maximum(self.max_abs, rows.abs().amax(dim=0))
-        self.count = total
-
-    def output_error(self, change: Tensor) -> float:
-        """Mean over the rows of ``‖change · x‖²`` for a change of the weights ``(out, d)``."""
-        return ((change @ self.hessian) * change).sum().item() / max(1, self.count)
 
 
 @dataclass(frozen=True)
@@ -141,6 +99,18 @@ def calibration_batches(split: Split, batch_size: int = ROWS_AT_ONCE) -> list[di
     if len(split) == 0:
         raise ValueError(f"calibration must hold at least one example, but {split.dataset}/{split.name} is empty")
     return [inputs for inputs, _ in split.batches(batch_size)]
+
+
+def layer_inputs(model: nn.Module, split: Split) -> dict[str, LayerInputs]:
+    """Name → what goes into each linear layer of the blocks, summed up over a split; nothing is changed.
+
+    Raises:
+        TestSplitError: if it is the test split.
+        ValueError: if it is empty, or a layer is never reached.
+    """
+    seen: dict[str, LayerInputs] = {}
+    walk(model, calibration_batches(split), lambda stage, inputs: seen.update(dict.fromkeys(stage.layers, inputs)))
+    return seen
 
 
 @torch.no_grad()

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from course_lib.data import Split
 from course_lib.quantization.affine import QuantizedTensor, QuantParams
-from course_lib.quantization.capture import LayerInputs, Stage
+from course_lib.quantization.capture import Stage
+from course_lib.quantization.sums import LayerInputs
 from course_lib.quantization.weight_only import Choice, WeightOnly, WeightScheme, clipped_params, quantize_by_stage
 
 LAZY_BLOCK = 64
@@ -33,6 +34,7 @@ def gptq(
     act_order: bool = True,
     damping: float = 0.01,
     clip: bool = True,
+    correct: bool = True,
     embedding_bits: int | None = 8,
 ) -> WeightOnly:
     """A copy of ``model`` whose linear layers were quantized by GPTQ, each with the inputs that quantized ones give it.
@@ -42,6 +44,7 @@ def gptq(
         act_order: take the columns with the largest inputs first; scales are found before, so the file needs no order.
         damping: part of the mean of H's diagonal that is added to it, at least 0.
         clip: shrink ranges where that lowers the error (see ``clipped_params``); else min-max.
+        correct: let each bias take over the mean of its layer's error, where there is one (see ``add_to_bias``).
         embedding_bits: as in ``rtn``.
 
     Raises:
@@ -60,7 +63,9 @@ def gptq(
                 f"{stage.width:,} inputs: give more samples, or a larger damping"
             ) from error
 
-    return quantize_by_stage(model, calibration, scheme, choose, name="gptq", embedding_bits=embedding_bits)
+    return quantize_by_stage(
+        model, calibration, scheme, choose, name="gptq", embedding_bits=embedding_bits, correct=correct
+    )
 
 
 def gptq_matrix(

@@ -20,7 +20,6 @@ from course_lib.arguments import check_choice, check_fraction
 from course_lib.data import Split
 from course_lib.quantization.affine import quantize_tensor
 from course_lib.quantization.capture import (
-    LayerInputs,
     Stage,
     calibration_batches,
     linear_layers,
@@ -28,6 +27,7 @@ from course_lib.quantization.capture import (
     weight_matrix,
 )
 from course_lib.quantization.packing import pack
+from course_lib.quantization.sums import LayerInputs
 from course_lib.quantization.weight_only import WeightOnly, WeightScheme, finish, layer_row, to_layer
 from course_lib.storage import Encoded
 

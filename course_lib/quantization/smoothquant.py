@@ -21,8 +21,9 @@ from course_lib import grids, models
 from course_lib.arguments import check_fraction
 from course_lib.data import Split
 from course_lib.quantization.affine import integer_range, quantize_tensor
-from course_lib.quantization.capture import LayerInputs, Stage
+from course_lib.quantization.capture import Stage
 from course_lib.quantization.folding import previous_layer
+from course_lib.quantization.sums import LayerInputs
 from course_lib.quantization.weight_only import Choice, WeightOnly, WeightScheme, quantize_by_stage
 
 

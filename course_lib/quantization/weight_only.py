@@ -30,7 +30,6 @@ from course_lib.quantization.affine import (
     weight_params,
 )
 from course_lib.quantization.capture import (
-    LayerInputs,
     Stage,
     calibration_batches,
     is_linear,
@@ -42,6 +41,7 @@ from course_lib.quantization.capture import (
 )
 from course_lib.quantization.folding import fold_divisor
 from course_lib.quantization.packing import pack, set_weights
+from course_lib.quantization.sums import LayerInputs
 from course_lib.storage import Encoded
 
 if TYPE_CHECKING:
@@ -225,10 +225,12 @@ def quantize_by_stage(
     name: str,
     embedding_bits: int | None,
     fold: bool = True,
+    correct: bool = False,
 ) -> WeightOnly:
     """Let ``method`` choose for each stage of a copy of ``model``, with the inputs that quantized predecessors give.
 
     A divisor goes into the layer before, if that is possible and ``fold`` is set, and else into the stored matrix.
+    With ``correct``, layers that have a bias leave the mean of their error to it, and ``method`` gets centred inputs.
 
     Raises:
         TestSplitError: if ``calibration`` is the test split.
@@ -242,13 +244,18 @@ def quantize_by_stage(
 
     def at_stage(stage: Stage, inputs: LayerInputs) -> None:
         matrix = torch.cat([weight_matrix(layer).float().cpu() for layer in stage.layers.values()])
+        correctable = correct and all(layer.bias is not None for layer in stage.layers.values())
+        output = max(inputs.output_error(matrix), TINY)
+        inputs = inputs.centred() if correctable else inputs
         choice = method(stage, matrix, inputs)
-        error = inputs.output_error(choice.values() - matrix) / max(inputs.output_error(matrix), TINY)
-        facts = {"output_error": error, **choice.facts}
+        facts = {"output_error": inputs.output_error(choice.values() - matrix) / output, **choice.facts}
         folded = choice.divisor is not None and fold and fold_divisor(changed, stage, choice.divisor, weights)
         divisor = None if folded else choice.divisor
-        parts = split_rows(choice.quantized, [len(weight_matrix(layer)) for layer in stage.layers.values()])
-        for (layer_name, layer), part in zip(stage.layers.items(), parts, strict=True):
+        counts = [len(weight_matrix(layer)) for layer in stage.layers.values()]
+        parts, shifts = split_rows(choice.quantized, counts), ((matrix - choice.values()) @ inputs.mean).split(counts)
+        for (layer_name, layer), part, shift in zip(stage.layers.items(), parts, shifts, strict=True):
+            if correctable:
+                add_to_bias(layer, shift)
             set_weight_matrix(layer, part.values() if divisor is None else part.values() / divisor)
             stored = pack(to_layer(part, layer))
             stored = stored if divisor is None else storage.encode_columns(stored, divisor=divisor)
@@ -258,6 +265,15 @@ def quantize_by_stage(
     walk(changed, batches, at_stage)
     finish(changed, weights, scheme, embedding_bits)
     return WeightOnly(changed, name, scheme, tuple(rows), time.perf_counter() - started)
+
+
+def add_to_bias(layer: nn.Module, shift: Tensor) -> None:
+    """Move the bias of a layer in place, to values that fp16 holds, in which it is stored.
+
+    Source: Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, 2019 (section 4.2).
+    """
+    bias: Any = layer.bias
+    bias.data.copy_((bias.data + shift.to(bias.device)).half())
 
 
 def split_rows(quantized: QuantizedTensor, counts: Sequence[int]) -> list[QuantizedTensor]:

@@ -114,6 +114,24 @@ def test_blocks_of_columns_give_what_single_columns_give(monkeypatch):
     assert (whole.integers == gptq_matrix(weight, hessian, params).integers).float().mean() > 0.99
 
 
+@pytest.mark.parametrize("method", [quantization.gptq, quantization.awq])
+def test_biases_take_over_the_mean_of_the_error_where_there_are_any(method):
+    model, split = small("bert"), tokens()
+    plain, corrected = (method(model, split, 2, group_size=16, correct=correct) for correct in (False, True))
+    first = "bert.encoder.layer.0.attention.self.query"
+    assert corrected.report.loc[first, "output_error"] < plain.report.loc[first, "output_error"]
+    kept, moved = (result.model.get_submodule(first).bias for result in (plain, corrected))
+    assert torch.equal(kept, model.get_submodule(first).bias)
+    assert not torch.equal(moved, kept) and torch.equal(moved, moved.half().float())
+
+
+def test_a_llama_has_no_biases_to_correct():
+    model, split = small("llama"), tokens()
+    plain, corrected = (quantization.gptq(model, split, 3, group_size=16, correct=each) for each in (False, True))
+    for before, after in zip(plain.model.parameters(), corrected.model.parameters(), strict=True):
+        assert torch.equal(before, after)
+
+
 def test_inputs_that_are_always_zero_neither_break_gptq_nor_move_their_weights():
     rows, weight = correlated(), torch.randn(4, 32)
     rows[:, 5] = 0
