@@ -4,8 +4,8 @@
     python benchmarks/quantization_llm.py                 # everything
     python benchmarks/quantization_llm.py --only tiny salient
 
-Each part is merged into the results file when it is done. --json names another results file. Seeded: the same sentences
-are drawn for calibration every time.
+Each part is merged into the results file when it is done; --json names another one. ``calibration`` compares sets of
+training sentences on validation; the parts after it take the one that the shipped results chose. Seeded.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas
+import quantization_llm_choice as choice
 import quantization_llm_parts as parts
 import torch
 from build_assets import build_manifest
@@ -26,8 +27,9 @@ from course_lib import assets, language, profiling
 from course_lib.files import write_atomically
 
 FILE = assets.FOLDER / "results" / "quantization_llm.json"
-Part = Callable[[], Iterable[parts.Row]]
+Part = Callable[[], Iterable[choice.Row]]
 PARTS: dict[str, Part] = {
+    "calibration": choice.compare_candidates,
     "tiny": parts.tiny,
     "minilm": parts.minilm,
     "layer_errors": lambda: parts.layer_errors("minilm"),
@@ -43,8 +45,8 @@ CARD = """# Transformers with few bits per weight
 `results/quantization_llm.json`: what `benchmarks/quantization_llm.py` measured on the shipped MiniLM and the tiny Llama
 with round-to-nearest, GPTQ, AWQ and SmoothQuant: stored bytes, accuracy, perplexity, errors of every layer, time. No
 model is stored here: quantizing MiniLM takes seconds, see lesson 08. Calibration took {sentences} sentences or
-{windows} windows of the train splits, and the figures are of the test splits. Machine
-and threads stand beside each table. Licence: Apache-2.0.
+{windows} windows of the train splits; which sentences was decided on validation (table `calibration`). The figures
+here are of the test splits. Machine and threads stand beside each table. Licence: Apache-2.0.
 
 | MiniLM, groups of 64 | method | stored bytes | movies retained | amazon | tweets |
 |---|---|---|---|---|---|
@@ -61,20 +63,20 @@ def quick(arguments: argparse.Namespace) -> None:
         for method in ("rtn", "gptq", "awq"):
             size, loaded = parts.stored_bytes(parts.quantized("tiny_llama", method, bits))
             then = _find(noted["tiny"]["rows"], method=method, bits=bits)
-            now = language.perplexity(loaded, parts.text().test.subset(parts.TEST_WINDOWS))
+            now = language.perplexity(loaded, choice.text().test.subset(parts.TEST_WINDOWS))
             rows.append({"model": "tiny_llama", "method": method, "bits": bits, "bytes": size, "now": now}
                         | {"when shipped": then["test"]})  # fmt: skip
     for method in ("gptq", "awq"):
         size, loaded = parts.stored_bytes(parts.quantized("minilm", method, 4))
         then = _find(noted["minilm"]["rows"], method=method, bits=4, embedding_bits=8)
-        now = parts.answers(loaded, parts.sentiment().test).accuracy
+        now = parts.answers(loaded, choice.sentiment().test).accuracy
         rows.append({"model": "minilm", "method": method, "bits": 4, "bytes": size, "now": now}
                     | {"when shipped": then["movies"]})  # fmt: skip
     results.table("now", rows)
     results.save()
 
 
-def _find(rows: list[parts.Row], **wanted: Any) -> parts.Row:
+def _find(rows: list[choice.Row], **wanted: Any) -> choice.Row:
     return next(row for row in rows if all(row[key] == value for key, value in wanted.items()))
 
 
@@ -88,6 +90,7 @@ def run(part: str, target: Path) -> None:
     results = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
     results[part] = {"machine": str(profiling.machine()), "threads": torch.get_num_threads(), "rows": rows}
     write_atomically(target, json.dumps(results, indent=1) + "\n")
+    build_manifest()  # later parts read what validation chose
 
 
 def write_card(results: dict[str, Any]) -> None:
@@ -98,7 +101,11 @@ def write_card(results: dict[str, Any]) -> None:
         kept = " | ".join("–" if share is None else f"{share:.1%}" for share in shares)
         bits = f"{row['bits']} bits, embeddings {row['embedding_bits']}"
         lines.append(f"| {bits} | {row['method']} | {row['stored_bytes']:,} | {kept} |")
-    text = CARD.format(sentences=sum(parts.SENTENCES.values()), windows=parts.WINDOWS, rows="\n".join(lines))
+    text = CARD.format(
+        sentences=sum(choice.CANDIDATES[choice.chosen(results["calibration"]["rows"])]),
+        windows=choice.WINDOWS,
+        rows="\n".join(lines),
+    )
     write_atomically(assets.FOLDER / "cards" / "quantization_llm.md", text)
 
 
@@ -115,7 +122,7 @@ def main() -> None:
     results = json.loads(target.read_text(encoding="utf-8"))
     if target == FILE and "minilm" in results:
         write_card(results)
-    build_manifest()
+        build_manifest()
 
 
 if __name__ == "__main__":

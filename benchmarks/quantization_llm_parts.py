@@ -9,22 +9,18 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from quantization_llm_choice import RUNS, Row, calibration, model, remembered, sentiment, text
 from torch import nn
 
-from course_lib import assets, data, language, models, quantization, report, storage, training
-from course_lib.files import write_atomically
+from course_lib import assets, data, language, quantization, report, storage, training
 from course_lib.quantization import WeightOnly, WeightScheme, linear_layers, weight_matrix
 
-Row = dict[str, Any]
-RUNS = Path(__file__).parent.parent / "runs" / "quantization_llm"
-SENTENCES, WINDOWS = {"movies": 192, "amazon": 96, "tweets": 96}, 64
 BITS = (4, 3, 2)
 GROUP = 64
 SALIENT_SEEDS = (0, 1, 2)
@@ -32,67 +28,9 @@ PANEL_WINDOWS, TEST_WINDOWS = 200, 600
 Quantize = Callable[..., WeightOnly]
 
 
-@cache
-def model(name: str) -> nn.Module:
-    """A shipped model."""
-    return models.load(name)
-
-
-@cache
-def sentiment(domain: str = "movies") -> data.Splits:
-    """Sentences of one domain; those that are evaluated are sorted by length, so that little padding is computed."""
-    splits = data.load("sentiment", domain=domain)
-    return data.Splits(splits.train, by_length(splits.validation), by_length(splits.test))
-
-
-def by_length(split: data.Split) -> data.Split:
-    """The same sentences, short ones first."""
-    tokens: Any = split.inputs
-    order = tokens["attention_mask"].sum(dim=1).argsort(stable=True)
-    inputs = {key: value[order] for key, value in tokens.items()}
-    return replace(split, inputs=inputs, labels=split.labels[order], texts=())
-
-
 def answers(quantized_model: nn.Module, split: data.Split) -> training.Evaluation:
     """What a model says about sentences."""
     return training.evaluate(quantized_model, split, batch_size=64)
-
-
-@cache
-def text() -> data.Splits:
-    """Token windows."""
-    return language.load()
-
-
-@cache
-def calibration(name: str) -> data.Split:
-    """What a shipped model is calibrated on: windows, or sentences of all three domains, half of them movies."""
-    if name == "tiny_llama":
-        return text().train.subset(WINDOWS)
-    chosen = [sentiment(domain).train.subset(SENTENCES[domain]) for domain in data.SENTIMENT_DOMAINS]
-    return join(chosen)
-
-
-def join(splits: Sequence[data.Split]) -> data.Split:
-    """One training split out of several, padded to the longest sentence."""
-    tokens: list[Any] = [split.inputs for split in splits]
-    longest = max(part["input_ids"].shape[1] for part in tokens)
-    inputs = {
-        key: torch.cat([nn.functional.pad(part[key], (0, longest - part[key].shape[1])) for part in tokens])
-        for key in ("input_ids", "attention_mask")
-    }
-    labels = torch.cat([split.labels for split in splits])
-    return data.Split("sentiment", "train", inputs, labels, splits[0].classes)
-
-
-def remembered(key: str, make: Callable[[], Row]) -> Row:
-    """A row that was measured before an interruption, or a new one; kept in runs/ until the part is done."""
-    file = RUNS / f"{key}.json"
-    if file.exists():
-        return json.loads(file.read_text(encoding="utf-8"))
-    row = make()
-    write_atomically(file, json.dumps(row))
-    return row
 
 
 @cache
@@ -122,7 +60,7 @@ def minilm_before(domain: str) -> training.Evaluation:
 
 
 def minilm_row(method: str, bits: int, embedding_bits: int) -> Row:
-    """Bytes, and accuracy on test: of every domain at 4 bits, of movies below and with 4-bit embeddings."""
+    """Bytes, and accuracy on test: of every domain at 4 bits, of movies below."""
     if bits == 4 and embedding_bits == 8 and made(method).exists():
         size, loaded = storage.stored_bytes(made(method)), storage.load(made(method))
     else:
@@ -131,7 +69,7 @@ def minilm_row(method: str, bits: int, embedding_bits: int) -> Row:
     row: Row = {
         "method": method, "bits": bits, "group_size": GROUP, "embedding_bits": embedding_bits, "stored_bytes": size,
     }  # fmt: skip
-    for domain in data.SENTIMENT_DOMAINS if bits == 4 and embedding_bits == 8 else ("movies",):
+    for domain in data.SENTIMENT_DOMAINS if bits == 4 else ("movies",):
         before, after = minilm_before(domain), answers(loaded, sentiment(domain).test)
         low, high = report.paired_bootstrap(before.correct, after.correct)
         row |= {
@@ -178,8 +116,10 @@ def layer_errors(name: str) -> Iterator[Row]:
             exact = weight_matrix(layer)
             row: Row = {"model": name, "layer": layer_name}
             for (method, bits), layers in changed.items():
-                change = weight_matrix(layers[layer_name]) - exact
-                row[f"{method} {bits}"] = inputs.output_error(change) / inputs.output_error(exact)
+                now: Any = layers[layer_name]
+                shift = None if now.bias is None else (now.bias - layer.bias).detach()
+                error = inputs.output_error(weight_matrix(now) - exact, shift)
+                row[f"{method} {bits}"] = error / inputs.output_error(exact)
             rows.append(row)
 
     quantization.walk(model(name), quantization.calibration_batches(held_out), measure)
@@ -205,16 +145,17 @@ def tiny_before() -> Row:
     }  # fmt: skip
 
 
+def tiny_made(method: str, bits: int) -> Row:
+    """The row of one way to quantize the tiny Llama."""
+    return tiny_row(quantized("tiny_llama", method, bits), text().test.subset(TEST_WINDOWS))
+
+
 def tiny() -> Iterator[Row]:
     """The tiny Llama at 4, 3 and 2 bits, embeddings (which are the output matrix too) at 8."""
-    some = text().test.subset(TEST_WINDOWS)
     yield remembered("tiny fp16", tiny_before)
     for bits in BITS:
         for method in ("rtn", "gptq", "awq"):
-            yield remembered(
-                f"tiny {method} {bits}",
-                lambda method=method, bits=bits: tiny_row(quantized("tiny_llama", method, bits), some),
-            )
+            yield remembered(f"tiny {method} {bits}", partial(tiny_made, method, bits))
 
 
 def group_sizes() -> Iterator[Row]:

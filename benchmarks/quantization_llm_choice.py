@@ -1,0 +1,141 @@
+"""What transformers are calibrated with in benchmarks/quantization_llm.py, and how that was chosen: on validation.
+
+Calibration takes sentences of train. Which ones, and how many, is decided by how close the quantized MiniLM stays to
+the original on the validation sentences of all domains; ``calibration`` then takes what the shipped results say.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from course_lib import assets, data, language, models, quantization
+from course_lib.files import write_atomically
+
+Row = dict[str, Any]
+RUNS = Path(__file__).parent.parent / "runs" / "quantization_llm"
+WINDOWS = 64
+CANDIDATES = {
+    "movies": (128, 0, 0), "more movies": (384, 0, 0), "half movies": (192, 96, 96), "all alike": (128, 128, 128),
+    "twice as many": (256, 256, 256),
+}  # fmt: skip
+"""Name → training sentences of movies, amazon and tweets."""
+UNCORRECTED = "half movies"  # measured without the correction of biases as well
+
+
+@cache
+def model(name: str) -> nn.Module:
+    """A shipped model."""
+    return models.load(name).eval()
+
+
+@cache
+def sentiment(domain: str = "movies") -> data.Splits:
+    """Sentences of one domain; those that are evaluated are sorted by length, so that little padding is computed."""
+    splits = data.load("sentiment", domain=domain)
+    return data.Splits(splits.train, by_length(splits.validation), by_length(splits.test))
+
+
+def by_length(split: data.Split) -> data.Split:
+    """The same sentences, short ones first."""
+    tokens: Any = split.inputs
+    order = tokens["attention_mask"].sum(dim=1).argsort(stable=True)
+    inputs = {key: value[order] for key, value in tokens.items()}
+    return replace(split, inputs=inputs, labels=split.labels[order], texts=())
+
+
+@cache
+def text() -> data.Splits:
+    """Token windows."""
+    return language.load()
+
+
+@cache
+def calibration(name: str) -> data.Split:
+    """What a shipped model is calibrated on: windows, or the sentences that validation chose."""
+    if name == "tiny_llama":
+        return text().train.subset(WINDOWS)
+    return sentences(CANDIDATES[chosen(assets.results("quantization_llm")["calibration"]["rows"])])
+
+
+def sentences(counts: Sequence[int]) -> data.Split:
+    """So many training sentences of each domain, as one split, padded to the longest."""
+    splits = [
+        sentiment(domain).train.subset(count)
+        for domain, count in zip(data.SENTIMENT_DOMAINS, counts, strict=True)
+        if count
+    ]
+    tokens: list[Any] = [split.inputs for split in splits]
+    longest = max(part["input_ids"].shape[1] for part in tokens)
+    inputs = {
+        key: torch.cat([F.pad(part[key], (0, longest - part[key].shape[1])) for part in tokens])
+        for key in ("input_ids", "attention_mask")
+    }
+    labels = torch.cat([split.labels for split in splits])
+    return data.Split("sentiment", "train", inputs, labels, splits[0].classes)
+
+
+def chosen(rows: Sequence[Row]) -> str:
+    """The candidate with the smallest divergence on validation, taken over methods and domains."""
+    scores = {
+        name: sum(row["divergence"] for row in rows if row["sentences"] == name and row["corrected"])
+        for name in CANDIDATES
+    }
+    return min(scores, key=scores.__getitem__)
+
+
+def compare_candidates() -> Iterator[Row]:
+    """Every candidate by GPTQ and AWQ at 4 bits, judged on validation; one of them with untouched biases as well."""
+    yield remembered("calibration rtn", partial(candidate_row, "none", "rtn", False))
+    for name in CANDIDATES:
+        for method in ("gptq", "awq"):
+            for corrected in (True, False) if name == UNCORRECTED else (True,):
+                key = f"calibration {name} {method} {corrected}"
+                yield remembered(key, partial(candidate_row, name, method, corrected))
+
+
+def candidate_row(name: str, method: str, corrected: bool) -> Row:
+    """How close one quantized MiniLM stays to the original on validation: divergence, agreement, accuracy."""
+    row: Row = {"sentences": name, "counts": CANDIDATES.get(name), "method": method, "corrected": corrected}
+    if method == "rtn":
+        result = quantization.rtn(model("minilm"), 4)
+    else:
+        make = {"gptq": quantization.gptq, "awq": quantization.awq}[method]
+        result = make(model("minilm"), sentences(CANDIDATES[name]), 4, correct=corrected)
+    found = [closeness(result.model, domain) for domain in data.SENTIMENT_DOMAINS]
+    row |= {key: sum(one[key] for one in found) / len(found) for key in found[0]}
+    return row | {domain: one["retained"] for domain, one in zip(data.SENTIMENT_DOMAINS, found, strict=True)}
+
+
+def closeness(changed: nn.Module, domain: str) -> dict[str, float]:
+    """Kullback-Leibler divergence (nats), share of equal answers, and accuracy kept, on validation."""
+    before, after = logits(model("minilm"), domain), logits(changed, domain)
+    labels = sentiment(domain).validation.labels
+    divergence = F.kl_div(after.log_softmax(1), before.log_softmax(1), log_target=True, reduction="batchmean")
+    right, was_right = ((each.argmax(1) == labels).float().mean() for each in (after, before))
+    same = (after.argmax(1) == before.argmax(1)).float().mean()
+    return {"divergence": divergence.item(), "agreement": same.item(), "retained": (right / was_right).item()}
+
+
+@torch.no_grad()
+def logits(changed: nn.Module, domain: str) -> Tensor:
+    """``(N, 2)`` for the validation sentences of a domain."""
+    return torch.cat([models.forward(changed, inputs) for inputs, _ in sentiment(domain).validation.batches(64)])
+
+
+def remembered(key: str, make: Callable[[], Row]) -> Row:
+    """A row that was measured before an interruption, or a new one; kept in runs/ until the part is done."""
+    file = RUNS / f"{key}.json"
+    if file.exists():
+        return json.loads(file.read_text(encoding="utf-8"))
+    row = make()
+    write_atomically(file, json.dumps(row))
+    return row
