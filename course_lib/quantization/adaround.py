@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from course_lib import models
 from course_lib.data import Split
 from course_lib.quantization.affine import QuantizedTensor, QuantParams, quantize_tensor
-from course_lib.quantization.calibration import check_calibration
+from course_lib.quantization.calibration import check_calibration, named
 from course_lib.quantization.packing import set_weights
 from course_lib.quantization.plan import EDGE_BITS, Bits, bits_per_layer, input_params
 from course_lib.quantization.ptq import QuantizationResult, quantize_activations
@@ -66,7 +66,8 @@ def adaround(
     weights = {}
     for name, layer in tqdm(models.prunable_layers(rounded).items(), desc="adaround", disable=not progress):
         weight = layer.get_parameter("weight")
-        params = best_weight_params(weight, of_weights[name])
+        with named(f"layer {name!r}"):
+            params = best_weight_params(weight, of_weights[name])
         if _is_matrix(layer) and (problem := _problem(original, rounded, name, batches)) is not None:
             quantized = round_adaptively(weight, params, *problem, iterations=iterations, seed=seed)
         else:

@@ -20,6 +20,7 @@ from course_lib import grids, models, training
 from course_lib.arguments import check_choice, check_fraction
 from course_lib.data import Split, refuse_test
 from course_lib.quantization.affine import QuantParams, quantize_tensor
+from course_lib.quantization.calibration import named
 from course_lib.quantization.packing import set_weights
 from course_lib.quantization.plan import EDGE_BITS, Bits, bits_per_layer, input_params
 from course_lib.quantization.ptq import QuantizationResult, quantize_activations
@@ -97,7 +98,8 @@ def prepare(
     prepared, learned = copy.deepcopy(model).eval(), estimator == "lsq"
     inputs = input_params(prepared, calibration, of_inputs)
     for name, layer in models.prunable_layers(prepared).items():
-        params = best_weight_params(layer.get_parameter("weight"), of_weights[name])
+        with named(f"layer {name!r}"):
+            params = best_weight_params(layer.get_parameter("weight"), of_weights[name])
         parametrize.register_parametrization(layer, "weight", WeightQuantizer(params, learned))
         if name in inputs:
             grids.add_input_grid(layer, InputQuantizer(inputs[name], learned))

@@ -69,11 +69,13 @@ def watch_inputs(
 ) -> None:
     """Run ``split`` through the model in eval mode; each watcher is called with what goes into its layer."""
     place, was_training = next(model.parameters()).device, model.training
-    with hooked(model, {name: _watcher(name, watch) for name, watch in watchers.items()}):
-        model.eval()
-        for inputs, _ in split.batches(batch_size):
-            models.forward(model, models.to_device(inputs, place))
-    model.train(was_training)
+    try:
+        with hooked(model, {name: _watcher(name, watch) for name, watch in watchers.items()}):
+            model.eval()
+            for inputs, _ in split.batches(batch_size):
+                models.forward(model, models.to_device(inputs, place))
+    finally:
+        model.train(was_training)
 
 
 @contextlib.contextmanager
@@ -90,9 +92,16 @@ def hooked(model: nn.Module, hooks: Mapping[str, Callable[..., Any]]) -> Iterato
 
 def _watcher(name: str, watch: Callable[[Tensor], Any]) -> Callable[..., None]:
     def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        try:
+        with named(f"input of layer {name!r}"):
             watch(inputs[0])
-        except ValueError as error:
-            raise ValueError(f"input of layer {name!r}: {error}") from error
 
     return hook
+
+
+@contextlib.contextmanager
+def named(place: str) -> Iterator[None]:
+    """A ``ValueError`` from in here says where it happened."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error

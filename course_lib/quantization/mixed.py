@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from course_lib import training
 from course_lib.data import Split, refuse_test
 from course_lib.quantization.affine import fake_quantize, integer_range
-from course_lib.quantization.calibration import quantizable_layers
+from course_lib.quantization.calibration import named, quantizable_layers
 from course_lib.quantization.step_size import best_weight_params
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ def bit_sensitivity(
         original = weight.detach().clone()
         try:
             for width in bits:
-                weight.copy_(fake_quantize(original, best_weight_params(original, width)))
+                with named(f"layer {name!r}"):
+                    weight.copy_(fake_quantize(original, best_weight_params(original, width)))
                 answers = training.predict_logits(model, validation).log_softmax(dim=1)
                 damage = F.kl_div(answers, usual, reduction="batchmean", log_target=True).item()
                 rows.append((name, width, packed_bytes(original, width), damage))

@@ -14,7 +14,7 @@ from course_lib.data import Split
 from course_lib.grids import InputGrid
 from course_lib.quantization.affine import QuantParams, quantize_tensor, weight_params
 from course_lib.quantization.batchnorm import fold_batchnorm
-from course_lib.quantization.calibration import calibrate, check_calibration, quantizable_layers
+from course_lib.quantization.calibration import calibrate, check_calibration, named, quantizable_layers
 from course_lib.quantization.corrections import correct_bias
 from course_lib.quantization.noise import weight_report
 from course_lib.quantization.packing import set_weights
@@ -83,12 +83,10 @@ def quantize_weights(
     weights = {}
     for name, module in chosen.items():
         how, weight = schemes[name], module.get_parameter("weight").detach()
-        try:
+        with named(f"layer {name!r}"):
             params = weight_params(
                 weight, how.bits, how.granularity, group_size=how.group_size, symmetric=how.symmetric
             )
-        except ValueError as error:
-            raise ValueError(f"layer {name!r}: {error}") from error
         weights[f"{name}.weight"] = quantize_tensor(weight, params)
     return set_weights(copy.deepcopy(model), weights)
 
@@ -149,6 +147,7 @@ def post_training_quantization(
     Source: Nagel et al., A White Paper on Neural Network Quantization, 2021 (section 3).
     """
     check_calibration(calibration)
+    quantizable_layers(model, layers)
     exact = fold_batchnorm(model)
     quantized = quantize_weights(exact, weights, layers=layers, embeddings=embeddings, overrides=overrides)
     if activation_bits is not None:

@@ -38,11 +38,11 @@ def bits_scan(
     Raises:
         ValueError: if a number of bits or a granularity is not allowed, or the model has nothing to quantize.
     """
+    layers = quantizable_layers(model).items()
     accuracy = training.evaluate(model, split).accuracy
     yield {"granularity": "none", "bits": 32, "accuracy": accuracy, "examples": len(split), "sqnr_db": {}}
     for granularity in granularities:
         for some in bits:
-            layers = quantizable_layers(model).items()
             rounded = quantize_weights(
                 model, overrides={name: scheme_for(layer, some, granularity) for name, layer in layers}
             )
