@@ -15,6 +15,7 @@ from pruning_parts import Row, answers, quality
 from torch import nn
 
 from course_lib import data, models, quantization, storage, training
+from course_lib.profiling._resident import forget_peak, peak_bytes
 from course_lib.quantization import aware
 from course_lib.quantization import mixed as mixed_precision
 from course_lib.quantization.adaround import adaround as round_model
@@ -46,7 +47,7 @@ class Recipe:
 RECIPES = {
     "W8A8": Recipe(8, 8, images=1_500, learning_rate=0.003),
     "W4A4": Recipe(4, 4, images=6_000),
-    "W3A4": Recipe(3, 4, images=4_000),
+    "W3A4": Recipe(3, 4, images=6_000),
     "W2A4": Recipe(2, 4, images=8_000),
 }
 FEW = {"images": 1_500}
@@ -110,15 +111,19 @@ def rounded_to_nearest(
     return quantization.quantize_activations(rounded, params)
 
 
-def adaround(bits: int) -> Callable[[data.Splits], Iterator[Row]]:
-    """The part that rounds ResNet18 by AdaRound, inputs of 8 bits."""
+def adaround(bits: int, input_bits: int = 8) -> Callable[[data.Splits], Iterator[Row]]:
+    """The part that rounds ResNet18 by AdaRound; memory is the peak of this whole process."""
 
     def part(splits: data.Splits) -> Iterator[Row]:
+        forget_peak()
         started, cpu = time.perf_counter(), time.process_time()
-        result = round_model(resnet18(), splits.train, bits=bits, progress=False)
-        spent = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu}
-        facts = {"method": "AdaRound", "bits": bits, "input_bits": 8, **spent}
-        yield row_of(f"AdaRound W{bits}A8", result.model, splits, **facts)
+        result = round_model(resnet18(), splits.train, bits=bits, input_bits=input_bits, progress=False)
+        spent = {
+            "seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu,
+            "threads": torch.get_num_threads(), "peak_mb": round(peak_bytes() / 1e6),
+        }  # fmt: skip
+        facts = {"method": "AdaRound", "bits": bits, "input_bits": input_bits, **spent}
+        yield row_of(f"AdaRound W{bits}A{input_bits}", result.model, splits, **facts)
 
     return part
 
@@ -141,7 +146,7 @@ def trained(name: str) -> Callable[[data.Splits], Iterator[Row]]:
         result = train_by(recipe, splits, RUNS / f"{name}.checkpoint")
         facts = {
             "method": "QAT", "bits": recipe.weight_bits, **asdict(recipe), "seconds": time.perf_counter() - started,
-            "validation": result.history.validation_accuracy,
+            "threads": torch.get_num_threads(), "validation": result.history.validation_accuracy,
         }  # fmt: skip
         yield row_of(f"QAT {name}", result.model, splits, **facts)
         (RUNS / f"{name}.checkpoint").unlink(missing_ok=True)

@@ -27,16 +27,15 @@ from course_lib import assets, data, models, profiling, report, storage, trainin
 from course_lib import quantization as q
 from course_lib.files import write_atomically
 from course_lib.quantization import Scheme
+from course_lib.quantization.scan import GRANULARITIES, scheme_for
 
 FILE = assets.FOLDER / "results" / "quantization.json"
 FOLDER = Path(tempfile.gettempdir()) / "course-quantization"
 BITS = (8, 7, 6, 5, 4, 3, 2)
 CALIBRATION = 256
 MANY = 2000  # of the 10,000 test pictures, where many models are compared
-SOME = 1000  # where each of them is calibrated, too
-FEW = 200  # where every sum is emulated
-GRANULARITIES = {"per_tensor": None, "per_channel": None, "group": 64}
-FIRST_LAYER_GROUP = 49  # 7 · 7 inputs: 64 does not divide the 147 of the first convolution
+SOME = 1000  # where each of them is calibrated, too, or every sum is emulated
+ACTIVATION_BITS = (8, 6, 5, 4, 3, 2)
 RUNS = 30
 QUICK_RUNS = 9
 Row = dict[str, Any]
@@ -73,21 +72,16 @@ def quality(after: training.Evaluation, before: training.Evaluation) -> Row:
     }  # fmt: skip
 
 
-def scheme(bits: int, granularity: str) -> tuple[Scheme, dict[str, Scheme]]:
-    """How all layers are rounded, and the first one, whose inputs 64 does not divide."""
-    every = Scheme(bits, granularity, GRANULARITIES[granularity])
-    return every, {"conv1": Scheme(bits, "group", FIRST_LAYER_GROUP)} if granularity == "group" else {}
-
-
 def weights() -> Iterator[Row]:
     """ResNet18, weights only: test accuracy, stored bytes and SQNR for every number of bits and granularity."""
     test, exact = fashion().test.subset(MANY), q.fold_batchnorm(models.load("resnet18"))
     before = accuracy(exact, test)
     yield {"granularity": "none", "bits": 32, "stored_bytes": None, "sqnr_db": {}, **quality(before, before)}
+    layers = q.quantizable_layers(exact).items()
     for granularity in GRANULARITIES:
         for bits in BITS:
-            every, overrides = scheme(bits, granularity)
-            model = q.quantize_weights(exact, every, overrides=overrides)
+            schemes = {name: scheme_for(layer, bits, granularity) for name, layer in layers}
+            model = q.quantize_weights(exact, overrides=schemes)
             file = storage.save(model, FOLDER / "weights.safetensors")
             noise = q.weight_report(exact, model)
             yield {
@@ -98,12 +92,12 @@ def weights() -> Iterator[Row]:
 
 
 def calibration() -> Iterator[Row]:
-    """ResNet18, weights of 8 bits, activations of 8, 6 and 4 bits: which observer chooses the better ranges."""
+    """ResNet18, weights of 8 bits, activations of 8 to 2 bits: which observer chooses the better ranges."""
     splits, model = fashion(), models.load("resnet18")
     test, seen = splits.test.subset(SOME), splits.validation.subset(CALIBRATION)
     before = accuracy(q.fold_batchnorm(model), test)
     for method in q.OBSERVERS:
-        for bits in (8, 6, 4):
+        for bits in ACTIVATION_BITS:
             result = q.post_training_quantization(model, seen, method=method, activation_bits=bits)
             noise = q.output_report(result.exact, result.model, splits.validation).set_index("layer").sqnr_db
             yield {
@@ -134,7 +128,7 @@ def repairs() -> Iterator[Row]:
 def saturation() -> Iterator[Row]:
     """ResNet18 W8A8 as a processor without VNNI computes it (emulated): SQNR per layer, and accuracy."""
     splits, model = fashion(), models.load("resnet18")
-    seen, test = splits.validation.subset(CALIBRATION), splits.test.subset(FEW)
+    seen, test = splits.validation.subset(CALIBRATION), splits.test.subset(SOME)
     for bits in (8, 7):
         result = q.post_training_quantization(model, seen, weights=Scheme(bits))
         before = accuracy(result.exact, test)

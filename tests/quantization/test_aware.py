@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib import data, grids, models, storage, training
+from course_lib import assets, data, grids, models, storage, training
 from course_lib.quantization import quantized_weights
 from course_lib.quantization.aware import NormKeeper, WeightQuantizer, convert, prepare, train_quantized
 from course_lib.quantization.straight_through import (
@@ -182,15 +182,22 @@ def test_what_cannot_be_quantized_is_said(model):
         prepare(model, split("train", 0))
 
 
-def test_the_shipped_network_of_four_bits_is_what_its_results_say():
-    from course_lib import assets
+@pytest.mark.parametrize(("name", "bits", "most", "least"), [("W4A4", 4, 6e6, 0.985), ("W2A4", 2, 3e6, 0.96)])
+def test_the_shipped_networks_are_what_their_results_say(name, bits, most, least):
+    file = assets.path(f"resnet18_{name.lower()}")
+    row = {row["name"]: row for row in assets.results("quantization_qat")["models"]["rows"]}[f"QAT {name}"]
+    assert row["stored_bytes"] == file.stat().st_size <= most
+    assert row["retained"] >= least
+    model = storage.load(file)
+    assert {quantized.params.bits for quantized in quantized_weights(model).values()} == {bits, 8}
+    assert {grid.bits for grid in grids.input_grids(model).values()} == {4, 8}
 
-    file = assets.path("resnet18_w4a4")
-    rows = {row["name"]: row for row in assets.results("quantization_qat")["models"]["rows"]}
-    assert rows["QAT W4A4"]["stored_bytes"] == file.stat().st_size <= 6e6
-    assert rows["QAT W4A4"]["retained"] >= 0.985
+
+def test_rounding_for_the_output_beats_rounding_to_nearest():
+    results = assets.results("quantization_qat")
+    rows = {row["name"]: row for row in results["models"]["rows"]}
     best, minmax = rows["AdaRound W4A8"], rows["nearest, min-max, W4A8"]
     assert best["retained"] >= 0.99 and best["accuracy"] > minmax["accuracy"]
-    model = storage.load(file)
-    assert {quantized.params.bits for quantized in quantized_weights(model).values()} == {4, 8}
-    assert {grid.bits for grid in grids.input_grids(model).values()} == {4, 8}
+    assert best["seconds"] <= 120 and best["peak_mb"] <= 2000
+    same, chosen = results["mixed"]["rows"]
+    assert chosen["stored_bytes"] <= same["stored_bytes"] and chosen["retained_low"] > same["retained_high"]
