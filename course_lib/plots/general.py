@@ -15,6 +15,9 @@ from course_lib.picture import STYLE, Picture, canvas, described, name_points
 if TYPE_CHECKING:
     import pandas
 
+CROWDED = 40  # points of a curve, above which not each of them gets a marker
+SPACING = 0.1  # between two markers then, as a share of the figure's diagonal
+
 
 def bars(
     values: pandas.Series,
@@ -62,7 +65,8 @@ def curves(
         if cursor is not None:
             axes.axvline(cursor, color=LIGHT["threshold"], linewidth=1.2, linestyle=(0, (5, 3)))
         bottom = None if log else min(0.0, float(frame.min().min()))
-        draw_curves(axes, {str(name): (list(frame.index), list(frame[name])) for name in frame}, bottom=bottom)
+        series = {str(name): (list(frame.index), list(frame[name])) for name in frame}
+        draw_curves(axes, series, bottom=bottom, every=SPACING if len(frame) > CROWDED else None)
     ends = "; ".join(f"{name} ends at {frame[name].iloc[-1]:.3g}" for name in frame.columns)
     return described(picture, title, ends)
 

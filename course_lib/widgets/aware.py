@@ -96,7 +96,7 @@ def shipped() -> tuple[Curve, ...]:
     rows = results("quantization_qat").get("models", {}).get("rows", [])
     curves = []
     for method in MEASURED:
-        some = sorted((row["bits"], row["accuracy"]) for row in rows if _counts(row, method))
+        some = sorted(((row["bits"], row["accuracy"]) for row in rows if _counts(row, method)), reverse=True)
         if len(some) > 1:
             curves.append(Curve(method, [bits for bits, _ in some], [accuracy for _, accuracy in some]))
     return tuple(curves)

@@ -16,6 +16,7 @@ from course_lib.calculator.measurements import results
 from course_lib.formats import byte_size
 from course_lib.widgets import charts
 from course_lib.widgets.controls import choice, slider
+from course_lib.widgets.measured import Look, accuracy_chart, accuracy_number
 from course_lib.widgets.panel import Panel
 from course_lib.widgets.pieces import Number, side_by_side
 from course_lib.widgets.svg import Scale, chart, text, text_width, x_axis, y_axis
@@ -27,7 +28,10 @@ NAMES = {"one per tensor": "per_tensor", "one per channel": "per_channel", "one 
 GROUP = 64
 MOST = 300_000
 BINS = 81
-LOOKS = {"per_tensor": ("before", "square"), "per_channel": ("kept", "circle"), "group": ("holds", "diamond")}
+LOOKS = {
+    "per_tensor": Look("per tensor", "before", "square"), "per_channel": Look("per channel", "kept", "circle"),
+    "group": Look("per 64 weights", "holds", "diamond"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -154,26 +158,16 @@ def numbers(rounded: Rounded, measured: Sequence[Mapping[str, Any]]) -> list[Num
         Number(f"{rounded.step:.2g}", "from one value to the next (median)", "exact"),
         Number(byte_size(rounded.stored), f"file of this layer, was {byte_size(rounded.dense)}", "exact"),
     ]
-    for one in measured:
-        if (one["granularity"], one["bits"]) == (rounded.granularity, rounded.bits):
-            before = measured[0]["accuracy"]
-            row.append(Number(f"{100 * one['accuracy']:.1f} %", f"accuracy, was {100 * before:.1f} %", "measured"))
+    if measured:
+        chosen = {"granularity": rounded.granularity, "bits": rounded.bits}
+        row += accuracy_number(measured, chosen, f"accuracy, was {100 * measured[0]['accuracy']:.1f} %")
     return row
 
 
 def _accuracy(rounded: Rounded, measured: Sequence[Mapping[str, Any]]) -> str:
-    series = []
-    for title, granularity in NAMES.items():
-        rows = sorted((row for row in measured if row["granularity"] == granularity), key=lambda row: -row["bits"])
-        colour, marker = LOOKS[granularity]
-        accuracies = [100 * row["accuracy"] for row in rows]
-        series.append(
-            charts.Line(title.removeprefix("one "), [row["bits"] for row in rows], accuracies, colour, marker)
-        )
-    return charts.lines(
-        series, title="Accuracy of the model", x_label="bits per weight", y_label="accuracy (%)",
-        x_range=(8, 2), y_range=(0, 100), x_ticks=range(2, 9), cursor=rounded.bits,
-    )  # fmt: skip
+    return accuracy_chart(
+        measured, kind="granularity", bits="bits", looks=LOOKS, x_label="bits per weight", cursor=rounded.bits
+    )
 
 
 def _noise(rounded: Rounded, measured: Sequence[Mapping[str, Any]]) -> str:
@@ -194,7 +188,8 @@ def _noise(rounded: Rounded, measured: Sequence[Mapping[str, Any]]) -> str:
         if name == rounded.layer:
             label = f"{name} {value:.0f} dB"
             middle = min(max((left + right) / 2, x.start + text_width(label) / 2), x.end - text_width(label) / 2)
-            parts.append(text(middle, y(value) - 5, label, anchor="middle", classes="threshold-text"))
+            above = y(max(values.values())) - 5  # of all bars, for the label is wider than its own
+            parts.append(text(middle, above, label, anchor="middle", classes="threshold-text"))
     parts.append(x_axis(x, y.start, "layer, from the first to the last", ticks=()))
     description = ", ".join(f"{name} {value:.0f} dB" for name, value in values.items())
     return chart(parts, width=width, height=height, title="Every layer of the model", description=description)

@@ -1,20 +1,23 @@
 """The panel of lesson 06: where to clip an activation, so that clipping and rounding together cost least.
 
-Activations are counted once, when the panel is made; a move of the slider works on 4,096 bins.
+Activations are counted once, when the panel is made; a move of the slider works on 4,096 bins. What each observer does
+to the accuracy of the whole model was measured beforehand.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from course_lib.calculator.measurements import results
 from course_lib.widgets import charts
 from course_lib.widgets.controls import choice, slider
+from course_lib.widgets.measured import Look, accuracy_chart, accuracy_number
 from course_lib.widgets.panel import Panel
 from course_lib.widgets.pieces import Number, side_by_side
 from course_lib.widgets.svg import Scale, chart, segment, text, text_width, x_axis, y_axis
@@ -27,9 +30,14 @@ if TYPE_CHECKING:
 
 BY_HAND = "by hand"
 METHODS = ("min-max", "percentile", "mse", "entropy")
+LOOKS = {
+    "min-max": Look("min-max", "before", "square"), "percentile": Look("percentile", "baseline", "triangle"),
+    "mse": Look("mse", "kept", "circle"), "entropy": Look("entropy", "holds", "diamond"),
+}  # fmt: skip
 LAYERS = ("conv1", "layer1.1.conv1", "layer2.0.conv1", "layer4.1.conv2", "fc")
 EXAMPLES = 32
 SHOWN_BINS = 128
+LOWER = 190.0  # height of the picture below the main one
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class Clipped:
 
     layer: str
     bits: int
+    method: str
     low: float
     high: float
     share: float
@@ -84,7 +93,7 @@ class Activations:
             share = min(1.0, max(-min(observer.range()[0], 0.0), observer.range()[1]) / largest)
         low, high = max(min(seen.low, 0.0), -share * largest), min(max(seen.high, 0.0), share * largest)
         outside, clipping, rounding = self.costs(layer, bits, low, high)
-        return Clipped(layer, bits, low, high, share, outside, clipping, rounding, self._all(layer, bits))
+        return Clipped(layer, bits, method, low, high, share, outside, clipping, rounding, self._all(layer, bits))
 
     def costs(self, layer: str, bits: int, low: float, high: float) -> tuple[float, float, float]:
         """Share of the values outside, clipping error and rounding error."""
@@ -111,16 +120,24 @@ class Activations:
         return self._curves[layer, bits]
 
 
-def clipping_panel(model: nn.Module | None = None, examples: Split | None = None, *, bits: int = 4) -> Panel:
+def clipping_panel(
+    model: nn.Module | None = None, examples: Split | None = None, *, bits: int = 4,
+    measured: Sequence[Mapping[str, Any]] | None = None,
+) -> Panel:  # fmt: skip
     """Drag the clip line of an activation, or let an observer choose it.
 
     Args:
         model, examples: what to look at; the shipped ResNet18 and its validation pictures when not given.
         bits: where the slider starts.
+        measured: rows ``method``, ``activation_bits``, ``accuracy`` of the whole model; the shipped ones when no model
+            is given.
 
     Raises:
         TestSplitError: if the examples are of the test split.
     """
+    if measured is None:
+        measured = results("quantization").get("calibration", {}).get("rows", []) if model is None else []
+    known = measured
     activations = Activations(_activations(model, examples))
     names = list(activations.observers)
 
@@ -129,8 +146,8 @@ def clipping_panel(model: nn.Module | None = None, examples: Split | None = None
 
     return Panel(
         compute,
-        lambda result: draw(*result),
-        numbers=lambda result: numbers(result[0]),
+        lambda result: draw(result[0], result[1], known),
+        numbers=lambda result: numbers(result[0], known),
         shown=lambda values: [name for name in values if name != "clip_at" or values["chosen"] == BY_HAND],
         title="Where should the range end?",
         subtitle="Blue values are rounded, orange ones are clipped. Drag the line to where the grey curve is lowest.",
@@ -141,8 +158,8 @@ def clipping_panel(model: nn.Module | None = None, examples: Split | None = None
     )
 
 
-def draw(clipped: Clipped, seen: HistogramObserver) -> str:
-    """The histogram with its clip lines, and the two errors over every possible line."""
+def draw(clipped: Clipped, seen: HistogramObserver, measured: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The histogram with its clip lines, the two errors over every possible line, and what was measured."""
     share = clipped.curves["share"]
     total = [a + b for a, b in zip(clipped.curves["clipping"], clipped.curves["rounding"], strict=True)]
     low = max(min(total) / 30, 1e-9)
@@ -161,11 +178,22 @@ def draw(clipped: Clipped, seen: HistogramObserver) -> str:
         x_range=(0, 100), y_range=(low, max(1.0, low * 10)), log_y=True, cursor=100 * clipped.share,
         y_form=lambda value: f"{value:.0e}".replace("e-0", "e-").replace("e+00", ""),
     )  # fmt: skip
-    return side_by_side(_histogram(clipped, seen), companion)
+    pictures = [_histogram(clipped, seen), companion]
+    if measured:
+        pictures.append(_accuracy(clipped, measured))
+    return side_by_side(*pictures)
 
 
-def numbers(clipped: Clipped) -> list[Number]:
-    """The range, and what it costs."""
+def _accuracy(clipped: Clipped, measured: Sequence[Mapping[str, Any]]) -> str:
+    return accuracy_chart(
+        measured, kind="method", bits="activation_bits", looks=LOOKS, x_label="bits of all inputs", cursor=clipped.bits,
+        width=charts.MAIN, height=LOWER,
+    )  # fmt: skip
+
+
+def numbers(clipped: Clipped, measured: Sequence[Mapping[str, Any]] = ()) -> list[Number]:
+    """The range, and what it costs; of the whole model, the accuracy where all ranges were chosen like this."""
+    chosen = {"method": clipped.method, "activation_bits": clipped.bits}
     return [
         Number(
             f"{clipped.low:.2f} … {clipped.high:.2f}", f"range, at {100 * clipped.share:.0f} % of the largest", "exact"
@@ -174,6 +202,7 @@ def numbers(clipped: Clipped) -> list[Number]:
         Number(f"{100 * clipped.clipping:.2g} %", "clipping error, of the signal", "exact"),
         Number(f"{100 * clipped.rounding:.2g} %", "rounding error, of the signal", "exact"),
         Number(f"{clipped.sqnr:.1f} dB", "signal above noise", "exact"),
+        *accuracy_number(measured, chosen, f"accuracy, every input by {clipped.method}"),
     ]
 
 

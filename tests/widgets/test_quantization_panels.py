@@ -88,3 +88,18 @@ def test_min_max_clips_nothing_and_no_line_beats_mse(network):
 def test_the_test_split_is_refused(network):
     with pytest.raises(TestSplitError):
         clipping_panel(network, pictures("test"))
+
+
+def test_the_clipping_panel_shows_what_was_measured_for_the_chosen_observer(network):
+    measured = [
+        {"method": method, "activation_bits": bits, "accuracy": bits / 10 + share / 100}
+        for share, method in enumerate(("min-max", "mse"))
+        for bits in (8, 4, 2)
+    ]
+    panel = clipping_panel(network, pictures(), measured=measured)
+    assert "Accuracy of the model" in panel.picture.value and "measured" not in panel.numbers.value
+    panel.controls["chosen"].value = "mse"
+    assert "41.0 %" in panel.numbers.value and "measured" in panel.numbers.value
+    panel.controls["bits"].value = 3
+    assert "measured" not in panel.numbers.value, "nothing is said where nothing was measured"
+    assert "Accuracy of the model" not in clipping_panel(network, pictures()).picture.value
