@@ -72,6 +72,10 @@ LESSONS = (
         "07", "Quantization-aware training", "07_quantization_aware_training.ipynb", 50,
         "weights that must live on a coarse grid train on that grid", 95, 20, "07",
     ),
+    Lesson(
+        "08", "Quantizing transformers", "08_quantizing_transformers.ipynb", 55,
+        "what matters is not how large an error is, but who can make up for it", 80, 20, "08",
+    ),
 )  # fmt: skip
 COURSE_QUIZ = "model-compression-techniques"
 HEADER = (("Lesson", ""), ("Minutes", "figure"), ("Status", ""), ("Exercise", "figure"), ("Quiz", "figure"))

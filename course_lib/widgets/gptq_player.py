@@ -5,8 +5,10 @@ All steps are computed once for each number of bits and kind of input; moving th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from typing import TYPE_CHECKING
 
 from course_lib.widgets import charts
@@ -105,16 +107,19 @@ def numbers(step: Step) -> list[Number]:
 def _matrix(step: Step) -> str:
     largest = max(step.gptq.correction(column).abs().max().item() for column in range(1, COLUMNS + 1)) or 1.0
     correction = step.correction
-    parts = []
-    for row in range(ROWS):
-        for column in range(COLUMNS):
-            value = correction[row, column].item()
-            if column < step.column:
-                parts.append(_cell(row, column, "kept", 0.9 if column == step.column - 1 else 0.35))
-            else:
-                parts.append(_cell(row, column, "before", min(1.0, abs(value) / largest) ** 0.7))
-            if abs(value) > 0.08 * largest:
-                parts.append(_sign(row, column, value))
+    done = step.column
+    parts = [
+        _cells(range(done, COLUMNS), "cut", 0.35),
+        _cells(range(max(done - 1, 0)), "kept", 0.35),
+        _cells(range(max(done - 1, 0), done), "kept", 0.9),
+    ]
+    for row, column in product(range(ROWS), range(done, COLUMNS)):
+        value = correction[row, column].item()
+        share = abs(value) / largest
+        if share > 0.02:
+            parts.append(_cells((column,), "before", min(1.0, share) ** 0.7, rows=(row,)))
+        if share > 0.08:
+            parts.append(_sign(row, column, value))
     if 0 < step.column:
         x = LEFT + (step.column - 1) * CELL
         parts.append(
@@ -129,13 +134,14 @@ def _matrix(step: Step) -> str:
     return chart(parts, width=width, height=height, title=title, description=description)
 
 
-def _cell(row: int, column: int, colour: str, opacity: float) -> str:
-    x, y, size = LEFT + column * CELL + 1, TOP + row * CELL + 1, CELL - 2
-    return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{size:.1f}" height="{size:.1f}" rx="3" class="cut" fill-opacity="0.35"/>'
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{size:.1f}" height="{size:.1f}" rx="3" class="{colour}" '
-        f'fill-opacity="{opacity:.2f}"/>'
+def _cells(columns: Iterable[int], colour: str, opacity: float, rows: Iterable[int] = range(ROWS)) -> str:
+    """Squares of one colour as one path: the picture is stored in the notebook, and should be small."""
+    side = CELL - 2
+    squares = (
+        f"M{LEFT + column * CELL + 1:g} {TOP + row * CELL + 1:g}h{side:g}v{side:g}h-{side:g}z"
+        for column, row in product(columns, rows)
     )
+    return f'<path d="{"".join(squares)}" class="{colour}" fill-opacity="{opacity:.2f}"/>'
 
 
 def _sign(row: int, column: int, value: float) -> str:

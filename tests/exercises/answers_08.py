@@ -1,0 +1,370 @@
+"""Answers to exercise 08 that must fail, and others that must pass."""
+
+from __future__ import annotations
+
+from tests.exercises.answers import Answers
+
+_STEP = """
+def gptq_step(weight, factor, column, scale, zero_point, bits):
+    changed = weight.clone()
+    codes = ((weight[:, column] / scale).round() + zero_point).clamp(0, 2**bits - 1)
+    rounded = (codes - zero_point) * scale
+    error = (weight[:, column] - rounded) / factor[column, column]
+    changed[:, column + 1 :] -= error[:, None] * factor[column, column + 1 :]
+    changed[:, column] = rounded
+    return changed
+"""
+
+
+def _step(before: str, after: str) -> str:
+    assert before in _STEP, before
+    return _STEP.replace(before, after)
+
+
+STEP = Answers(
+    name="gptq_step",
+    wrong={
+        "nothing is handed on": _step(
+            "    changed[:, column + 1 :] -= error[:, None] * factor[column, column + 1 :]\n", ""
+        ),
+        "not divided by the diagonal": _step(" / factor[column, column]", ""),
+        "the wrong sign": _step("-= error", "+= error"),
+        "a column of the factor": _step("factor[column, column + 1 :]\n", "factor[column + 1 :, column]\n"),
+        "not clamped": _step(".clamp(0, 2**bits - 1)", ""),
+        "one code too many": _step("2**bits - 1", "2**bits"),
+        "clamped before the zero-point": _step(
+            "((weight[:, column] / scale).round() + zero_point).clamp(0, 2**bits - 1)",
+            "(weight[:, column] / scale).round().clamp(0, 2**bits - 1) + zero_point",
+        ),
+        "rounds down": _step(".round()", ".floor()"),
+        "the zero-point is forgotten on the way back": _step("(codes - zero_point) * scale", "codes * scale"),
+        "the column keeps its old value": _step("    changed[:, column] = rounded\n", ""),
+        "codes instead of values": _step("changed[:, column] = rounded", "changed[:, column] = codes"),
+        "one column too far": _step(
+            "changed[:, column + 1 :] -= error[:, None] * factor[column, column + 1 :]",
+            "changed[:, column + 2 :] -= error[:, None] * factor[column, column + 2 :]",
+        ),
+        "the square of the diagonal": _step("/ factor[column, column]", "/ factor[column, column] ** 2"),
+        "earlier columns move, too": _step(
+            "    return changed", "    changed[:, :column] *= 0.999\n    return changed"
+        ),
+        "its input is changed": _step("weight.clone()", "weight"),
+        "only the column comes back": _step("return changed", "return rounded"),
+    },
+    right={
+        "row by row": """
+def gptq_step(weight, factor, column, scale, zero_point, bits):
+    rows = []
+    for row, step, zero in zip(weight, scale.tolist(), zero_point.tolist()):
+        code = min(max(round(float(row[column]) / step) + zero, 0), 2**bits - 1)
+        value = (code - zero) * step
+        error = (float(row[column]) - value) / float(factor[column, column])
+        new = row.clone()
+        new[column + 1 :] = row[column + 1 :] - error * factor[column, column + 1 :]
+        new[column] = value
+        rows.append(new)
+    return torch.stack(rows)
+""",
+        "the whole row of the factor": """
+def gptq_step(weight, factor, column, scale, zero_point, bits):
+    codes = torch.clamp(torch.round(weight[:, column] / scale) + zero_point, min=0, max=2**bits - 1)
+    rounded = scale * (codes - zero_point)
+    gap = (weight[:, column] - rounded) / factor[column, column]
+    share = factor[column].clone()
+    share[: column + 1] = 0
+    moved = weight - torch.outer(gap, share)
+    return torch.cat([moved[:, :column], rounded[:, None], moved[:, column + 1 :]], dim=1)
+""",
+    },
+)
+
+_FACTOR = """
+def inverse_factor(rows, damping):
+    rows = rows.double()
+    hessian = rows.T @ rows
+    mean = hessian.diagonal().mean()
+    hessian = hessian + damping * mean * torch.eye(len(hessian), dtype=torch.float64)
+    try:
+        torch.linalg.cholesky(hessian)
+        return torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)
+    except RuntimeError as error:
+        raise ValueError("singular: more samples, or more damping") from error
+"""
+
+
+def _factor(before: str, after: str) -> str:
+    assert before in _FACTOR, before
+    return _FACTOR.replace(before, after)
+
+
+FACTOR = Answers(
+    name="inverse_factor",
+    wrong={
+        "the lower factor": _factor(", upper=True", ""),
+        "not inverted": _factor("torch.linalg.inv(hessian)", "hessian"),
+        "the transpose of a lower factor of the Hessian": _factor(
+            "torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)", "torch.linalg.cholesky(hessian).T"
+        ),
+        "the inverse of the factor": _factor(
+            "torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)",
+            "torch.linalg.inv(torch.linalg.cholesky(hessian)).T",
+        ),
+        "damping as it is": _factor("damping * mean", "damping"),
+        "the largest entry instead of the mean": _factor(".diagonal().mean()", ".diagonal().max()"),
+        "the mean of the whole matrix": _factor("hessian.diagonal().mean()", "hessian.mean()"),
+        "everything is damped": _factor("torch.eye(len(hessian), dtype=torch.float64)", "torch.ones_like(hessian)"),
+        "no damping": _factor("damping * mean * ", "0 * "),
+        "divided by the number of samples": _factor("rows.T @ rows", "rows.T @ rows / len(rows)"),
+        "samples and inputs swapped": _factor("rows.T @ rows", "rows @ rows.T"),
+        "the inverse itself": _factor(
+            "torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)", "torch.linalg.inv(hessian)"
+        ),
+        "torch's own error": """
+def inverse_factor(rows, damping):
+    rows = rows.double()
+    hessian = rows.T @ rows
+    hessian = hessian + damping * hessian.diagonal().mean() * torch.eye(len(hessian), dtype=torch.float64)
+    torch.linalg.cholesky(hessian)
+    return torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)
+""",
+        "damps on its own where it must refuse": _factor(
+            '        raise ValueError("singular: more samples, or more damping") from error',
+            "        return inverse_factor(rows, 0.01)",
+        ),
+    },
+    right={
+        "from the lower factor, by substitution": """
+def inverse_factor(rows, damping):
+    x = rows.to(torch.float64)
+    h = torch.einsum("ni,nj->ij", x, x)
+    h.diagonal().add_(damping * h.diagonal().mean())
+    lower, failed = torch.linalg.cholesky_ex(h)
+    if failed:
+        raise ValueError("not positive definite; samples or damping")
+    return torch.linalg.cholesky(torch.cholesky_inverse(lower)).T
+""",
+        "with NumPy": """
+import numpy
+def inverse_factor(rows, damping):
+    x = rows.numpy().astype(float)
+    h = x.T @ x
+    h = h + damping * numpy.trace(h) / len(h) * numpy.identity(len(h))
+    try:
+        numpy.linalg.cholesky(h)
+        return torch.from_numpy(numpy.linalg.cholesky(numpy.linalg.inv(h)).T.copy())
+    except numpy.linalg.LinAlgError as error:
+        raise ValueError("more samples or more damping") from error
+""",
+    },
+)
+
+_SEARCH = """
+def search_alpha(weight, rows, bits, alphas):
+    size = rows.abs().mean(dim=0)
+    errors = []
+    for alpha in alphas:
+        scales = size**alpha
+        rounded = round_to_nearest(weight * scales, bits) / scales
+        errors.append(float((rows @ (rounded - weight).T).square().sum(dim=1).mean()))
+    return alphas[errors.index(min(errors))], errors
+"""
+
+
+def _search(before: str, after: str) -> str:
+    assert before in _SEARCH, before
+    return _SEARCH.replace(before, after)
+
+
+SEARCH = Answers(
+    name="search_alpha",
+    wrong={
+        "the largest input": _search("rows.abs().mean(dim=0)", "rows.abs().amax(dim=0)"),
+        "no absolute value": _search("rows.abs().mean(dim=0)", "rows.mean(dim=0).clamp(min=1e-3)"),
+        "sizes of the weights": _search("rows.abs().mean(dim=0)", "weight.abs().mean(dim=0)"),
+        "never scaled down again": _search("bits) / scales", "bits)"),
+        "scaled the wrong way round": _search(
+            "round_to_nearest(weight * scales, bits) / scales", "round_to_nearest(weight / scales, bits) * scales"
+        ),
+        "not scaled at all": _search("size**alpha", "torch.ones_like(size)"),
+        "error of the weights": _search("(rows @ (rounded - weight).T)", "(rounded - weight)"),
+        "mean over the outputs as well": _search(".square().sum(dim=1).mean()", ".square().mean()"),
+        "sum over the rows": _search(".square().sum(dim=1).mean()", ".square().sum()"),
+        "absolute instead of squared": _search(".square()", ".abs()"),
+        "the worst alpha": _search("min(errors)", "max(errors)"),
+        "the place of the alpha": _search("alphas[errors.index(min(errors))]", "errors.index(min(errors))"),
+        "the last of equal ones": _search(
+            "alphas[errors.index(min(errors))]", "alphas[max(i for i, e in enumerate(errors) if e == min(errors))]"
+        ),
+        "only the smallest error": _search(", errors\n", ", min(errors)\n"),
+        "one bit too many": _search("bits) / scales", "bits + 1) / scales"),
+    },
+    right={
+        "with the Hessian": """
+def search_alpha(weight, rows, bits, alphas):
+    hessian = rows.double().T @ rows.double() / len(rows)
+    size = rows.abs().sum(dim=0) / len(rows)
+    def error(alpha):
+        scales = torch.pow(size, alpha)
+        change = (round_to_nearest(weight * scales[None, :], bits) / scales[None, :] - weight).double()
+        return torch.einsum("oi,ij,oj->", change, hessian, change).item()
+    errors = [error(alpha) for alpha in alphas]
+    best = min(range(len(alphas)), key=lambda place: errors[place])
+    return alphas[best], errors
+""",
+        "outputs before and after": """
+def search_alpha(weight, rows, bits, alphas):
+    before = rows @ weight.T
+    best, errors = None, []
+    for alpha in alphas:
+        scales = rows.abs().mean(0) ** alpha
+        after = (rows / scales) @ round_to_nearest(weight * scales, bits).T
+        errors.append(((after - before) ** 2).sum().item() / len(rows))
+        if best is None or errors[-1] < min(errors[:-1]):
+            best = alpha
+    return best, errors
+""",
+    },
+)
+
+_BYTES = """
+def file_bytes(shape, bits, group_size, symmetric):
+    rows, columns = shape
+    size = group_size or columns
+    if columns % size:
+        raise ValueError(f"{size} does not divide {columns}")
+    groups = rows * columns // size
+    codes = math.ceil(rows * columns * bits / 8)
+    scales = 2 * groups
+    zero_points = 0 if symmetric else math.ceil(groups * bits / 8)
+    total = codes + scales + zero_points
+    return {"codes": codes, "scales": scales, "zero_points": zero_points,
+            "bits_per_weight": 8 * total / (rows * columns)}
+"""
+
+
+def _bytes(before: str, after: str) -> str:
+    assert before in _BYTES, before
+    return _BYTES.replace(before, after)
+
+
+BYTES = Answers(
+    name="file_bytes",
+    wrong={
+        "rounds down": _bytes("math.ceil(rows * columns * bits / 8)", "rows * columns * bits // 8"),
+        "whole bytes for every row": _bytes(
+            "math.ceil(rows * columns * bits / 8)", "rows * math.ceil(columns * bits / 8)"
+        ),
+        "four bytes per scale": _bytes("2 * groups", "4 * groups"),
+        "one scale per row": _bytes("2 * groups", "2 * rows"),
+        "one byte per zero-point": _bytes("math.ceil(groups * bits / 8)", "groups"),
+        "zero-points of eight bits packed in pairs": _bytes("math.ceil(groups * bits / 8)", "groups * bits // 8"),
+        "zero-points are always there": _bytes("0 if symmetric else ", ""),
+        "zero-points where they are not": _bytes("0 if symmetric else", "0 if not symmetric else"),
+        "scales do not count": _bytes("codes + scales + zero_points", "codes"),
+        "bytes per weight": _bytes("8 * total", "total"),
+        "never refuses": _bytes('        raise ValueError(f"{size} does not divide {columns}")', "        pass"),
+        "a row is no group": _bytes("group_size or columns", "group_size or 1"),
+    },
+    right={
+        "a row of groups": """
+def file_bytes(shape, bits, group_size, symmetric):
+    outputs, inputs = shape
+    per_row, rest = divmod(inputs, inputs if group_size is None else group_size)
+    if rest:
+        raise ValueError("the group size does not divide the inputs")
+    parts = {
+        "codes": (outputs * inputs * bits + 7) // 8,
+        "scales": outputs * per_row * 2,
+        "zero_points": 0 if symmetric else (outputs * per_row * bits + 7) // 8,
+    }
+    return {**parts, "bits_per_weight": sum(parts.values()) * 8 / outputs / inputs}
+""",
+        "counted with NumPy": """
+import numpy
+def file_bytes(shape, bits, group_size, symmetric):
+    size = shape[1] if group_size is None else group_size
+    if shape[1] % size != 0:
+        raise ValueError(group_size)
+    groups = int(numpy.prod(shape)) // size
+    codes = numpy.packbits(numpy.zeros(int(numpy.prod(shape)) * bits, dtype=bool)).nbytes
+    zeros = 0 if symmetric else numpy.packbits(numpy.zeros(groups * bits, dtype=bool)).nbytes
+    scales = numpy.zeros(groups, dtype=numpy.float16).nbytes
+    per_weight = 8 * (codes + zeros + scales) / int(numpy.prod(shape))
+    return {"codes": codes, "scales": scales, "zero_points": zeros, "bits_per_weight": per_weight}
+""",
+    },
+)
+
+_SMOOTH = """
+def smooth(weight, rows, gain, shift, alpha):
+    factors = rows.abs().amax(dim=0) ** alpha / weight.abs().amax(dim=0) ** (1 - alpha)
+    return weight * factors, gain / factors, shift / factors
+"""
+
+
+def _smooth(before: str, after: str) -> str:
+    assert before in _SMOOTH, before
+    return _SMOOTH.replace(before, after)
+
+
+SMOOTH = Answers(
+    name="smooth",
+    wrong={
+        "the shift is forgotten": _smooth("shift / factors", "shift"),
+        "the wrong way round": _smooth(
+            "weight * factors, gain / factors, shift / factors", "weight / factors, gain * factors, shift * factors"
+        ),
+        "alpha for the weights": _smooth("** alpha / weight", "** (1 - alpha) / weight").replace(
+            "amax(dim=0) ** (1 - alpha)\n", "amax(dim=0) ** alpha\n"
+        ),
+        "the mean instead of the largest": _smooth("rows.abs().amax(dim=0)", "rows.abs().mean(dim=0)"),
+        "no absolute value": _smooth("rows.abs().amax(dim=0)", "rows.amax(dim=0).clamp(min=1e-2)"),
+        "multiplied instead of divided": _smooth("** alpha / weight", "** alpha * weight"),
+        "one factor for the layer": _smooth("weight.abs().amax(dim=0)", "weight.abs().max()"),
+        "nothing moves": "def smooth(weight, rows, gain, shift, alpha):\n    return weight, gain, shift\n",
+        "always one half": _smooth("** alpha", "** 0.5").replace("** (1 - alpha)", "** 0.5"),
+        "its inputs are changed": _smooth("return weight * factors", "weight *= factors\n    return weight"),
+        "the weight alone": _smooth(
+            "return weight * factors, gain / factors, shift / factors", "return weight * factors"
+        ),
+    },
+    right={
+        "with a diagonal matrix": """
+def smooth(weight, rows, gain, shift, alpha):
+    largest_input, largest_weight = rows.abs().max(dim=0).values, weight.abs().max(dim=0).values
+    factors = torch.exp(alpha * largest_input.log() + (alpha - 1) * largest_weight.log())
+    return weight @ torch.diag(factors), gain * (1 / factors), shift * (1 / factors)
+""",
+        "channel by channel": """
+def smooth(weight, rows, gain, shift, alpha):
+    new_weight, new_gain, new_shift = weight.clone(), gain.clone(), shift.clone()
+    for channel in range(weight.shape[1]):
+        factor = rows[:, channel].abs().max() ** alpha / weight[:, channel].abs().max() ** (1 - alpha)
+        new_weight[:, channel] *= factor
+        new_gain[channel] /= factor
+        new_shift[channel] /= factor
+    return [new_weight, new_gain, new_shift]
+""",
+    },
+)
+
+PLAN = Answers(
+    name="plan",
+    wrong={
+        "too many bits": "def plan():\n    return 'gptq', 4, 128\n",
+        "groups that are too small": "def plan():\n    return 'gptq', 3, 32\n",
+        "to nearest": "def plan():\n    return 'rtn', 3, 128\n",
+        "two bits in small groups": "def plan():\n    return 'gptq', 2, 16\n",
+        "two bits in rows": "def plan():\n    return 'gptq', 2, None\n",
+        "a method that is none": "def plan():\n    return 'GPTQ', 3, 128\n",
+        "a group that is none": "def plan():\n    return 'gptq', 3, 100\n",
+        "two things": "def plan():\n    return 'gptq', 3\n",
+        "bits as text": "def plan():\n    return 'gptq', '3', 128\n",
+    },
+    right={
+        "larger groups": "def plan():\n    return 'gptq', 3, 256\n",
+        "a list": "def plan():\n    return ['gptq', 3, 128]\n",
+    },
+)
+
+ANSWERS = {"08.1": STEP, "08.2": FACTOR, "08.3": SEARCH, "08.4": BYTES, "08.5": SMOOTH, "08.6": PLAN}
