@@ -105,6 +105,14 @@ ENTRIES: dict[str, dict[str, str]] = {
         "file": "results/structured.json", "licence": "Apache-2.0", "card": "cards/resnet18_structured.md",
         "source": "measured by benchmarks/structured.py",
     },
+    "resnet18_lowrank": {
+        "file": "results/resnet18_lowrank.safetensors", "licence": "Apache-2.0", "card": "cards/resnet18_lowrank.md",
+        "source": "the shipped resnet18, factored and fine-tuned by benchmarks/lowrank.py",
+    },
+    "lowrank_results": {
+        "file": "results/lowrank.json", "licence": "Apache-2.0", "card": "cards/resnet18_lowrank.md",
+        "source": "measured by benchmarks/lowrank.py",
+    },
 }  # fmt: skip
 
 

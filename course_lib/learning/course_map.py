@@ -71,6 +71,8 @@ LESSONS = (
     Lesson(
         "07", "Quantization-aware training", "07_quantization_aware_training.ipynb", 50,
         "weights that must live on a coarse grid train on that grid", 95, 20, "07",
+    ),
+    Lesson(
         "11", "Low-rank factorization", "11_low_rank.ipynb", 50,
         "a layer as a product of thinner ones is smaller and really faster", 80, 20, "11",
     ),

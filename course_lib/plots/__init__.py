@@ -5,6 +5,7 @@ data give the same bytes. One module per theme; lessons say ``plots.name`` and n
 """
 
 from course_lib.plots.general import bars, curves, size_front
+from course_lib.plots.lowrank import energy_curve, filter_banks
 from course_lib.plots.profile import layer_bars, roofline
 from course_lib.plots.pruning import (
     accuracy_curves,
@@ -15,6 +16,7 @@ from course_lib.plots.pruning import (
 )
 
 __all__ = [
-    "accuracy_curves", "bars", "curves", "layer_bars", "roofline", "schedule_curves", "seed_intervals",
+    "accuracy_curves", "bars", "curves", "energy_curve", "filter_banks", "layer_bars", "roofline", "schedule_curves",
+    "seed_intervals",
     "sensitivity_map", "size_front", "weight_histogram",
 ]  # fmt: skip
