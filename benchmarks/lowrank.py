@@ -78,11 +78,6 @@ def tuned(target: str) -> Part:
     return part
 
 
-def times(splits: data.Splits) -> Iterable[parts.Row]:
-    """The forms that were tried before, each with its time."""
-    yield from parts.times(read(FILE)["forms"]["rows"], splits)
-
-
 def compare(splits: data.Splits) -> Iterable[parts.Row]:
     """Write the shipped file, and compare it and the fp32 one with the baseline."""
     model, _ = parts.tuned_resnet18("3", read(FILE)["forms"]["rows"], splits)
@@ -98,7 +93,6 @@ PARTS: dict[str, Part] = {
     "untrained": parts.untrained,
     "seconds": parts.seconds,
     "forms": parts.forms,
-    "times": times,
     "tuned3": tuned("3"),
     "tuned8": tuned("8"),
     "compare": compare,
@@ -116,7 +110,7 @@ def run(part: str, splits: data.Splits, target: Path) -> None:
     """Measure one part, and merge its rows into the results file."""
     rows = list(PARTS[part](splits))
     print(f"\n{part}\n{pandas.DataFrame(rows).to_string()}", flush=True)
-    results, table = read(target), "forms" if part == "times" else part.rstrip("38")
+    results, table = read(target), part.rstrip("38")
     if table == "tuned":
         others = [row for row in results.get(table, {}).get("rows", []) if row["target"] != part[-1]]
         rows = sorted(others + rows, key=lambda row: row["target"])

@@ -30,9 +30,9 @@ RESNET18 = {
     "batch_size": 128, "augment": True, "precision": "bf16", "seed": 0,
 }  # fmt: skip
 MINILM = {
-    "epochs": 1, "learning_rate": 2e-4, "optimizer": "adamw", "batch_size": 32, "precision": "bf16", "seed": 0,
+    "epochs": 1, "learning_rate": 1e-4, "optimizer": "adamw", "batch_size": 32, "precision": "bf16", "seed": 0,
 }  # fmt: skip
-IMAGES = 6000  # of the shipped training images: one short epoch is enough
+IMAGES, SENTENCES = 6000, 2000  # of the shipped training splits: one short epoch is enough
 TARGETS = {"3": 1 / 3, "8": 1 / 8}  # name → parameters, as a share of ResNet18's
 
 
@@ -91,17 +91,6 @@ def forms(splits: data.Splits) -> Iterator[Row]:
     yield from ({**row, "ranks": list(row["ranks"])} for row in table.to_dict("records"))
 
 
-def times(rows: list[Row], splits: data.Splits) -> Iterator[Row]:
-    """The rows of ``forms`` with the time of each form alone; to be run on a machine that does nothing else."""
-    table = pandas.DataFrame(rows).assign(ranks=lambda frame: frame["ranks"].map(tuple))
-    whole = table["layer"].map(table[table["kind"] == "as it is"].set_index("layer")["parameters"])
-    share = table["parameters"] / whole
-    timed = table[(share == 1) | share.between(0.15, 0.26)]  # as they are, and about a fifth of it
-    timed = lowrank.layer_latencies(models.load("resnet18"), splits.validation.example(1), timed)
-    for row, latency in zip(rows, table.join(timed["latency_ms"])["latency_ms"], strict=True):
-        yield {**row, "latency_ms": None if pandas.isna(latency) else latency}
-
-
 def chosen_plan(target: str, rows: list[Row]) -> dict[str, Any]:
     """A third: every convolution alike, so that all of them become faster. Less: ranks by measured harm."""
     model = models.load("resnet18")
@@ -154,7 +143,8 @@ def tuned_minilm(splits: data.Splits, size: float = 0.5) -> tuple[lowrank.LowRan
     cut = lowrank.factorize(model, lowrank.plan_for_size(model, size, layers=layers), moments)
     if not file.exists():
         result = lowrank.fine_tune(
-            cut, splits.train, splits.validation, original=model, checkpoint=RUNS / f"minilm_{size:g}.checkpoint",
+            cut, splits.train.subset(SENTENCES), splits.validation, original=model,
+            checkpoint=RUNS / f"minilm_{size:g}.checkpoint",
             **MINILM,
         )  # fmt: skip
         if result.history.interrupted:

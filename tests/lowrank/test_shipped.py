@@ -48,5 +48,3 @@ def test_every_table_names_machine_threads_and_rows(results):
     assert {"untrained", "seconds", "forms", "tuned", "compare", "minilm", "embedding"} <= results.keys()
     for table in results.values():
         assert table["machine"] and table["threads"] >= 1 and table["rows"]
-    timed = [one for one in results["forms"]["rows"] if one["latency_ms"] is not None]
-    assert len(timed) >= 16 and all(one["latency_ms"] > 0 for one in timed)
