@@ -22,6 +22,7 @@ import structured_parts as parts
 import torch
 from build_assets import build_manifest
 from common import Results, parser
+from gradient_parts import gradients
 
 from course_lib import assets, data, models, profiling, report
 from course_lib.files import write_atomically
@@ -55,6 +56,7 @@ PARTS: dict[str, Part] = {
     "points": parts.points,
     "curve": parts.curve,
     "criteria": parts.criteria,
+    "gradients": gradients,
     "minilm": parts.minilm,
     "cost": parts.cost,
 }

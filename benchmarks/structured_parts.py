@@ -5,6 +5,7 @@ Widths, learning rates and criteria were chosen on validation; the test split is
 
 from __future__ import annotations
 
+import importlib
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -93,8 +94,8 @@ def mirrored(lesson: Lesson) -> Lesson:
     return replace(lesson, split=both)
 
 
-def narrowed(model: nn.Module, factor: str, criterion: str = pruning.DEFAULT_CRITERION, seed: int = 0) -> nn.Module:
-    """``model`` without some blocks, and with so few channels that 1 / factor of the original's work is left."""
+def plan_of(model: nn.Module, factor: str) -> tuple[nn.Module, dict[str, int], pruning.Coupling]:
+    """``model`` without some blocks; how many channels may stay for 1 / factor of the original's work; its groups."""
     inputs = data.load("fashion_mnist").validation.example(1)
     model = pruning.remove_blocks(model, [name for name in BLOCKS[factor] if name in pruning.removable_blocks(model)])
     coupling = pruning.couple(model)
@@ -106,7 +107,12 @@ def narrowed(model: nn.Module, factor: str, criterion: str = pruning.DEFAULT_CRI
         stage = 0 if group.name.startswith(("conv1", "layer1")) else int(group.name[5]) - 1
         return ratio * STAGES[stage] * 64 * 2**stage / widest[group.name]
 
-    counts = pruning.counts_for_macs(work, coupling.prunable(), left, multiple=MULTIPLE, shape=shape)
+    return model, pruning.counts_for_macs(work, coupling.prunable(), left, multiple=MULTIPLE, shape=shape), coupling
+
+
+def narrowed(model: nn.Module, factor: str, criterion: str = pruning.DEFAULT_CRITERION, seed: int = 0) -> nn.Module:
+    """``model`` without some blocks, and with so few channels that 1 / factor of the original's work is left."""
+    model, counts, coupling = plan_of(model, factor)
     train = data.load("fashion_mnist").train
     return pruning.prune_channels(model, counts, criterion=criterion, split=train, coupling=coupling, seed=seed).model
 
@@ -153,9 +159,24 @@ def torch_pruning(splits: data.Splits, factor: str) -> Path:
     return kept(f"torch_pruning_{factor}", make)
 
 
+def peer() -> Any:
+    """The library Torch-Pruning."""
+    try:
+        return importlib.import_module("torch_pruning")
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "the comparison with Torch-Pruning needs the extra [peers]: pip install -e '.[peers]'; "
+            "the other parts run without it (--only curve criteria …)"
+        ) from error
+
+
 def torch_pruning_cut(factor: float) -> nn.Module:
-    """The widest network that Torch-Pruning makes with at most 1 / factor of the work."""
-    import torch_pruning as tp
+    """The widest network that Torch-Pruning makes with at most 1 / factor of the work.
+
+    Raises:
+        ModuleNotFoundError: if Torch-Pruning is not installed; says how it is.
+    """
+    tp = peer()
 
     inputs = data.load("fashion_mnist").validation.example(1)
     whole = profiling.count_macs(baseline(), inputs)

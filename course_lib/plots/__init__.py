@@ -17,6 +17,5 @@ from course_lib.plots.pruning import (
 
 __all__ = [
     "accuracy_curves", "bars", "curves", "energy_curve", "filter_banks", "layer_bars", "roofline", "schedule_curves",
-    "seed_intervals",
-    "sensitivity_map", "size_front", "weight_histogram",
+    "seed_intervals", "sensitivity_map", "size_front", "weight_histogram",
 ]  # fmt: skip
