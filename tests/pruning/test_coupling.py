@@ -48,6 +48,19 @@ def test_removing_channels_computes_what_silencing_them_does(name, size):
     assert sum(p.numel() for p in small.parameters()) < 0.9 * sum(p.numel() for p in model.parameters())
 
 
+PROMISED = [f"resnet{depth}" for depth in (18, 34, 50, 101, 152)] + ["wide_resnet50_2", "mobilenet_v2"]
+PROMISED += [f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")]
+
+
+@pytest.mark.parametrize("name", PROMISED)
+def test_every_promised_architecture_may_lose_channels_in_all_groups_but_the_answers(name):
+    with torch.device("meta"):
+        coupling = couple(models.torchvision_classifier(name))
+    whole = {group.kept_whole for group in coupling.values() if group.kept_whole}
+    assert whole == {"the answers of the model"}
+    assert len(coupling.prunable()) == len(coupling) - 1
+
+
 def test_removing_heads_and_neurons_of_bert_computes_what_silencing_them_does(bert):
     coupling = couple(bert)
     assert {group.unit for group in coupling.values()} == {"width", "head", "neuron"}
