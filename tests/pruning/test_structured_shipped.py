@@ -75,3 +75,20 @@ def test_grouping_and_surgery_take_less_than_a_second(results):
 def test_every_table_names_machine_and_threads(results):
     for table in results.values():
         assert table["machine"] and table["threads"] >= 1 and table["rows"]
+
+
+def test_gradients_on_the_whole_network_help_but_not_as_much_as_the_coin(results):
+    rows = results["gradients"]["rows"]
+
+    def mean(criterion: str, batches: int, works: bool) -> float:
+        found = [
+            row["validation"] for row in rows
+            if (row["criterion"], row["batches"], row["works"] > 0.9) == (criterion, batches, works)
+        ]  # fmt: skip
+        assert len(found) == 3
+        return sum(found) / 3
+
+    coin = [row["validation"] for row in results["criteria"]["rows"] if row["criterion"] == "random"]
+    for criterion in ("taylor", "fisher"):
+        assert mean(criterion, 8, False) < mean(criterion, 8, True) < sum(coin) / 3
+        assert mean(criterion, 64, True) < sum(coin) / 3
