@@ -73,12 +73,12 @@ LESSONS = (
         "weights that must live on a coarse grid train on that grid", 95, 20, "07",
     ),
     Lesson(
-        "11", "Low-rank factorization", "11_low_rank.ipynb", 50,
-        "a layer as a product of thinner ones is smaller and really faster", 80, 20, "11",
-    ),
-    Lesson(
         "08", "Quantizing transformers", "08_quantizing_transformers.ipynb", 55,
         "what matters is not how large an error is, but who can make up for it", 80, 20, "08",
+    ),
+    Lesson(
+        "11", "Low-rank factorization", "11_low_rank.ipynb", 50,
+        "a layer as a product of thinner ones is smaller and really faster", 80, 20, "11",
     ),
 )  # fmt: skip
 COURSE_QUIZ = "model-compression-techniques"
