@@ -113,6 +113,17 @@ ENTRIES: dict[str, dict[str, str]] = {
         "file": "results/lowrank.json", "licence": "Apache-2.0", "card": "cards/resnet18_lowrank.md",
         "source": "measured by benchmarks/lowrank.py",
     },
+    **{
+        f"student_{size}": {
+            "file": f"results/student_{size}.safetensors", "licence": "Apache-2.0", "card": "cards/students.md",
+            "source": "trained on the answers of the shipped resnet18 by benchmarks/distillation_vision.py",
+        }
+        for size in (10, 100, 400)
+    },
+    "distillation_vision_results": {
+        "file": "results/distillation_vision.json", "licence": "Apache-2.0", "card": "cards/students.md",
+        "source": "measured by benchmarks/distillation_vision.py",
+    },
 }  # fmt: skip
 
 

@@ -77,6 +77,10 @@ LESSONS = (
         "what matters is not how large an error is, but who can make up for it", 80, 20, "08",
     ),
     Lesson(
+        "09", "Knowledge distillation", "09_knowledge_distillation.ipynb", 50,
+        "a small network learns from the doubts of a large one", 80, 20, "09",
+    ),
+    Lesson(
         "11", "Low-rank factorization", "11_low_rank.ipynb", 50,
         "a layer as a product of thinner ones is smaller and really faster", 80, 20, "11",
     ),

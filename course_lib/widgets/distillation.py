@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
@@ -83,6 +84,7 @@ def distillation_panel(
     *,
     temperature: float = 4.0,
     alpha: float = 0.7,
+    measured: Mapping[tuple[float, float], float] | None = None,
 ) -> Panel:
     """Drag temperature and alpha, and see what the student is asked to say about a picture.
 
@@ -90,6 +92,7 @@ def distillation_panel(
         teacher_logits: ``(N, classes)``; student_logits: likewise.
         labels: ``(N,)``.
         images: grey pictures ``(N, H, W)``, uint8, to be shown beside the bars.
+        measured: (temperature, alpha) → validation accuracy of a student that was trained so; the nearest is shown.
 
     Raises:
         ValueError: if the numbers of examples or classes differ.
@@ -103,13 +106,14 @@ def distillation_panel(
     names = [f"{row + 1}: {classes[int(label)]}" for row, label in enumerate(labels)]
     shown = [_png(image) for image in images] if images is not None else [""] * len(names)
 
-    def compute(picture: int, temperature: float, alpha: float) -> tuple[Pull, str]:
-        return pull(teachers[picture], students[picture], int(labels[picture]), temperature, alpha), shown[picture]
+    def compute(picture: int, temperature: float, alpha: float) -> tuple[Pull, str, list[Number]]:
+        result = pull(teachers[picture], students[picture], int(labels[picture]), temperature, alpha)
+        return result, shown[picture], numbers(result) + nearest(measured or {}, temperature, alpha)
 
     return Panel(
         compute,
         lambda result: draw(result[0], result[1], classes),
-        numbers=lambda result: numbers(result[0]),
+        numbers=lambda result: result[2],
         title="What the student is asked to say",
         subtitle="Drag, or focus a slider and use the arrow keys. The bars on the right push the student's logits.",
         picture=choice(*[(name, row) for row, name in enumerate(names)]),
@@ -131,6 +135,15 @@ def numbers(result: Pull) -> list[Number]:
         Number(f"{result.task:.3f}", "cross entropy with the label, in nats", "exact"),
         Number(f"{result.total:.3f}", "loss", "exact"),
     ]
+
+
+def nearest(measured: Mapping[tuple[float, float], float], temperature: float, alpha: float) -> list[Number]:
+    """What was measured nearest to these settings, if anything was; temperatures are compared by their ratio."""
+    if not measured:
+        return []
+    at = min(measured, key=lambda one: (abs(math.log2(one[0] / temperature)) / 4) ** 2 + (one[1] - alpha) ** 2)
+    caption = f"right on validation, trained with T = {at[0]:g}, alpha = {at[1]:g}"
+    return [Number(f"{measured[at]:.1%}".replace("%", " %"), caption, "measured")]
 
 
 def _probabilities(result: Pull, png: str, classes: Sequence[str]) -> str:

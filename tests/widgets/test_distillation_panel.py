@@ -59,3 +59,11 @@ def test_very_sure_logits_stay_finite():
 def test_logits_that_do_not_belong_together_are_refused(logits):
     with pytest.raises(ValueError, match="the same shape and one label per row"):
         distillation_panel(logits[0], logits[1][:3], torch.arange(8), CLASSES)
+
+
+def test_what_was_measured_nearest_is_shown(logits):
+    measured = {(1.0, 0.3): 0.71, (4.0, 0.9): 0.83, (16.0, 0.3): 0.65}
+    panel = distillation_panel(*logits, torch.arange(8) % 4, CLASSES, temperature=5.0, alpha=0.8, measured=measured)
+    assert "83.0 %" in panel.numbers.value and "T = 4, alpha = 0.9" in panel.numbers.value
+    panel.controls["temperature"].value, panel.controls["alpha"].value = 14.0, 0.2
+    assert "65.0 %" in panel.numbers.value

@@ -1,0 +1,274 @@
+"""The trainings behind benchmarks/distillation_vision.py, in pieces that can be stopped and resumed, and their tables.
+
+Hyper-parameters were chosen on validation; the test split is read for the rows that are reported, and for nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from course_lib import data, distillation, models, report, storage, training
+from course_lib.distillation.distilling import Apprentice, Objective
+
+RUNS = Path(__file__).parent.parent / "runs" / "distillation"
+Row = dict[str, Any]
+
+TEACHER_CHUNK = 2000
+STUDENTS: dict[str, dict[str, Any]] = {
+    "10": {"channels": [32, 64, 128, 192], "blocks": [1, 1, 1, 1], "shrink": 2},
+    "100": {"channels": [24, 40, 72], "blocks": [1, 1, 1], "shrink": 2},
+    "400": {"channels": [8, 16, 40], "blocks": [1, 1, 1], "shrink": 2, "stem_stride": 1},
+}
+FIT = {
+    "optimizer": "sgd", "weight_decay": 2e-4, "schedule": "one_cycle", "batch_size": 64, "augment": True,
+    "precision": "bf16",
+}  # fmt: skip
+EPOCHS = {"10": 8, "100": 6, "400": 6}
+SEEDS = {"10": (0,), "100": (0,), "400": (0,)}
+TEMPERATURES, ALPHAS = (1.0, 2.0, 4.0, 8.0, 16.0), (0.5, 1.0)
+
+
+class Stopped(Exception):
+    """The time of this piece is over; the run goes on from its checkpoint."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a picture student.
+
+    Args:
+        student: key of ``STUDENTS``.
+        teacher: ``"resnet18"``, the key of a student that was taught by it, or None for labels only.
+        images: how many training images are used at most.
+    """
+
+    student: str
+    teacher: str | None = "resnet18"
+    seed: int = 0
+    epochs: int = 6
+    alpha: float = 0.9
+    temperature: float = 2.0
+    images: int = 58_000
+    learning_rate: float = 0.1
+
+    @property
+    def name(self) -> str:
+        source = self.teacher or "labels"
+        parts = [self.student, source.replace(" ", "_"), f"a{self.alpha:g}", f"t{self.temperature:g}"]
+        parts += [f"n{self.images}", f"e{self.epochs}", f"lr{self.learning_rate:g}", f"s{self.seed}"]
+        return "-".join(parts)
+
+    @property
+    def file(self) -> Path:
+        return RUNS / f"{self.name}.safetensors"
+
+
+def teacher_targets(split: data.Split, deadline: float) -> Tensor:
+    """Logits of ResNet18 on ``split``, kept in runs/ chunk by chunk; training images are asked in bf16."""
+    model = models.load("resnet18").to(memory_format=torch.channels_last)
+    parts = []
+    for number, images in enumerate(split.inputs.split(TEACHER_CHUNK)):  # type: ignore[union-attr]
+        file = RUNS / f"teacher_{split.name}_{number:03}.part"
+        if not file.exists():
+            if time.perf_counter() > deadline:
+                raise Stopped
+            RUNS.mkdir(parents=True, exist_ok=True)
+            torch.save(_answers(model, images, bf16=split.name == "train"), file)
+        parts.append(torch.load(file))
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def _answers(model: nn.Module, images: Tensor, bf16: bool) -> Tensor:
+    answers = []
+    for batch in images.split(250):
+        pictures = data.prepare_images(batch, upscale=2).to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            answers.append(model(pictures).float())
+    return torch.cat(answers)
+
+
+def assistant_targets(student: str, split: data.Split) -> Tensor:
+    """Logits on ``split`` of a student that was taught by ResNet18, kept in runs/."""
+    file = RUNS / f"teacher_{student}_{len(split)}.part"
+    if not file.exists():
+        torch.save(training.predict_logits(storage.load(taught(student).file), split, batch_size=250), file)
+    return torch.load(file)
+
+
+def lesson_of(run: Run, splits: data.Splits, deadline: float) -> tuple[data.Split, Tensor]:
+    """The training images of a run, and what its teacher says about them (zeros if it has none)."""
+    train, rows = splits.train, torch.arange(len(splits.train))
+    if run.images < len(train):
+        rows = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[: run.images]
+        train = train.take(rows)
+    if run.teacher is None:
+        return train, torch.zeros(len(train), len(train.classes))
+    if run.teacher == "resnet18":
+        return train, teacher_targets(splits.train, deadline)[rows]
+    return train, assistant_targets(run.teacher, train)
+
+
+def train_student(run: Run, splits: data.Splits, seconds: float = float("inf")) -> None:
+    """Train the student of one run for at most ``seconds``; nothing is done if it lies in runs/ already.
+
+    Raises:
+        Stopped: if the time was not enough; calling again goes on.
+    """
+    if run.file.exists():
+        return
+    deadline = time.perf_counter() + seconds
+    train, targets = lesson_of(run, splits, deadline)
+    training.seed_everything(run.seed)
+    student = distillation.resnet_student(**STUDENTS[run.student]).to(memory_format=torch.channels_last)
+    recipe = distillation.Recipe(alpha=run.alpha if run.teacher else 0.0, temperature=run.temperature)
+    apprentice = Apprentice(nn.Identity(), student, recipe)
+    objective = Objective(apprentice, recipe, targets, train.labels, torch.ones(len(train), dtype=torch.bool))
+    numbered = replace(train, labels=torch.arange(len(train)))
+    checkpoint = RUNS / f"{run.name}.checkpoint"
+
+    def stop_in_time(_model: nn.Module, step: int, total: int) -> None:
+        if time.perf_counter() > deadline and step % (total // run.epochs) == 1:
+            raise KeyboardInterrupt
+
+    history = training.fit(
+        apprentice, numbered, splits.validation, loss=objective, epochs=run.epochs, checkpoint=checkpoint,
+        learning_rate=run.learning_rate, seed=run.seed, after_step=stop_in_time, progress=False, **FIT,
+    )  # fmt: skip
+    print(run.name, [round(value, 4) for value in history.validation_accuracy], flush=True)
+    if history.interrupted:
+        raise Stopped
+    storage.save(student.to(memory_format=torch.contiguous_format), run.file)
+    checkpoint.unlink(missing_ok=True)
+
+
+def taught(student: str, seed: int = 0) -> Run:
+    """A student of ResNet18 on all images; that of seed 0 is shipped."""
+    return Run(student, seed=seed, epochs=EPOCHS[student])
+
+
+PAIRS = {
+    key: [(taught(key, seed), replace(taught(key, seed), teacher=None)) for seed in SEEDS[key]] for key in STUDENTS
+}
+FEW = [
+    (run, replace(run, teacher=None)) for run in (Run("10", seed=seed, epochs=5, images=6_000) for seed in (0, 1, 2))
+]
+GRID = [
+    Run("100", epochs=4, images=6_000, alpha=alpha, temperature=temperature)
+    for temperature in TEMPERATURES
+    for alpha in ALPHAS
+]
+GRID_ALONE = Run("100", None, epochs=4, images=6_000)
+GAP = {teacher: [Run("400", teacher, epochs=4, images=6_000)] for teacher in (None, "100", "10", "resnet18")}
+PLAN = [
+    *(run for pairs in PAIRS.values() for pair in pairs for run in pair),
+    *(run for pair in FEW for run in pair), *GRID, GRID_ALONE,
+    *(run for runs in GAP.values() for run in runs),
+]  # fmt: skip
+
+
+def train_next(splits: data.Splits, seconds: float) -> bool:
+    """Train the first run of the plan that is not finished; whether there was one."""
+    run = next((run for run in PLAN if not run.file.exists()), None)
+    if run is not None:
+        try:
+            train_student(run, splits, seconds)
+        except Stopped:
+            print(f"{run.name}: to be continued", flush=True)
+    return run is not None
+
+
+def baseline(splits: data.Splits) -> training.Evaluation:
+    """What ResNet18 answers on test, kept in runs/ because every row compares with it."""
+    return training.judge(teacher_targets(splits.test, float("inf")), splits.test)
+
+
+def answers(run: Run, splits: data.Splits) -> training.Evaluation:
+    """What the student of a run answers on test; it is trained first if it has to be."""
+    file = RUNS / f"{run.name}.logits"
+    if not file.exists():
+        train_student(run, splits)
+        torch.save(training.predict_logits(storage.load(run.file), splits.test), file)
+    return training.judge(torch.load(file), splits.test)
+
+
+def row(runs: list[Run], splits: data.Splits) -> Row:
+    """One row for the seeds of one recipe: mean accuracy, and retained with the interval over all seeds together."""
+    before, found = baseline(splits), [answers(run, splits) for run in runs]
+    low, high = report.paired_bootstrap(before.correct.repeat(len(found)), torch.cat([one.correct for one in found]))
+    accuracies = [one.accuracy for one in found]
+    mean, first = sum(accuracies) / len(accuracies), runs[0]
+    count = sum(parameter.numel() for parameter in storage.load(first.file).parameters())
+    return {
+        "student": first.student, "parameters": count, "teacher": first.teacher or "none",
+        "seeds": [run.seed for run in runs], "epochs": first.epochs, "images": min(first.images, len(splits.train)),
+        "alpha": first.alpha if first.teacher else 0.0, "temperature": first.temperature,
+        "learning_rate": first.learning_rate,
+        "accuracies": accuracies, "accuracy": mean, "baseline": before.accuracy,
+        "retained": mean / before.accuracy, "retained_low": low, "retained_high": high,
+    }  # fmt: skip
+
+
+def gain(after: list[Run], before: list[Run], splits: data.Splits) -> Row:
+    """Accuracy of the runs ``after`` over that of ``before``, the same seeds, with the paired interval."""
+    first, second = (torch.cat([answers(run, splits).correct for run in runs]) for runs in (before, after))
+    old, new = first.double().mean().item(), second.double().mean().item()
+    low, high = report.paired_bootstrap(first, second)
+    return {
+        "student": after[0].student, "teacher": after[0].teacher or "none",
+        "seeds": [run.seed for run in after], "points": 100 * (new - old), "points_low": 100 * old * (low - 1),
+        "points_high": 100 * old * (high - 1), "significant": low > 1 or high < 1,
+    }  # fmt: skip
+
+
+def students(splits: data.Splits) -> Iterator[Row]:
+    """Every size with its teacher and without."""
+    for pairs in PAIRS.values():
+        for runs in zip(*pairs, strict=True):
+            yield row(list(runs), splits)
+
+
+def gains(splits: data.Splits) -> Iterator[Row]:
+    """What the teacher adds to each size."""
+    for pairs in PAIRS.values():
+        with_teacher, without = (list(runs) for runs in zip(*pairs, strict=True))
+        yield gain(with_teacher, without, splits)
+
+
+def few(splits: data.Splits) -> Iterator[Row]:
+    """The largest student on a tenth of the images, three seeds: with its teacher, and without."""
+    with_teacher, without = (list(runs) for runs in zip(*FEW, strict=True))
+    yield row(with_teacher, splits) | gain(with_teacher, without, splits)
+    yield row(without, splits)
+
+
+def grid(splits: data.Splits) -> Iterator[Row]:
+    """Validation accuracy at every temperature and alpha, and without teacher; test is not touched for tuning.
+
+    With alpha 1 no label has any weight: these students learned from the teacher alone.
+    """
+    for run in [GRID_ALONE, *GRID]:
+        train_student(run, splits)
+        evaluation = training.evaluate(storage.load(run.file), splits.validation)
+        yield {
+            "student": run.student, "temperature": run.temperature, "alpha": run.alpha if run.teacher else 0.0,
+            "epochs": run.epochs, "images": run.images, "validation_accuracy": evaluation.accuracy,
+            "validation_loss": evaluation.loss,
+        }  # fmt: skip
+
+
+def gap(splits: data.Splits) -> Iterator[Row]:
+    """The smallest student with teachers of several sizes, and the accuracy of each teacher."""
+    for teacher, runs in GAP.items():
+        teacher_accuracy = None
+        if teacher is not None:
+            found = baseline(splits) if teacher == "resnet18" else answers(taught(teacher), splits)
+            teacher_accuracy = found.accuracy
+        yield row(runs, splits) | {"teacher_accuracy": teacher_accuracy}

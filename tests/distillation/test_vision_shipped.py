@@ -1,0 +1,62 @@
+"""The shipped students, and what was measured of them, are what the card says."""
+
+from __future__ import annotations
+
+import pytest
+
+from course_lib import assets, profiling, storage
+
+MOST_BYTES = {"10": 2.3e6, "100": 0.25e6, "400": 0.08e6}
+TEACHER_PARAMETERS = 11_181_642
+
+
+@pytest.fixture(scope="module")
+def results():
+    return assets.results("distillation_vision")
+
+
+def of(results, table, student, **wanted):
+    rows = [row for row in results[table]["rows"] if row.get("student", row.get("name")) == student]
+    return next(row for row in rows if all(row[key] == value for key, value in wanted.items()))
+
+
+@pytest.mark.parametrize("student", MOST_BYTES)
+def test_a_shipped_student_is_small_and_the_one_that_was_measured(results, student):
+    file = assets.path(f"student_{student}")
+    count = profiling.count_parameters(storage.load(file))
+    row = of(results, "models", student)
+    assert row["stored_bytes"] == storage.stored_bytes(file) <= MOST_BYTES[student]
+    assert count == row["parameters"] == of(results, "students", student)["parameters"]
+    assert TEACHER_PARAMETERS / count >= float(student)
+
+
+@pytest.mark.parametrize(("student", "retained", "speedup"), [("10", 0.985, 7), ("100", 0.97, 12), ("400", 0.95, 10)])
+def test_the_students_keep_most_of_the_accuracy_and_are_much_faster(results, student, retained, speedup):
+    assert of(results, "students", student, teacher="resnet18")["retained"] >= retained
+    assert of(results, "models", student)["speedup"] >= speedup
+
+
+def test_with_and_without_teacher_differ_in_nothing_else(results):
+    for student in MOST_BYTES:
+        taught, alone = (of(results, "students", student, teacher=name) for name in ("resnet18", "none"))
+        for key in ("seeds", "epochs", "images", "parameters", "learning_rate"):
+            assert taught[key] == alone[key]
+
+
+def test_on_few_pictures_the_teacher_helps_beyond_chance(results):
+    taught, alone = results["few"]["rows"]
+    assert len(taught["seeds"]) == 3 and taught["seeds"] == alone["seeds"]
+    assert taught["significant"] and taught["points_low"] > 0
+    assert min(taught["accuracies"]) > max(alone["accuracies"])
+
+
+def test_the_grid_was_judged_on_validation(results):
+    rows = results["grid"]["rows"]
+    assert len({(row["temperature"], row["alpha"]) for row in rows if row["alpha"]}) == 10
+    assert all("accuracy" not in row and row["validation_accuracy"] > 0.5 for row in rows)
+
+
+def test_every_table_names_machine_and_threads(results):
+    assert set(results) == {"students", "gains", "few", "grid", "gap", "models"}
+    for table in results.values():
+        assert table["machine"] and table["threads"] >= 1 and table["rows"]
