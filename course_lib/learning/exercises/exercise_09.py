@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from course_lib.distillation import distillation_loss
 from course_lib.learning.answer import Answer
 from course_lib.learning.exercises.reference_09 import feature_loss, limit_gradient, soft_by_hand, train_epoch
+from course_lib.learning.exercises.teacher_and_student import Scene
 from course_lib.learning.expect import cases, expect, expect_close, expect_equal, expect_raises, expect_unchanged
 from course_lib.learning.questions import probe, question
 
@@ -212,37 +212,6 @@ def probe_train_epoch(answer: Answer, generator: torch.Generator) -> Any:
     return [*values, _refused(answer, teacher, student, [], optimizer, 0.5, 2.0)]
 
 
-@dataclass(frozen=True)
-class Scene:
-    """A teacher in training mode, a student in eval mode, both with BatchNorm, and three batches."""
-
-    teacher: nn.Module
-    student: nn.Module
-    batches: list[tuple[Tensor, Tensor]]
-
-    @classmethod
-    def drawn(cls, generator: torch.Generator) -> Scene:
-        sizes = ((6, 8, 3), (6, 4, 3))
-        teacher, student = (_network(*size, generator) for size in sizes)
-        batches = [
-            (torch.randn(5, 6, generator=generator), torch.randint(0, 3, (5,), generator=generator)) for _ in range(3)
-        ]
-        return cls(teacher.train(), student.eval(), batches)
-
-    def networks(self) -> tuple[nn.Module, nn.Module, torch.optim.Optimizer]:
-        """Fresh copies, and the optimizer of the student's copy."""
-        teacher, student = copy.deepcopy(self.teacher), copy.deepcopy(self.student)
-        return teacher, student, torch.optim.SGD(student.parameters(), lr=0.1)
-
-
-@torch.no_grad()
-def _network(inputs: int, hidden: int, classes: int, generator: torch.Generator) -> nn.Module:
-    network = nn.Sequential(nn.Linear(inputs, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, classes))
-    for parameter in network.parameters():
-        parameter.copy_(torch.randn(parameter.shape, generator=generator))
-    return network
-
-
 def _expect_soft(found: Any, logits: Tensor, temperature: float) -> None:
     expected = soft_by_hand(logits, temperature)
     advice = "softmax over the classes of logits / temperature"
@@ -360,13 +329,12 @@ def _expect_epoch(answer: Answer, scene: Scene, alpha: float, temperature: float
     same = all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
     expect(same, "the teacher has changed", given=where, hint=advice)
     free = all(parameter.grad is None for parameter in teacher.parameters())
-    advice = "ask the teacher under torch.no_grad()"
-    expect(free, "gradients were computed for the teacher", given=where, hint=advice)
+    expect(free, "gradients were computed for the teacher", given=where, hint="ask it under torch.no_grad()")
     expect(student.training, "the student did not train in training mode", given=where, hint="student.train()")
-    reference = scene.networks()
-    expected = train_epoch(reference[0], reference[1], scene.batches, reference[2], alpha, temperature)
+    old, new, updates = scene.networks()
+    expected = train_epoch(old, new, scene.batches, updates, alpha, temperature)
     advice = "per batch: clear the gradients, compute the loss of 09.2, backward, one step; is the student in train()?"
-    for name, value in reference[1].state_dict().items():
+    for name, value in new.state_dict().items():
         expect_close(f"student's {name}", student.state_dict()[name], value, given=where, hint=advice, atol=1e-5)
     expect_close("returned loss", loss, expected, given=where, hint="return the mean of the batches' losses, a number")
 
