@@ -81,6 +81,10 @@ LESSONS = (
         "a small network learns from the doubts of a large one", 80, 20, "09",
     ),
     Lesson(
+        "10", "Distilling BERT in stages", "10_distilling_bert.ipynb", 45,
+        "a student that starts from its teacher has little left to learn", 82, 20, "10",
+    ),
+    Lesson(
         "11", "Low-rank factorization", "11_low_rank.ipynb", 50,
         "a layer as a product of thinner ones is smaller and really faster", 80, 20, "11",
     ),

@@ -20,9 +20,10 @@ from course_lib.widgets.pieces import Number, Verdict, numbers_row, side_by_side
 from course_lib.widgets.ranks import rank_panel
 from course_lib.widgets.roofline import roofline_panel
 from course_lib.widgets.sparsity import sparsity_panel
+from course_lib.widgets.stages import stage_panel
 
 __all__ = [
     "Number", "Panel", "Verdict", "aware_panel", "bits_panel", "calculator_panel", "choice", "clipping_panel",
     "distillation_panel", "few_bits_panel", "gptq_panel", "log_slider", "numbers_row", "rank_panel", "roofline_panel",
-    "side_by_side", "slider", "sparsity_panel", "table", "toggle", "width_panel",
+    "side_by_side", "slider", "sparsity_panel", "stage_panel", "table", "toggle", "width_panel",
 ]  # fmt: skip

@@ -1,0 +1,193 @@
+"""Students of MiniLM, measured: accuracy by domain, parameters, bytes and speed of BERTs that learnt from a teacher.
+
+    python benchmarks/distillation_bert.py --quick                # re-measure the shipped student (≤ 3 minutes)
+    python benchmarks/distillation_bert.py --seconds 300          # train for so long; run again to go on
+    python benchmarks/distillation_bert.py --only accuracy speed  # measure what is trained
+
+Only shipped sentences are read. Trained students are kept in runs/distillation_bert/; each part is merged into the
+results file when it is done. --json names another results file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import distillation_bert_parts as parts
+import pandas
+import torch
+from build_assets import build_manifest
+from common import Results, parser
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from course_lib import assets, data, models, profiling, report, storage, training
+from course_lib.files import write_atomically
+
+RESULTS = assets.FOLDER / "results"
+FILE = RESULTS / "distillation_bert.json"
+SHIPPED = "minilm_student_tenth"
+QUICK_RUNS = 15
+
+CARD = """# A tenth of MiniLM
+
+`results/{shipped}.safetensors`: a student of the shipped `minilm` with {parameters:,} parameters instead of
+{teacher_parameters:,}, embedding included. Two layers of width 192, started from layers of the teacher; the word
+embedding is trimmed to {rows:,} rows of {factor} numbers. It learnt from the soft targets of the teacher (temperature
+{temperature:g}, weight {alpha:g}) on the train sentences of `movies`, with their labels, and on those of `amazon` and
+`tweets`, whose labels stayed unseen. Values are stored in fp16. No choice was made on the test split.
+
+| test split | accuracy | retained | 95 % interval (paired bootstrap) |
+|---|---|---|---|
+{lines}
+
+`results/distillation_bert.json` holds all measurements of `benchmarks/distillation_bert.py`, which makes this file and
+this card. Licence: Apache-2.0. For teaching compression; limits as in `minilm.md`.
+"""
+
+
+def found() -> Iterator[tuple[str, int, Path]]:
+    """Name, seed and file of every student that is trained."""
+    for name in parts.CASES:
+        for seed in parts.SEEDS:
+            file = parts.RUNS / f"{name}_{seed}.safetensors"
+            if file.exists():
+                yield name, seed, file
+
+
+def tests() -> dict[str, data.Split]:
+    return {domain: data.load("sentiment", domain=domain).test for domain in data.SENTIMENT_DOMAINS}
+
+
+def correct(label: str, model: Any) -> dict[str, Tensor]:
+    """Domain → which of its test sentences a model judges right; kept in runs/ beside the students."""
+    answers = {}
+    for domain, split in tests().items():
+        file = parts.RUNS / f"{label}_{domain}.right"
+        if not file.exists():
+            write_atomically(file, save({"right": training.evaluate(model, split).correct}))
+        answers[domain] = load_file(file)["right"]
+    return answers
+
+
+def accuracy() -> Iterator[dict[str, Any]]:
+    """Every trained student on the test split of every domain, against the teacher on the same sentences."""
+    teacher = parts.teacher()
+    before = correct("teacher", teacher)
+    yield row("teacher", 0, teacher, before, before)
+    for name, seed, file in found():
+        student = storage.load(file)
+        validation = training.evaluate(student, parts.movies().validation).accuracy
+        yield row(name, seed, student, before, correct(file.stem, student)) | {
+            "validation": validation, "stored_bytes": storage.stored_bytes(file),
+        }  # fmt: skip
+
+
+def row(name: str, seed: int, model: Any, before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Any]:
+    """Accuracy, share of the teacher's, and its interval, for each domain."""
+    figures: dict[str, Any] = {"name": name, "seed": seed, "parameters": profiling.count_parameters(model)}
+    figures["macs"] = profiling.count_macs(model, parts.movies().test.example(1))
+    for domain, theirs in before.items():
+        ours = after[domain]
+        low, high = report.paired_bootstrap(theirs, ours)
+        share = float(ours.double().mean())
+        figures |= {
+            domain: share, f"{domain}_retained": share / float(theirs.double().mean()), f"{domain}_low": low,
+            f"{domain}_high": high,
+        }  # fmt: skip
+    return figures
+
+
+def speed() -> Iterator[dict[str, Any]]:
+    """Time of one student per shape, in turns with the teacher; the threads are those of this process."""
+    files = {name: file for name, seed, file in found() if seed == parts.SEEDS[0]}
+    threads = min(2, torch.get_num_threads())
+    table = report.compare(
+        models.load("minilm"), *files.values(), names=["teacher", *files], on=parts.movies().validation.subset(64),
+        memory=False, settings=((1, threads), (32, threads)), runs=30,
+    )  # fmt: skip
+    for one in table.rows:
+        yield {
+            "name": one.name, "threads": threads, "speedup": one.speedup or 1.0,
+            "speedup_over_eager": one.speedup_over_eager, "latency_ms": one.to_dict()["latency_ms"],
+        }  # fmt: skip
+
+
+PARTS = {"accuracy": accuracy, "speed": speed}
+
+
+def run(part: str, target: Path) -> None:
+    """Measure one part, and merge its rows into the results file."""
+    rows = list(PARTS[part]())
+    print(f"\n{part}\n{pandas.DataFrame(rows).to_string()}", flush=True)
+    results = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
+    results[part] = {"machine": str(profiling.machine()), "threads": torch.get_num_threads(), "rows": rows}
+    write_atomically(target, json.dumps(results, indent=1) + "\n")
+
+
+def ship(rows: list[dict[str, Any]]) -> None:
+    """Copy the smallest student of the first seed, and write its card."""
+    shutil.copy(parts.RUNS / f"tenth_{parts.SEEDS[0]}.safetensors", RESULTS / f"{SHIPPED}.safetensors")
+    teacher = next(one for one in rows if one["name"] == "teacher")
+    student = next(one for one in rows if (one["name"], one["seed"]) == ("tenth", parts.SEEDS[0]))
+    lines = [
+        f"| {domain} | {student[domain]:.2%} | {student[f'{domain}_retained']:.1%} "
+        f"| {student[f'{domain}_low']:.1%} to {student[f'{domain}_high']:.1%} |"
+        for domain in data.SENTIMENT_DOMAINS
+    ]
+    text = CARD.format(
+        shipped=SHIPPED, parameters=student["parameters"], teacher_parameters=teacher["parameters"],
+        rows=parts.ROWS, factor=parts.FACTOR, temperature=parts.SOFT.temperature, alpha=parts.SOFT.alpha,
+        lines="\n".join(lines),
+    )  # fmt: skip
+    write_atomically(assets.FOLDER / "cards" / f"{SHIPPED}.md", text)
+
+
+def train(seconds: int) -> None:
+    """Train what is missing, in the order of ``parts.CASES``, until the time is over."""
+    with parts.time_limit(seconds):
+        for name in parts.CASES:
+            for seed in parts.SEEDS if name in parts.THREE_SEEDS else parts.SEEDS[:1]:
+                parts.kept(name, seed)
+
+
+def quick(arguments: argparse.Namespace) -> None:
+    """Measure the student as it is shipped, and set what was measured when it was made beside it."""
+    results = Results(__doc__, arguments, runs=QUICK_RUNS)
+    table = report.compare(
+        models.load("minilm"), assets.path(SHIPPED), names=["teacher", SHIPPED], on=tests()["movies"],
+        memory=False, settings=((1, 2),), runs=QUICK_RUNS,
+    )  # fmt: skip
+    print(f"\n{table}")
+    shown = ("name", "stored_bytes", "parameters", "accuracy", "retained", "speedup")
+    results.table("now", [{key: one.to_dict()[key] for key in shown} for one in table.rows])
+    rows = assets.results("distillation_bert")["accuracy"]["rows"]
+    kept = ("name", "seed", "parameters", "movies", "movies_retained")
+    results.table("when shipped", [{key: one[key] for key in kept} for one in rows])
+    results.save()
+
+
+def main() -> None:
+    options = parser(__doc__)
+    options.add_argument("--seconds", type=int, default=0, help="train for so long before measuring")
+    options.add_argument("--only", nargs="+", choices=list(PARTS), default=[], help="parts to measure")
+    arguments = options.parse_args()
+    if arguments.quick:
+        quick(arguments)
+        return
+    if arguments.seconds:
+        train(arguments.seconds)
+    target = arguments.json or FILE
+    for part in arguments.only:
+        run(part, target)
+    if target == FILE and "accuracy" in arguments.only:
+        ship(json.loads(target.read_text(encoding="utf-8"))["accuracy"]["rows"])
+        build_manifest()
+
+
+if __name__ == "__main__":
+    main()

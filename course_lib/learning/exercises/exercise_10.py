@@ -1,0 +1,289 @@
+"""Checks and probes of exercise 10, distilling BERT: layer map, start, triple loss, attention, a repaired chain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from course_lib.learning.answer import Answer
+from course_lib.learning.exercises import reference_10 as right
+from course_lib.learning.expect import expect, expect_close, expect_equal, expect_raises, expect_unchanged
+from course_lib.learning.questions import probe, question
+
+LAYERS = "bert.encoder.layer."
+Chain = tuple[nn.Module, list[nn.Module], Tensor]
+
+
+@question(
+    "10.1",
+    points=3,
+    minutes=10,
+    difficulty=2,
+    title="Which layer follows which",
+    hints=(
+        "Write the map for 3 of 6 and for 2 of 6 on paper, counted from 1 first. What is the step between neighbours?",
+        "Student layer number i, counted from 1, follows layer i times teacher_layers / student_layers of the teacher. "
+        "Round down with `//`, and only after the multiplication.",
+        "Subtract one at the very end, because the teacher's layers are counted from 0. The last entry must always be "
+        "the teacher's last layer.",
+    ),
+)
+def check_layer_map(answer: Answer) -> None:
+    """All sizes up to twelve, and students that have no layer or too many."""
+    for theirs in (1, 2, 3, 4, 6, 7, 12):
+        for ours in range(1, theirs + 1):
+            given = f"{ours} layers of {theirs}"
+            found = answer(ours, theirs)
+            expect(isinstance(found, tuple), f"the map should be a tuple, yours is {type(found).__name__}", given=given)
+            expect_equal("map", found, right.layer_map(ours, theirs), given=given, hint="count from 0, end with the last")
+    for ours, theirs in ((0, 6), (7, 6), (-1, 3)):
+        expect_raises(ValueError, answer, ours, theirs, hint="there is no such map: raise ValueError")
+
+
+@probe("10.1")
+def probe_layer_map(answer: Answer, generator: torch.Generator) -> Any:
+    """Maps for random sizes, and whether impossible ones are refused."""
+    values: list[Any] = []
+    for _ in range(6):
+        theirs = int(torch.randint(3, 40, (), generator=generator))
+        ours = int(torch.randint(1, theirs + 1, (), generator=generator))
+        values += [answer(ours, theirs), _refused(answer, theirs + ours, theirs), _refused(answer, 0, theirs)]
+    return values
+
+
+@question(
+    "10.2",
+    points=4,
+    minutes=15,
+    difficulty=3,
+    title="A student that starts from its teacher",
+    hints=(
+        "Print a few names of a state dict. What stands between `bert.encoder.layer.` and the next dot?",
+        "Every name falls into one of three groups: no layer at all, a layer that stays, a layer that goes. Only the "
+        "second group gets a new name.",
+        "`name.split('.')` gives the parts; the fourth is the number, as text. Compare numbers, not beginnings of names: "
+        "layer 1 is not layer 11. And a tensor that is shared is not copied: use `clone()`.",
+    ),
+)
+def check_student_state(answer: Answer) -> None:
+    """Names, values and copies, with more than ten layers too."""
+    generator = torch.Generator().manual_seed(0)
+    for layers, chosen in ((6, (1, 3, 5)), (12, (1, 11)), (3, (0, 1, 2)), (12, (10,)), (4, (2, 3))):
+        state = _state(layers, generator)
+        given = f"a teacher of {layers} layers, chosen = {chosen}"
+        found, wanted = answer.in_place(state, chosen), right.student_state(state, chosen)
+        expect_equal("names", sorted(found), sorted(wanted), given=given, hint="layers are renumbered from 0")
+        for name, tensor in wanted.items():
+            expect_close(name, found[name], tensor, given=given)
+        found["classifier.weight"].zero_()
+        expect(state["classifier.weight"].any(), "changing the student changed the teacher", hint="clone every tensor")
+    expect_unchanged(answer, _state(3, generator), (0, 2))
+
+
+@probe("10.2")
+def probe_student_state(answer: Answer, generator: torch.Generator) -> Any:
+    """Names and values for random choices, and whether the teacher stays as it is when the student changes."""
+    values: list[Any] = []
+    for layers in (6, 13):
+        state = _state(layers, generator)
+        first, second = torch.randperm(layers - 3, generator=generator)[:2].add(2).tolist()
+        chosen = (1, max(first, second), layers - 1) if layers > 10 else tuple(sorted((first, second)))
+        found = answer.in_place(state, chosen)
+        values += [[name, found[name].clone()] for name in sorted(found)]
+        found["classifier.weight"].zero_()
+        values.append(state["classifier.weight"].clone())
+    return values
+
+
+@question(
+    "10.3",
+    points=5,
+    minutes=20,
+    difficulty=3,
+    title="The triple loss",
+    hints=(
+        "Compute the three parts on their own first and look at them. Each is one number.",
+        "The first part is that of chapter 09: `batchmean`, and T² in front. The second does not know the temperature.",
+        "`F.cosine_similarity(a, b, dim=-1)` gives one number per token, (B, L). Multiply 1 minus that with the mask, "
+        "add up, and divide by the number of real tokens. Detach what comes from the teacher.",
+    ),
+)
+def check_triple_loss(answer: Answer) -> None:
+    """Each part alone, then all together; padding does not count, and no gradient reaches the teacher."""
+    generator = torch.Generator().manual_seed(1)
+    for weights in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (5.0, 2.0, 1.0)):
+        for temperature in (1.0, 2.0, 5.0):
+            student, teacher, labels, mask = _pair(generator)
+            given = f"weights {weights} at temperature {temperature:g}"
+            found = answer.in_place(student, teacher, labels, mask, temperature, weights)
+            wanted = right.triple_loss(student, teacher, labels, mask, temperature, weights)
+            expect_close("loss", found, wanted, given=given, hint="look at the part whose weight is not 0")
+            reached = torch.autograd.grad(found, teacher, allow_unused=True)
+            quiet = all(one is None or not one.any() for one in reached)
+            expect(quiet, "a gradient reaches the teacher", given=given, hint="detach the teacher's logits and states")
+
+
+@probe("10.3")
+def probe_triple_loss(answer: Answer, generator: torch.Generator) -> Any:
+    """Losses and gradients of random pairs, and whether the teacher gets one."""
+    values: list[Any] = []
+    for weights in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (5.0, 2.0, 1.0)):
+        student, teacher, labels, mask = _pair(generator)
+        temperature = 1.5 + 3 * float(torch.rand((), generator=generator))
+        loss = answer.in_place(student, teacher, labels, mask, temperature, weights)
+        reached = torch.autograd.grad(loss, [*student, *teacher], allow_unused=True)
+        values += [loss.item(), [one for one in reached[:2] if one is not None and one.any()]]
+        values.append(all(one is None or not one.any() for one in reached[2:]))
+    return values
+
+
+@question(
+    "10.4",
+    points=3,
+    minutes=12,
+    difficulty=3,
+    title="Look where the teacher looks",
+    hints=(
+        "The number of heads may differ, so nothing can be compared head by head. What is left when you average over "
+        "dimension 1?",
+        "A pair of positions counts if both are words. From a mask (B, L) you get that for all pairs, (B, L, L), by "
+        "multiplying it with itself, once as a column and once as a row.",
+        "SDPA leaves None where a map should be. Ask for that first, and raise ValueError with a sentence that helps.",
+    ),
+)
+def check_attention_loss(answer: Answer) -> None:
+    """Different numbers of heads, padding in rows and columns, gradients, and maps that are missing."""
+    generator = torch.Generator().manual_seed(2)
+    for heads in ((4, 4), (2, 6), (3, 1)):
+        student, teacher, mask = _maps(heads, generator)
+        given = f"{heads[0]} and {heads[1]} heads"
+        found = answer.in_place(student, teacher, mask)
+        expect_close("loss", found, right.attention_loss(student, teacher, mask), given=given, hint="words only, both ways")
+        (reached,) = torch.autograd.grad(found, teacher, allow_unused=True)
+        expect(reached is None or not reached.any(), "a gradient reaches the teacher", given=given, hint="detach its maps")
+    for missing in ((None, teacher), (student, None)):
+        expect_raises(ValueError, answer, *missing, mask, hint="a missing map is an error, not a loss of 0")
+
+
+@probe("10.4")
+def probe_attention_loss(answer: Answer, generator: torch.Generator) -> Any:
+    """Losses and gradients of random maps, and whether missing ones are refused."""
+    values: list[Any] = []
+    for heads in ((4, 4), (2, 6), (6, 3)):
+        student, teacher, mask = _maps(heads, generator)
+        loss = answer.in_place(student, teacher, mask)
+        mine, theirs = torch.autograd.grad(loss, (student, teacher), allow_unused=True)
+        values += [1000 * loss.item(), 1000 * mine, theirs is None or not theirs.any().item()]
+        values += [_refused(answer, None, teacher, mask), _refused(answer, student, None, mask)]
+    return values
+
+
+@question(
+    "10.5",
+    points=5,
+    minutes=25,
+    difficulty=4,
+    title="Repair the chain",
+    hints=(
+        "Draw who teaches whom. In which lines does the second student hear anything from the original?",
+        "The original is asked once, in eval mode, on a copy. The target of a stage mixes its logits with those of the "
+        "student before; the softmax comes after the mixing.",
+        "Each stage needs an optimizer of its own, over its own copy, and is measured in eval mode when it is done: the "
+        "share of examples on which it names the same class as the original.",
+    ),
+)
+def check_distil_in_stages(answer: Answer) -> None:
+    """Weights of every stage, agreement with the original, and networks that stay as they were."""
+    for seed, count, weight in ((0, 1, 0.5), (1, 2, 1.0), (2, 3, 0.5), (3, 3, 0.0)):
+        teacher, students, inputs = _chain(count, torch.Generator().manual_seed(seed))
+        before = _numbers([teacher, *students])
+        settings = (inputs, 2.0, 4, 0.2, weight)
+        found, agreement = answer.in_place(teacher, students, *settings)
+        wanted, shares = right.distil_in_stages(teacher, students, *settings)
+        given = f"{count} stages, original_weight = {weight:g}"
+        expect_equal("number of finished stages", len(found), count, given=given)
+        expect_close("what was given", _numbers([teacher, *students]), before, given=given, hint="work on copies")
+        modes = [one.training for one in (teacher, *students)]
+        expect_equal("modes of what was given", modes, [True] + [False] * count, given=given, hint="work on copies")
+        for number, (ours, theirs) in enumerate(zip(found, wanted, strict=True), start=1):
+            expect_close(f"weights of stage {number}", _numbers([ours]), _numbers([theirs]), given=given, rtol=1e-3)
+            expect(not ours.training, f"stage {number} should be handed over in eval mode", given=given)
+        expect_close("agreement", torch.tensor(agreement), torch.tensor(shares), given=given)
+
+
+@probe("10.5")
+def probe_distil_in_stages(answer: Answer, generator: torch.Generator) -> Any:
+    """Weights of every stage and agreement, for random chains."""
+    values: list[Any] = []
+    for weight in (0.3, 1.0):
+        teacher, students, inputs = _chain(3, generator)
+        before = _numbers([teacher, *students])
+        found, agreement = answer.in_place(teacher, students, inputs, 2.0, 3, 0.2, weight)
+        values += [[float(share) for share in agreement], [_numbers([one]) for one in found]]
+        values += [[one.training for one in found], teacher.training, torch.equal(_numbers([teacher, *students]), before)]
+    return values
+
+
+def _refused(answer: Answer, *arguments: Any) -> bool:
+    """Whether the learner's function raises ValueError for these arguments."""
+    try:
+        answer.function(*arguments)
+    except ValueError:
+        return True
+    except Exception:
+        return False
+    return False
+
+
+def _state(layers: int, generator: torch.Generator) -> dict[str, Tensor]:
+    """Names as in a BERT, with tiny tensors."""
+    names = ["bert.embeddings.word_embeddings.weight", "bert.pooler.dense.layer.1.weight", "classifier.weight"]
+    parts = ("attention.self.query.weight", "output.LayerNorm.bias")
+    names += [f"{LAYERS}{number}.{part}" for number in range(layers) for part in parts]
+    return {name: torch.randn(2, 2, generator=generator) for name in names}
+
+
+def _pair(generator: torch.Generator) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor, Tensor]:
+    """Logits (4, 3) and states (4, 5, 6) of student and teacher, labels, and a mask with padding."""
+    one, other = (
+        tuple(2 * torch.randn(shape, generator=generator).requires_grad_() for shape in ((4, 3), (4, 5, 6)))
+        for _ in range(2)
+    )
+    student, teacher = (tuple(part.detach().requires_grad_() for part in pair) for pair in (one, other))
+    labels = torch.randint(0, 3, (4,), generator=generator)
+    return student, teacher, labels, _mask(4, generator)  # type: ignore[return-value]
+
+
+def _mask(sentences: int, generator: torch.Generator) -> Tensor:
+    """(sentences, 5): the first has five words, the second two, the others between one and five."""
+    lengths = torch.randint(1, 6, (sentences,), generator=generator)
+    lengths[0], lengths[1] = 5, 2
+    return (torch.arange(5) < lengths[:, None]).long()
+
+
+def _maps(heads: tuple[int, int], generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Attention of student and teacher, (3, heads, 5, 5), and a mask."""
+    maps = [torch.randn(3, count, 5, 5, generator=generator).softmax(dim=-1).requires_grad_() for count in heads]
+    student, teacher = (one.detach().requires_grad_() for one in maps)
+    return student, teacher, _mask(3, generator)
+
+
+@torch.no_grad()
+def _chain(count: int, generator: torch.Generator) -> Chain:
+    """A teacher in training mode, with dropout; ever smaller students in eval mode; inputs (12, 4)."""
+
+    def network(width: int) -> nn.Module:
+        made = nn.Sequential(nn.Linear(4, width), nn.Tanh(), nn.Dropout(0.5 if width == 8 else 0.0), nn.Linear(width, 3))
+        for parameter in made.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+        return made
+
+    teacher, students = network(8).train(), [network(width).eval() for width in (6, 4, 2)[:count]]
+    return teacher, students, torch.randn(12, 4, generator=generator)
+
+
+def _numbers(networks: list[nn.Module]) -> Tensor:
+    """All parameters, one after another."""
+    return torch.cat([parameter.detach().flatten() for network in networks for parameter in network.parameters()])
