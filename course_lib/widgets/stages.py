@@ -16,7 +16,8 @@ from course_lib.widgets.controls import choice, slider
 from course_lib.widgets.panel import Panel
 from course_lib.widgets.pieces import Number, side_by_side
 
-VOCABULARY, POSITIONS, CLASSES, HEAD_WIDTH = 30_522, 512, 2, 32
+OWN = "my own"
+VOCABULARY, POSITIONS, CLASSES = 30_522, 512, 2
 TEACHER = {"layers": 6, "width": 384, "rows": VOCABULARY, "factor": 384}
 STAGES = {
     "the teacher": TEACHER,
@@ -89,21 +90,13 @@ def stage_panel(stage: str = "a tenth in all") -> Panel:
     )
 
 
-OWN = "my own"
-
-
 def draw(counted: Counted) -> str:
-    """Two columns of bars on their own scales: the student, and the teacher beside it."""
-    names = list(counted.parts)
-
-    def column(parts: Mapping[str, int], title: str, colour: str) -> str:
-        values = [float(parts[name]) for name in names]
-        labels = [compact(value) for value in values]
-        return charts.bars(names, values, title=title, colours=[colour] * len(names), labels=labels)
-
-    student = column(counted.parts, f"Student: {compact(counted.total)} parameters", "kept")
-    teacher = sum(counted.teacher.values())
-    return side_by_side(student, column(counted.teacher, f"Teacher: {compact(teacher)} parameters", "baseline"))
+    """A pair of bars for each part, teacher above student, all on one scale."""
+    names = [f"{part}, {who}" for part in counted.parts for who in ("teacher", "student")]
+    values = [float(counts[part]) for part in counted.parts for counts in (counted.teacher, counted.parts)]
+    title = f"{compact(counted.total)} of {compact(sum(counted.teacher.values()))} parameters"
+    colours = ["baseline", "kept"] * len(counted.parts)
+    return side_by_side(charts.bars(names, values, title=title, colours=colours, width=charts.MAIN))
 
 
 def numbers(counted: Counted) -> list[Number]:

@@ -1,0 +1,34 @@
+"""The shipped student of MiniLM is what its card and the measured table say."""
+
+from __future__ import annotations
+
+import pytest
+
+from course_lib import assets, data, profiling, storage, training
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return {(row["name"], row["seed"]): row for row in assets.results("distillation_bert")["accuracy"]["rows"]}
+
+
+def test_it_has_less_than_a_tenth_of_the_parameters_and_of_the_work(rows):
+    teacher, student = rows["teacher", 0], rows["tenth", 0]
+    assert profiling.count_parameters(storage.load(assets.path("minilm_student_tenth"))) == student["parameters"]
+    assert teacher["parameters"] > 10 * student["parameters"] and teacher["macs"] > 10 * student["macs"]
+
+
+def test_it_is_small_on_disk():
+    assert storage.stored_bytes(assets.path("minilm_student_tenth")) < 5e6
+
+
+def test_it_is_as_accurate_on_validation_as_when_it_was_made(rows):
+    movies = data.load("sentiment", domain="movies")
+    found = training.evaluate(storage.load(assets.path("minilm_student_tenth")), movies.validation).accuracy
+    assert found == pytest.approx(rows["tenth", 0]["validation"], abs=0.005)
+
+
+def test_every_row_has_an_interval_around_what_is_retained(rows):
+    for row in rows.values():
+        for domain in data.SENTIMENT_DOMAINS:
+            assert row[f"{domain}_low"] <= row[f"{domain}_retained"] <= row[f"{domain}_high"]
