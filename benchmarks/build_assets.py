@@ -87,6 +87,10 @@ ENTRIES: dict[str, dict[str, str]] = {
         "file": "results/pruning.json", "licence": "Apache-2.0", "card": "cards/resnet18_pruned.md",
         "source": "measured by benchmarks/pruning.py",
     },
+    "grading_results": {
+        "file": "results/grading.json", "licence": "Apache-2.0", "card": "cards/grading.md",
+        "source": "measured by benchmarks/grading.py",
+    },
     "quantization_results": {
         "file": "results/quantization.json", "licence": "Apache-2.0", "card": "cards/quantization.md",
         "source": "measured by benchmarks/quantization.py",
