@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from course_lib.grading import building, cells
 
 
 @dataclass(frozen=True)
@@ -19,3 +22,24 @@ class Answers:
     name: str
     wrong: Mapping[str, str]
     right: Mapping[str, str]
+
+
+@functools.cache
+def solution(question: str) -> str:
+    """The answer cell of a question, as it stands in ``solutions/``."""
+    (path,) = building.SOLUTIONS.glob(f"{question[:2]}_*.ipynb")
+    notebook = cells.read(path)
+    return notebook.cells[cells.questions(notebook)[question].answer].source
+
+
+def changed(source: str, *changes: tuple[str, str]) -> str:
+    """``source`` with some of its parts written differently: pairs of what stands there and what shall.
+
+    Raises:
+        ValueError: if a part does not stand there; what was meant to be wrong would be right.
+    """
+    for before, after in changes:
+        if before not in source:
+            raise ValueError(f"there is nothing to change: {before!r} does not occur in\n{source}")
+        source = source.replace(before, after)
+    return source

@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-from tests.exercises.answers import Answers
+from tests.exercises.answers import Answers, changed, solution
 
+_MAP = solution("10.1")
 LAYER_MAP = Answers(
     name="layer_map",
     wrong={
-        "counted from 1": """
-def layer_map(student_layers: int, teacher_layers: int) -> tuple[int, ...]:
-    if not 1 <= student_layers <= teacher_layers:
-        raise ValueError(f"student_layers must be from 1 to {teacher_layers}, got {student_layers}")
-    return tuple((layer + 1) * teacher_layers // student_layers for layer in range(student_layers))
-""",
-        "the first layers": """
-def layer_map(student_layers: int, teacher_layers: int) -> tuple[int, ...]:
-    if not 1 <= student_layers <= teacher_layers:
-        raise ValueError(f"student_layers must be from 1 to {teacher_layers}, got {student_layers}")
-    return tuple(range(student_layers))
-""",
-        "the last layers": """
-def layer_map(student_layers: int, teacher_layers: int) -> tuple[int, ...]:
-    if not 1 <= student_layers <= teacher_layers:
-        raise ValueError(f"student_layers must be from 1 to {teacher_layers}, got {student_layers}")
-    return tuple(range(teacher_layers - student_layers, teacher_layers))
-""",
-        "divided before it is multiplied": """
-def layer_map(student_layers: int, teacher_layers: int) -> tuple[int, ...]:
-    if not 1 <= student_layers <= teacher_layers:
-        raise ValueError(f"student_layers must be from 1 to {teacher_layers}, got {student_layers}")
-    return tuple((layer + 1) * (teacher_layers // student_layers) - 1 for layer in range(student_layers))
-""",
-        "starts with the first layer": """
-def layer_map(student_layers: int, teacher_layers: int) -> tuple[int, ...]:
-    if not 1 <= student_layers <= teacher_layers:
-        raise ValueError(f"student_layers must be from 1 to {teacher_layers}, got {student_layers}")
-    return tuple(layer * teacher_layers // student_layers for layer in range(student_layers))
-""",
+        "counted from 1": changed(_MAP, (" - 1 for", " for")),
+        "the first layers": changed(_MAP, ("(layer + 1) * teacher_layers // student_layers - 1 for", "layer for")),
+        "the last layers": changed(
+            _MAP, ("(layer + 1) * teacher_layers // student_layers - 1", "teacher_layers - student_layers + layer")
+        ),
+        "divided before it is multiplied": changed(
+            _MAP, ("* teacher_layers // student_layers", "* (teacher_layers // student_layers)")
+        ),
+        "starts with the first layer": changed(_MAP, ("(layer + 1)", "layer"), (" - 1 for", " for")),
         "impossible sizes pass": """
 def layer_map(student_layers, teacher_layers):
     return tuple((layer + 1) * teacher_layers // max(student_layers, 1) - 1 for layer in range(student_layers))
@@ -66,75 +46,18 @@ def layer_map(student_layers, teacher_layers):
     },
 )
 
+_START = solution("10.2")
+_NUMBERED = 'name = f"{start}{chosen.index(int(number))}.{rest}"'
 START = Answers(
     name="student_state",
     wrong={
-        "tensors are shared": """
-def student_state(state: dict[str, Tensor], chosen: tuple[int, ...]) -> dict[str, Tensor]:
-    start = "bert.encoder.layer."
-    kept = {}
-    for name, tensor in state.items():
-        if name.startswith(start):
-            number, rest = name.removeprefix(start).split(".", 1)
-            if int(number) not in chosen:
-                continue
-            name = f"{start}{chosen.index(int(number))}.{rest}"
-        kept[name] = tensor
-    return kept
-""",
-        "not renumbered": """
-def student_state(state: dict[str, Tensor], chosen: tuple[int, ...]) -> dict[str, Tensor]:
-    start = "bert.encoder.layer."
-    kept = {}
-    for name, tensor in state.items():
-        if name.startswith(start):
-            number, rest = name.removeprefix(start).split(".", 1)
-            if int(number) not in chosen:
-                continue
-            pass
-        kept[name] = tensor.clone()
-    return kept
-""",
-        "layers that are not chosen stay": """
-def student_state(state: dict[str, Tensor], chosen: tuple[int, ...]) -> dict[str, Tensor]:
-    start = "bert.encoder.layer."
-    kept = {}
-    for name, tensor in state.items():
-        if name.startswith(start):
-            number, rest = name.removeprefix(start).split(".", 1)
-            if int(number) not in chosen:
-                kept[name] = tensor.clone()
-            continue
-            name = f"{start}{chosen.index(int(number))}.{rest}"
-        kept[name] = tensor.clone()
-    return kept
-""",
-        "numbered from 1": """
-def student_state(state: dict[str, Tensor], chosen: tuple[int, ...]) -> dict[str, Tensor]:
-    start = "bert.encoder.layer."
-    kept = {}
-    for name, tensor in state.items():
-        if name.startswith(start):
-            number, rest = name.removeprefix(start).split(".", 1)
-            if int(number) not in chosen:
-                continue
-            name = f"{start}{chosen.index(int(number)) + 1}.{rest}"
-        kept[name] = tensor.clone()
-    return kept
-""",
-        "only the layers": """
-def student_state(state: dict[str, Tensor], chosen: tuple[int, ...]) -> dict[str, Tensor]:
-    start = "bert.encoder.layer."
-    kept = {}
-    for name, tensor in state.items():
-        if name.startswith(start):
-            number, rest = name.removeprefix(start).split(".", 1)
-            if int(number) not in chosen:
-                continue
-            name = f"{start}{chosen.index(int(number))}.{rest}"
-            kept[name] = tensor.clone()
-    return kept
-""",
+        "tensors are shared": changed(_START, ("tensor.clone()", "tensor")),
+        "not renumbered": changed(_START, (_NUMBERED, "pass")),
+        "layers that are not chosen stay": changed(
+            _START, ("                continue", "                kept[name] = tensor.clone()\n            continue")
+        ),
+        "numbered from 1": changed(_START, ("chosen.index(int(number))}", "chosen.index(int(number)) + 1}")),
+        "only the layers": changed(_START, ("        kept[name]", "            kept[name]")),
         "beginnings of names": """
 def student_state(state, chosen):
     start, kept = "bert.encoder.layer.", {}
@@ -175,145 +98,26 @@ def student_state(state, chosen):
     },
 )
 
+_TRIPLE = solution("10.3")
 TRIPLE = Answers(
     name="triple_loss",
     wrong={
-        "mean over all entries": """
-def triple_loss(
-    student: tuple[Tensor, Tensor],
-    teacher: tuple[Tensor, Tensor],
-    labels: Tensor,
-    mask: Tensor,
-    temperature: float,
-    weights: tuple[float, float, float],
-) -> Tensor:
-    logits, states = student
-    targets = F.softmax(teacher[0].detach() / temperature, dim=1)
-    soft = F.kl_div(F.log_softmax(logits / temperature, dim=1), targets, reduction="mean")
-    task = F.cross_entropy(logits, labels)
-    distance = 1 - F.cosine_similarity(states, teacher[1].detach(), dim=-1)
-    cosine = (distance * mask).sum() / mask.sum()
-    return weights[0] * temperature**2 * soft + weights[1] * task + weights[2] * cosine
-""",
-        "T squared is missing": """
-def triple_loss(
-    student: tuple[Tensor, Tensor],
-    teacher: tuple[Tensor, Tensor],
-    labels: Tensor,
-    mask: Tensor,
-    temperature: float,
-    weights: tuple[float, float, float],
-) -> Tensor:
-    logits, states = student
-    targets = F.softmax(teacher[0].detach() / temperature, dim=1)
-    soft = F.kl_div(F.log_softmax(logits / temperature, dim=1), targets, reduction="batchmean")
-    task = F.cross_entropy(logits, labels)
-    distance = 1 - F.cosine_similarity(states, teacher[1].detach(), dim=-1)
-    cosine = (distance * mask).sum() / mask.sum()
-    return weights[0] * soft + weights[1] * task + weights[2] * cosine
-""",
-        "divergence the wrong way round": """
-def triple_loss(
-    student: tuple[Tensor, Tensor],
-    teacher: tuple[Tensor, Tensor],
-    labels: Tensor,
-    mask: Tensor,
-    temperature: float,
-    weights: tuple[float, float, float],
-) -> Tensor:
-    logits, states = student
-    targets = F.softmax(teacher[0].detach() / temperature, dim=1)
-    soft = F.kl_div(targets.log(), F.softmax(logits / temperature, dim=1), reduction="batchmean")
-    task = F.cross_entropy(logits, labels)
-    distance = 1 - F.cosine_similarity(states, teacher[1].detach(), dim=-1)
-    cosine = (distance * mask).sum() / mask.sum()
-    return weights[0] * temperature**2 * soft + weights[1] * task + weights[2] * cosine
-""",
-        "the task is softened too": """
-def triple_loss(
-    student: tuple[Tensor, Tensor],
-    teacher: tuple[Tensor, Tensor],
-    labels: Tensor,
-    mask: Tensor,
-    temperature: float,
-    weights: tuple[float, float, float],
-) -> Tensor:
-    logits, states = student
-    targets = F.softmax(teacher[0].detach() / temperature, dim=1)
-    soft = F.kl_div(F.log_softmax(logits / temperature, dim=1), targets, reduction="batchmean")
-    task = F.cross_entropy(logits / temperature, labels)
-    distance = 1 - F.cosine_similarity(states, teacher[1].detach(), dim=-1)
-    cosine = (distance * mask).sum() / mask.sum()
-    return weights[0] * temperature**2 * soft + weights[1] * task + weights[2] * cosine
-""",
-        "padding counts": """
-def triple_loss(
-    student: tuple[Tensor, Tensor],
-    teacher: tuple[Tensor, Tensor],
-    labels: Tensor,
-    mask: Tensor,
-    temperature: float,
-    weights: tuple[float, float, float],
-) -> Tensor:
-    logits, states = student
-    targets = F.softmax(teacher[0].detach() / temperature, dim=1)
-    soft = F.kl_div(F.log_softmax(logits / temperature, dim=1), targets, reduction="batchmean")
-    task = F.cross_entropy(logits, labels)
-    distance = 1 - F.cosine_similarity(states, teacher[1].detach(), dim=-1)
-    cosine = distance.mean()
-    return weights[0] * temperature**2 * soft + weights[1] * task + weights[2] * cosine
-""",
-        "divided by all positions": """
-def triple_loss(
-    student: tuple[Tensor, Tensor],
-    teacher: tuple[Tensor, Tensor],
-    labels: Tensor,
-    mask: Tensor,
-    temperature: float,
-    weights: tuple[float, float, float],
-) -> Tensor:
-    logits, states = student
-    targets = F.softmax(teacher[0].detach() / temperature, dim=1)
-    soft = F.kl_div(F.log_softmax(logits / temperature, dim=1), targets, reduction="batchmean")
-    task = F.cross_entropy(logits, labels)
-    distance = 1 - F.cosine_similarity(states, teacher[1].detach(), dim=-1)
-    cosine = (distance * mask).mean()
-    return weights[0] * temperature**2 * soft + weights[1] * task + weights[2] * cosine
-""",
-        "the teacher learns": """
-def triple_loss(
-    student: tuple[Tensor, Tensor],
-    teacher: tuple[Tensor, Tensor],
-    labels: Tensor,
-    mask: Tensor,
-    temperature: float,
-    weights: tuple[float, float, float],
-) -> Tensor:
-    logits, states = student
-    targets = F.softmax(teacher[0] / temperature, dim=1)
-    soft = F.kl_div(F.log_softmax(logits / temperature, dim=1), targets, reduction="batchmean")
-    task = F.cross_entropy(logits, labels)
-    distance = 1 - F.cosine_similarity(states, teacher[1], dim=-1)
-    cosine = (distance * mask).sum() / mask.sum()
-    return weights[0] * temperature**2 * soft + weights[1] * task + weights[2] * cosine
-""",
-        "cosine instead of its distance": """
-def triple_loss(
-    student: tuple[Tensor, Tensor],
-    teacher: tuple[Tensor, Tensor],
-    labels: Tensor,
-    mask: Tensor,
-    temperature: float,
-    weights: tuple[float, float, float],
-) -> Tensor:
-    logits, states = student
-    targets = F.softmax(teacher[0].detach() / temperature, dim=1)
-    soft = F.kl_div(F.log_softmax(logits / temperature, dim=1), targets, reduction="batchmean")
-    task = F.cross_entropy(logits, labels)
-    distance = F.cosine_similarity(states, teacher[1].detach(), dim=-1)
-    cosine = (distance * mask).sum() / mask.sum()
-    return weights[0] * temperature**2 * soft + weights[1] * task + weights[2] * cosine
-""",
+        "mean over all entries": changed(_TRIPLE, ('"batchmean"', '"mean"')),
+        "T squared is missing": changed(_TRIPLE, (" * temperature**2", "")),
+        "divergence the wrong way round": changed(
+            _TRIPLE,
+            (
+                "F.log_softmax(logits / temperature, dim=1), targets",
+                "targets.log(), F.softmax(logits / temperature, dim=1)",
+            ),
+        ),
+        "the task is softened too": changed(
+            _TRIPLE, ("cross_entropy(logits, labels)", "cross_entropy(logits / temperature, labels)")
+        ),
+        "padding counts": changed(_TRIPLE, ("(distance * mask).sum() / mask.sum()", "distance.mean()")),
+        "divided by all positions": changed(_TRIPLE, (".sum() / mask.sum()", ".mean()")),
+        "the teacher learns": changed(_TRIPLE, (".detach()", "")),
+        "cosine instead of its distance": changed(_TRIPLE, ("1 - F.cosine", "F.cosine")),
     },
     right={
         "by hand": """
@@ -341,73 +145,22 @@ def triple_loss(student, teacher, labels, mask, temperature, weights):
     },
 )
 
+_MAPS = solution("10.4")
 ATTENTION = Answers(
     name="attention_loss",
     wrong={
-        "padding counts": """
-def attention_loss(student: Tensor | None, teacher: Tensor | None, mask: Tensor) -> Tensor:
-    if student is None or teacher is None:
-        raise ValueError("there are no attention maps; load both models with attn_implementation='eager'")
-    difference = student.mean(dim=1) - teacher.detach().mean(dim=1)
-    pairs = mask[:, :, None] * mask[:, None, :]
-    return difference.square().mean()
-""",
-        "only rows are masked": """
-def attention_loss(student: Tensor | None, teacher: Tensor | None, mask: Tensor) -> Tensor:
-    if student is None or teacher is None:
-        raise ValueError("there are no attention maps; load both models with attn_implementation='eager'")
-    difference = student.mean(dim=1) - teacher.detach().mean(dim=1)
-    pairs = mask[:, :, None].expand_as(difference)
-    return (difference.square() * pairs).sum() / pairs.sum()
-""",
-        "divided by all pairs": """
-def attention_loss(student: Tensor | None, teacher: Tensor | None, mask: Tensor) -> Tensor:
-    if student is None or teacher is None:
-        raise ValueError("there are no attention maps; load both models with attn_implementation='eager'")
-    difference = student.mean(dim=1) - teacher.detach().mean(dim=1)
-    pairs = mask[:, :, None] * mask[:, None, :]
-    return (difference.square() * pairs).mean()
-""",
-        "the teacher learns": """
-def attention_loss(student: Tensor | None, teacher: Tensor | None, mask: Tensor) -> Tensor:
-    if student is None or teacher is None:
-        raise ValueError("there are no attention maps; load both models with attn_implementation='eager'")
-    difference = student.mean(dim=1) - teacher.mean(dim=1)
-    pairs = mask[:, :, None] * mask[:, None, :]
-    return (difference.square() * pairs).sum() / pairs.sum()
-""",
-        "zero where a map is missing": """
-def attention_loss(student: Tensor | None, teacher: Tensor | None, mask: Tensor) -> Tensor:
-    if student is None or teacher is None:
-        return torch.zeros(())
-    difference = student.mean(dim=1) - teacher.detach().mean(dim=1)
-    pairs = mask[:, :, None] * mask[:, None, :]
-    return (difference.square() * pairs).sum() / pairs.sum()
-""",
-        "absolute difference": """
-def attention_loss(student: Tensor | None, teacher: Tensor | None, mask: Tensor) -> Tensor:
-    if student is None or teacher is None:
-        raise ValueError("there are no attention maps; load both models with attn_implementation='eager'")
-    difference = student.mean(dim=1) - teacher.detach().mean(dim=1)
-    pairs = mask[:, :, None] * mask[:, None, :]
-    return (difference.abs() * pairs).sum() / pairs.sum()
-""",
-        "summed over heads": """
-def attention_loss(student: Tensor | None, teacher: Tensor | None, mask: Tensor) -> Tensor:
-    if student is None or teacher is None:
-        raise ValueError("there are no attention maps; load both models with attn_implementation='eager'")
-    difference = student.sum(dim=1) - teacher.detach().sum(dim=1)
-    pairs = mask[:, :, None] * mask[:, None, :]
-    return (difference.square() * pairs).sum() / pairs.sum()
-""",
-        "the first head only": """
-def attention_loss(student: Tensor | None, teacher: Tensor | None, mask: Tensor) -> Tensor:
-    if student is None or teacher is None:
-        raise ValueError("there are no attention maps; load both models with attn_implementation='eager'")
-    difference = student[:, 0] - teacher.detach()[:, 0]
-    pairs = mask[:, :, None] * mask[:, None, :]
-    return (difference.square() * pairs).sum() / pairs.sum()
-""",
+        "padding counts": changed(
+            _MAPS, ("(difference.square() * pairs).sum() / pairs.sum()", "difference.square().mean()")
+        ),
+        "only rows are masked": changed(
+            _MAPS, ("mask[:, :, None] * mask[:, None, :]", "mask[:, :, None].expand_as(difference)")
+        ),
+        "divided by all pairs": changed(_MAPS, (".sum() / pairs.sum()", ".mean()")),
+        "the teacher learns": changed(_MAPS, (".detach()", "")),
+        "zero where a map is missing": changed(_MAPS, ("raise ValueError(", "return torch.zeros(())  # ")),
+        "absolute difference": changed(_MAPS, (".square()", ".abs()")),
+        "summed over heads": changed(_MAPS, (".mean(dim=1)", ".sum(dim=1)")),
+        "the first head only": changed(_MAPS, (".mean(dim=1)", "[:, 0]")),
     },
     right={
         "chosen pairs": """
@@ -430,339 +183,36 @@ def attention_loss(student, teacher, mask):
     },
 )
 
+_CHAIN = solution("10.5")
+_MIXED = "original_weight * original + (1 - original_weight) * previous"
 CHAIN = Answers(
     name="distil_in_stages",
     wrong={
-        "the original is forgotten": """
-def distil_in_stages(
-    teacher: nn.Module,
-    students: list[nn.Module],
-    inputs: Tensor,
-    temperature: float,
-    steps: int,
-    learning_rate: float,
-    original_weight: float,
-) -> tuple[list[nn.Module], list[float]]:
-    with torch.no_grad():
-        original = copy.deepcopy(teacher).eval()(inputs)
-    previous, finished, agreement = original, [], []
-    for student in students:
-        learner = copy.deepcopy(student).train()
-        mixed = previous
-        target = F.softmax(mixed / temperature, dim=1)
-        optimizer = torch.optim.SGD(learner.parameters(), lr=learning_rate)
-        for _ in range(steps):
-            answers = F.log_softmax(learner(inputs) / temperature, dim=1)
-            loss = temperature**2 * F.kl_div(answers, target, reduction="batchmean")
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        with torch.no_grad():
-            previous = learner.eval()(inputs)
-        agreement.append((previous.argmax(dim=1) == original.argmax(dim=1)).float().mean().item())
-        finished.append(learner)
-    return finished, agreement
-""",
-        "weights swapped": """
-def distil_in_stages(
-    teacher: nn.Module,
-    students: list[nn.Module],
-    inputs: Tensor,
-    temperature: float,
-    steps: int,
-    learning_rate: float,
-    original_weight: float,
-) -> tuple[list[nn.Module], list[float]]:
-    with torch.no_grad():
-        original = copy.deepcopy(teacher).eval()(inputs)
-    previous, finished, agreement = original, [], []
-    for student in students:
-        learner = copy.deepcopy(student).train()
-        mixed = original_weight * previous + (1 - original_weight) * original
-        target = F.softmax(mixed / temperature, dim=1)
-        optimizer = torch.optim.SGD(learner.parameters(), lr=learning_rate)
-        for _ in range(steps):
-            answers = F.log_softmax(learner(inputs) / temperature, dim=1)
-            loss = temperature**2 * F.kl_div(answers, target, reduction="batchmean")
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        with torch.no_grad():
-            previous = learner.eval()(inputs)
-        agreement.append((previous.argmax(dim=1) == original.argmax(dim=1)).float().mean().item())
-        finished.append(learner)
-    return finished, agreement
-""",
-        "the teacher drops out": """
-def distil_in_stages(
-    teacher: nn.Module,
-    students: list[nn.Module],
-    inputs: Tensor,
-    temperature: float,
-    steps: int,
-    learning_rate: float,
-    original_weight: float,
-) -> tuple[list[nn.Module], list[float]]:
-    with torch.no_grad():
-        original = copy.deepcopy(teacher).train()(inputs)
-    previous, finished, agreement = original, [], []
-    for student in students:
-        learner = copy.deepcopy(student).train()
-        mixed = original_weight * original + (1 - original_weight) * previous
-        target = F.softmax(mixed / temperature, dim=1)
-        optimizer = torch.optim.SGD(learner.parameters(), lr=learning_rate)
-        for _ in range(steps):
-            answers = F.log_softmax(learner(inputs) / temperature, dim=1)
-            loss = temperature**2 * F.kl_div(answers, target, reduction="batchmean")
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        with torch.no_grad():
-            previous = learner.eval()(inputs)
-        agreement.append((previous.argmax(dim=1) == original.argmax(dim=1)).float().mean().item())
-        finished.append(learner)
-    return finished, agreement
-""",
-        "students are changed": """
-def distil_in_stages(
-    teacher: nn.Module,
-    students: list[nn.Module],
-    inputs: Tensor,
-    temperature: float,
-    steps: int,
-    learning_rate: float,
-    original_weight: float,
-) -> tuple[list[nn.Module], list[float]]:
-    with torch.no_grad():
-        original = copy.deepcopy(teacher).eval()(inputs)
-    previous, finished, agreement = original, [], []
-    for student in students:
-        learner = student.train()
-        mixed = original_weight * original + (1 - original_weight) * previous
-        target = F.softmax(mixed / temperature, dim=1)
-        optimizer = torch.optim.SGD(learner.parameters(), lr=learning_rate)
-        for _ in range(steps):
-            answers = F.log_softmax(learner(inputs) / temperature, dim=1)
-            loss = temperature**2 * F.kl_div(answers, target, reduction="batchmean")
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        with torch.no_grad():
-            previous = learner.eval()(inputs)
-        agreement.append((previous.argmax(dim=1) == original.argmax(dim=1)).float().mean().item())
-        finished.append(learner)
-    return finished, agreement
-""",
-        "the teacher's mode is changed": """
-def distil_in_stages(
-    teacher: nn.Module,
-    students: list[nn.Module],
-    inputs: Tensor,
-    temperature: float,
-    steps: int,
-    learning_rate: float,
-    original_weight: float,
-) -> tuple[list[nn.Module], list[float]]:
-    with torch.no_grad():
-        original = teacher.eval()(inputs)
-    previous, finished, agreement = original, [], []
-    for student in students:
-        learner = copy.deepcopy(student).train()
-        mixed = original_weight * original + (1 - original_weight) * previous
-        target = F.softmax(mixed / temperature, dim=1)
-        optimizer = torch.optim.SGD(learner.parameters(), lr=learning_rate)
-        for _ in range(steps):
-            answers = F.log_softmax(learner(inputs) / temperature, dim=1)
-            loss = temperature**2 * F.kl_div(answers, target, reduction="batchmean")
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        with torch.no_grad():
-            previous = learner.eval()(inputs)
-        agreement.append((previous.argmax(dim=1) == original.argmax(dim=1)).float().mean().item())
-        finished.append(learner)
-    return finished, agreement
-""",
-        "gradients pile up": """
-def distil_in_stages(
-    teacher: nn.Module,
-    students: list[nn.Module],
-    inputs: Tensor,
-    temperature: float,
-    steps: int,
-    learning_rate: float,
-    original_weight: float,
-) -> tuple[list[nn.Module], list[float]]:
-    with torch.no_grad():
-        original = copy.deepcopy(teacher).eval()(inputs)
-    previous, finished, agreement = original, [], []
-    for student in students:
-        learner = copy.deepcopy(student).train()
-        mixed = original_weight * original + (1 - original_weight) * previous
-        target = F.softmax(mixed / temperature, dim=1)
-        optimizer = torch.optim.SGD(learner.parameters(), lr=learning_rate)
-        for _ in range(steps):
-            answers = F.log_softmax(learner(inputs) / temperature, dim=1)
-            loss = temperature**2 * F.kl_div(answers, target, reduction="batchmean")
-            loss.backward()
-            optimizer.step()
-        with torch.no_grad():
-            previous = learner.eval()(inputs)
-        agreement.append((previous.argmax(dim=1) == original.argmax(dim=1)).float().mean().item())
-        finished.append(learner)
-    return finished, agreement
-""",
-        "T squared is missing": """
-def distil_in_stages(
-    teacher: nn.Module,
-    students: list[nn.Module],
-    inputs: Tensor,
-    temperature: float,
-    steps: int,
-    learning_rate: float,
-    original_weight: float,
-) -> tuple[list[nn.Module], list[float]]:
-    with torch.no_grad():
-        original = copy.deepcopy(teacher).eval()(inputs)
-    previous, finished, agreement = original, [], []
-    for student in students:
-        learner = copy.deepcopy(student).train()
-        mixed = original_weight * original + (1 - original_weight) * previous
-        target = F.softmax(mixed / temperature, dim=1)
-        optimizer = torch.optim.SGD(learner.parameters(), lr=learning_rate)
-        for _ in range(steps):
-            answers = F.log_softmax(learner(inputs) / temperature, dim=1)
-            loss = F.kl_div(answers, target, reduction="batchmean")
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        with torch.no_grad():
-            previous = learner.eval()(inputs)
-        agreement.append((previous.argmax(dim=1) == original.argmax(dim=1)).float().mean().item())
-        finished.append(learner)
-    return finished, agreement
-""",
-        "only the last student": """
-def distil_in_stages(
-    teacher: nn.Module,
-    students: list[nn.Module],
-    inputs: Tensor,
-    temperature: float,
-    steps: int,
-    learning_rate: float,
-    original_weight: float,
-) -> tuple[list[nn.Module], list[float]]:
-    with torch.no_grad():
-        original = copy.deepcopy(teacher).eval()(inputs)
-    previous, finished, agreement = original, [], []
-    for student in students:
-        learner = copy.deepcopy(student).train()
-        mixed = original_weight * original + (1 - original_weight) * previous
-        target = F.softmax(mixed / temperature, dim=1)
-        optimizer = torch.optim.SGD(learner.parameters(), lr=learning_rate)
-        for _ in range(steps):
-            answers = F.log_softmax(learner(inputs) / temperature, dim=1)
-            loss = temperature**2 * F.kl_div(answers, target, reduction="batchmean")
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        with torch.no_grad():
-            previous = learner.eval()(inputs)
-        agreement.append((previous.argmax(dim=1) == original.argmax(dim=1)).float().mean().item())
-        finished.append(learner)
-    return finished[-1:], agreement[-1:]
-""",
-        "agreement with the student before": """
-def distil_in_stages(
-    teacher: nn.Module,
-    students: list[nn.Module],
-    inputs: Tensor,
-    temperature: float,
-    steps: int,
-    learning_rate: float,
-    original_weight: float,
-) -> tuple[list[nn.Module], list[float]]:
-    with torch.no_grad():
-        original = copy.deepcopy(teacher).eval()(inputs)
-    previous, finished, agreement = original, [], []
-    for student in students:
-        learner = copy.deepcopy(student).train()
-        before = previous
-        mixed = original_weight * original + (1 - original_weight) * previous
-        target = F.softmax(mixed / temperature, dim=1)
-        optimizer = torch.optim.SGD(learner.parameters(), lr=learning_rate)
-        for _ in range(steps):
-            answers = F.log_softmax(learner(inputs) / temperature, dim=1)
-            loss = temperature**2 * F.kl_div(answers, target, reduction="batchmean")
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        with torch.no_grad():
-            previous = learner.eval()(inputs)
-        agreement.append((previous.argmax(dim=1) == before.argmax(dim=1)).float().mean().item())
-        finished.append(learner)
-    return finished, agreement
-""",
-        "left in training mode": """
-def distil_in_stages(
-    teacher: nn.Module,
-    students: list[nn.Module],
-    inputs: Tensor,
-    temperature: float,
-    steps: int,
-    learning_rate: float,
-    original_weight: float,
-) -> tuple[list[nn.Module], list[float]]:
-    with torch.no_grad():
-        original = copy.deepcopy(teacher).eval()(inputs)
-    previous, finished, agreement = original, [], []
-    for student in students:
-        learner = copy.deepcopy(student).train()
-        mixed = original_weight * original + (1 - original_weight) * previous
-        target = F.softmax(mixed / temperature, dim=1)
-        optimizer = torch.optim.SGD(learner.parameters(), lr=learning_rate)
-        for _ in range(steps):
-            answers = F.log_softmax(learner(inputs) / temperature, dim=1)
-            loss = temperature**2 * F.kl_div(answers, target, reduction="batchmean")
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        with torch.no_grad():
-            previous = learner(inputs)
-        agreement.append((previous.argmax(dim=1) == original.argmax(dim=1)).float().mean().item())
-        finished.append(learner)
-    return finished, agreement
-""",
-        "probabilities are mixed": """
-def distil_in_stages(
-    teacher: nn.Module,
-    students: list[nn.Module],
-    inputs: Tensor,
-    temperature: float,
-    steps: int,
-    learning_rate: float,
-    original_weight: float,
-) -> tuple[list[nn.Module], list[float]]:
-    with torch.no_grad():
-        original = copy.deepcopy(teacher).eval()(inputs)
-    previous, finished, agreement = original, [], []
-    for student in students:
-        learner = copy.deepcopy(student).train()
-        target = original_weight * F.softmax(original / temperature, dim=1)
-        target = target + (1 - original_weight) * F.softmax(previous / temperature, dim=1)
-        optimizer = torch.optim.SGD(learner.parameters(), lr=learning_rate)
-        for _ in range(steps):
-            answers = F.log_softmax(learner(inputs) / temperature, dim=1)
-            loss = temperature**2 * F.kl_div(answers, target, reduction="batchmean")
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-        with torch.no_grad():
-            previous = learner.eval()(inputs)
-        agreement.append((previous.argmax(dim=1) == original.argmax(dim=1)).float().mean().item())
-        finished.append(learner)
-    return finished, agreement
-""",
+        "the original is forgotten": changed(_CHAIN, (_MIXED, "previous")),
+        "weights swapped": changed(_CHAIN, (_MIXED, "original_weight * previous + (1 - original_weight) * original")),
+        "the teacher drops out": changed(_CHAIN, ("copy.deepcopy(teacher).eval()", "copy.deepcopy(teacher).train()")),
+        "students are changed": changed(_CHAIN, ("copy.deepcopy(student)", "student")),
+        "the teacher's mode is changed": changed(_CHAIN, ("copy.deepcopy(teacher)", "teacher")),
+        "gradients pile up": changed(_CHAIN, ("            optimizer.zero_grad()\n", "")),
+        "T squared is missing": changed(_CHAIN, ("temperature**2 * ", "")),
+        "only the last student": changed(
+            _CHAIN, ("return finished, agreement", "return finished[-1:], agreement[-1:]")
+        ),
+        "agreement with the student before": changed(
+            _CHAIN,
+            ("        mixed =", "        before = previous\n        mixed ="),
+            ("== original.argmax", "== before.argmax"),
+        ),
+        "left in training mode": changed(_CHAIN, ("learner.eval()", "learner")),
+        "probabilities are mixed": changed(
+            _CHAIN,
+            (f"        mixed = {_MIXED}\n", ""),
+            (
+                "target = F.softmax(mixed / temperature, dim=1)",
+                "target = original_weight * F.softmax(original / temperature, dim=1)\n"
+                "        target = target + (1 - original_weight) * F.softmax(previous / temperature, dim=1)",
+            ),
+        ),
     },
     right={
         "updates by hand": """
