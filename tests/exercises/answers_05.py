@@ -34,7 +34,8 @@ SYMMETRIC = Answers(
         ),
         "swapped": symmetric(last="return float(scale), integers.to(torch.int32)"),
         "changes its input": symmetric(
-            integers="torch.round(weight.div_(scale)).clamp(-qmax - 1, qmax)", last="return integers.int(), float(scale)"
+            integers="torch.round(weight.div_(scale)).clamp(-qmax - 1, qmax)",
+            last="return integers.int(), float(scale)",
         ),
     },
     right={

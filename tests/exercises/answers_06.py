@@ -7,7 +7,9 @@ from tests.exercises.answers import Answers
 HEAD = "def fold_norm(weight, bias, gamma, beta, mean, var, eps):\n"
 
 
-def fold(gain="gamma / torch.sqrt(var + eps)", shift="(start - mean) * gain + beta", view="(-1,) + (1,) * (weight.dim() - 1)"):
+def fold(
+    gain="gamma / torch.sqrt(var + eps)", shift="(start - mean) * gain + beta", view="(-1,) + (1,) * (weight.dim() - 1)"
+):
     return f"""{HEAD}    gain = {gain}
     start = torch.zeros_like(mean) if bias is None else bias
     return weight * gain.view({view}), {shift}
@@ -26,7 +28,7 @@ FOLD = Answers(
         "beta is scaled too": fold(shift="(start - mean + beta) * gain"),
         "the wrong sign": fold(shift="(start + mean) * gain + beta"),
         "along the inputs": fold(view="(1, -1) + (1,) * (weight.dim() - 2)"),
-        "only the weight": f"{HEAD}    return weight * (gamma / torch.sqrt(var + eps)).view(-1, *[1] * (weight.dim() - 1))\n",
+        "only the weight": fold().replace(", (start - mean) * gain + beta", ""),
     },
     right={
         "channel by channel": f"""{HEAD}    rows, shifts = [], []
@@ -46,8 +48,11 @@ FOLD = Answers(
 LINEAR = "def integer_linear(x, zero_x, weight, bias, multiplier, shift, zero_y):\n"
 
 
-def linear(sums="(x.int() - zero_x) @ weight.int().T + bias", scaled="(sums.long() * multiplier + (1 << (shift - 1))) >> shift",
-           last="(scaled + zero_y).clamp(0, 255).to(torch.uint8)"):  # fmt: skip
+def linear(
+    sums="(x.int() - zero_x) @ weight.int().T + bias",
+    scaled="(sums.long() * multiplier + (1 << (shift - 1))) >> shift",
+    last="(scaled + zero_y).clamp(0, 255).to(torch.uint8)",
+):
     return f"{LINEAR}    sums = {sums}\n    scaled = {scaled}\n    return {last}\n"
 
 
@@ -63,7 +68,9 @@ INTEGER = Answers(
         "clamped before the zero-point": linear(last="(scaled.clamp(0, 255) + zero_y).to(torch.uint8)"),
         "no zero-point of the output": linear(last="scaled.clamp(0, 255).to(torch.uint8)"),
         "int32 out": linear(last="(scaled + zero_y).clamp(0, 255).int()"),
-        "not transposed": linear(sums="((x.int() - zero_x)[:, None] * weight.int()[None]).sum(1)[:, : len(weight)] + bias"),
+        "not transposed": linear(
+            sums="((x.int() - zero_x)[:, None] * weight.int()[None]).sum(1)[:, : len(weight)] + bias"
+        ),
     },
     right={
         "in 64 bits from the start": linear(sums="(x.long() - zero_x) @ weight.long().T + bias.long()"),
@@ -75,8 +82,13 @@ INTEGER = Answers(
 )
 
 
-def observer(first="self.low, self.high = low, high", low="(1 - m) * self.low + m * low", high="(1 - m) * self.high + m * high",
-             empty="raise ValueError('nothing was observed')", ends="x.min().item(), x.max().item()"):  # fmt: skip
+def observer(
+    first="self.low, self.high = low, high",
+    low="(1 - m) * self.low + m * low",
+    high="(1 - m) * self.high + m * high",
+    empty="raise ValueError('nothing was observed')",
+    ends="x.min().item(), x.max().item()",
+):
     return f"""
 class MovingAverageObserver:
     def __init__(self, momentum):
@@ -179,11 +191,16 @@ CLIP = Answers(
         "no clamp": clip(values="torch.round(values / scale) * scale"),
         "a percentile": "def best_clip(values, bits, candidates):\n"
         "    goal = values.quantile(0.99).item()\n    return min(candidates, key=lambda c: abs(c - goal))\n",
-        "signed steps": clip(scale="clip / (2 ** (bits - 1) - 1)", values="torch.round(values / scale).clamp(0, 2 ** (bits - 1) - 1) * scale"),
-        "the place instead of the value": clip().replace("return min(candidates, key=error)",
-                                                         "return candidates.index(min(candidates, key=error))"),
-        "the error instead of the clip": clip().replace("return min(candidates, key=error)",
-                                                        "return error(min(candidates, key=error))"),
+        "signed steps": clip(
+            scale="clip / (2 ** (bits - 1) - 1)",
+            values="torch.round(values / scale).clamp(0, 2 ** (bits - 1) - 1) * scale",
+        ),
+        "the place instead of the value": clip().replace(
+            "return min(candidates, key=error)", "return candidates.index(min(candidates, key=error))"
+        ),
+        "the error instead of the clip": clip().replace(
+            "return min(candidates, key=error)", "return error(min(candidates, key=error))"
+        ),
     },
     right={
         "a table of all": """

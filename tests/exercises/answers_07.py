@@ -175,7 +175,8 @@ MODES = Answers(
         "everything in eval mode": """
 def train_mode(model, norms_frozen):
     model.eval()
-    return sum(isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)) for module in model.modules()) if norms_frozen else 0
+    norms = [module for module in model.modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
+    return len(norms) if norms_frozen else 0
 """,
         "only direct children": """
 def train_mode(model, norms_frozen):
@@ -545,9 +546,7 @@ TRAINING = Answers(
 """,
             )
         ),
-        "no gradient through the rounding": _changed(
-            ("(steps + (steps.round() - steps).detach())", "steps.round()")
-        ),
+        "no gradient through the rounding": _changed(("(steps + (steps.round() - steps).detach())", "steps.round()")),
         "always eight bits": _changed(("qmax = 2 ** (bits - 1) - 1", "qmax = 127")),
         "one scale for the whole weight": _changed((".flatten(1).amax(dim=1).reshape(shape)", ".amax()")),
         "a loss of its own": _changed(("loss = loss_function(", "loss = nn.functional.cross_entropy(")),

@@ -313,7 +313,9 @@ LORA = Answers(
         "subtracted": _lora("weight - alpha / len(A) * B @ A"),
         "only the update": _lora("alpha / len(A) * B @ A"),
         "the weight is scaled too": _lora("alpha / len(A) * (weight + B @ A)"),
-        "transposed": _lora("weight + alpha / len(A) * (A.T @ B.T if weight.shape[0] == weight.shape[1] else B @ A * 2)"),
+        "transposed": _lora(
+            "weight + alpha / len(A) * (A.T @ B.T if weight.shape[0] == weight.shape[1] else B @ A * 2)"
+        ),
         "in place": _lora("weight", "weight += alpha / len(A) * B @ A"),
         "alpha times rank": _lora("weight + alpha * len(A) * B @ A"),
     },

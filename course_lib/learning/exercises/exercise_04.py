@@ -69,7 +69,7 @@ def probe_channel_scores(answer: Callable[..., Any], generator: torch.Generator)
     difficulty=2,
     title="Which channels stay?",
     hints=(
-        "Settle the number first. The nearest multiple of m to a number x is m times the whole number nearest to x / m.",
+        "Settle the count first. The nearest multiple of m to a number x is m times the whole number nearest to x / m.",
         "`math.floor(x + 0.5)` rounds halves up, which Python's own `round` does not always do. Then hold the number "
         "between one multiple and all channels.",
         "Sort the channels by falling score, with a stable sort, take the first ones, and sort their indices again.",
@@ -77,7 +77,8 @@ def probe_channel_scores(answer: Callable[..., Any], generator: torch.Generator)
 )
 def check_channels_to_keep(answer: Answer) -> None:
     """Numbers that fall between multiples, ratios near 0 and 1, groups smaller than a multiple, and ties."""
-    for size, ratio, multiple in cases(sizes=[5, 12, 64, 100], ratios=[0.01, 0.3, 0.5, 0.77, 1.0], multiples=[1, 8, 16]):
+    ratios = [0.01, 0.3, 0.5, 0.77, 1.0]
+    for size, ratio, multiple in cases(sizes=[5, 12, 64, 100], ratios=ratios, multiples=[1, 8, 16]):
         scores = torch.rand(size, generator=torch.Generator().manual_seed(size))
         _expect_kept(answer(scores, ratio, multiple), scores, ratio, multiple)
     ties = torch.tensor([1.0, 2.0, 2.0, 1.0, 2.0, 1.0])
@@ -116,7 +117,8 @@ def probe_channels_to_keep(answer: Callable[..., Any], generator: torch.Generato
 )
 def check_shrink(answer: Answer) -> None:
     """The small network computes what the large one does when the removed channels are silent; names, shapes, order."""
-    for seed, stem, inner in [(0, [0, 2, 3, 7], [1, 4]), (1, [5], [0, 1, 2, 3, 4, 5]), (2, list(range(8)), [3]), (3, [1, 6], [0, 5])]:
+    kept = [([0, 2, 3, 7], [1, 4]), ([5], [0, 1, 2, 3, 4, 5]), (list(range(8)), [3]), ([1, 6], [0, 5])]
+    for seed, (stem, inner) in enumerate(kept):
         state = _network(seed).state_dict()
         small = answer(dict(state), stem, inner)
         _expect_state(small, state, stem, inner)
@@ -239,8 +241,9 @@ def _expect_scores(scores: Any, producer: Tensor, consumer: Tensor) -> None:
     where = f"layers of shape {tuple(producer.shape)} and {tuple(consumer.shape)}"
     good = isinstance(scores, Tensor) and scores.shape == (len(producer),)
     got = f"shape {tuple(scores.shape)}" if isinstance(scores, Tensor) else type(scores).__name__
-    expect(good, f"the scores should be a tensor with one number for each of {len(producer)} channels, yours is {got}", given=where)
-    advice = "divide each of the two norms by the mean of its own layer, then average; without any weight every score is 1"
+    problem = f"the scores should be a tensor with one number for each of {len(producer)} channels, yours is {got}"
+    expect(good, problem, given=where)
+    advice = "divide both norms by the mean of their own layer, then average; without any weight every score is 1"
     expect_close("scores", scores, channel_scores(producer, consumer), given=where, hint=advice)
 
 
@@ -273,7 +276,7 @@ def _expect_state(small: Any, state: dict[str, Tensor], stem: list[int], inner: 
         found = small[name]
         good = isinstance(found, Tensor) and found.shape == expected.shape
         got = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
-        advice = f"it had {tuple(state[name].shape)}: which of its channels belong to the stream, and which to the block?"
+        advice = f"it had {tuple(state[name].shape)}: which channels belong to the stream, and which to the block?"
         expect(good, f"{name} should have shape {tuple(expected.shape)}, yours has {got}", given=where, hint=advice)
         expect_equal(name, found, expected, given=where, hint="the shape is right, but these are other channels")
 
@@ -281,7 +284,7 @@ def _expect_state(small: Any, state: dict[str, Tensor], stem: list[int], inner: 
 def _attention(generator: torch.Generator, heads: int, size: int) -> dict[str, Tensor]:
     """Weights and biases of an attention layer whose stream is 8 wide."""
     width, inside = 8, heads * size
-    shapes = {name: (inside, width) for name in ("query", "key", "value")} | {"output": (width, inside)}
+    shapes = dict.fromkeys(("query", "key", "value"), (inside, width)) | {"output": (width, inside)}
     layer = {}
     for name, shape in shapes.items():
         layer[f"{name}.weight"] = torch.randn(shape, generator=generator)

@@ -64,7 +64,7 @@ def probe_symmetric(answer: Answer, generator: torch.Generator) -> Any:
     difficulty=2,
     title="Scale and zero-point",
     hints=(
-        "How many steps are there between the smallest and the largest integer? It is one less than there are integers.",
+        "How many steps are there between the smallest and the largest integer? One less than there are integers.",
         "Zero has to be one of the stairs. So first widen the range until it contains zero.",
         "The zero-point is the number of the stair on which 0.0 lies, counted from the low end of the range. It is an "
         "integer of the same range as all others.",
@@ -72,8 +72,8 @@ def probe_symmetric(answer: Answer, generator: torch.Generator) -> Any:
 )
 def check_asymmetric(answer: Answer) -> None:
     """Ranges around zero, on one side of it, without width, and narrow ones."""
-    ranges = [(-1.0, 3.0), (0.0, 6.0), (-2.5, 2.5), (2.0, 3.0), (-5.0, -4.0), (0.0, 0.0), (-0.001, 10.0), (-10.0, 0.001)]
-    for low, high in ranges:
+    ranges = [(-1.0, 3.0), (0.0, 6.0), (-2.5, 2.5), (2.0, 3.0), (-5.0, -4.0), (0.0, 0.0)]
+    for low, high in [*ranges, (-0.001, 10.0), (-10.0, 0.001)]:
         for bits in (8, 4, 2):
             given = answer(low, high, bits)
             _expect_params(given, low, high, bits)
@@ -101,10 +101,10 @@ def probe_asymmetric(answer: Callable[..., Any], generator: torch.Generator) -> 
     difficulty=3,
     title="One scale for each group",
     hints=(
-        "Give the matrix a third dimension: rows, groups of a row, weights of a group. Then a group is a row like in 05.1.",
+        "Give the matrix a third dimension: rows, groups of a row, weights of a group. Now a group is a row of 05.1.",
         "`reshape(rows, -1, group_size)`, and the largest magnitude along the last dimension, with `amax`.",
-        "To divide a [rows, groups, size] tensor by [rows, groups] scales, the scales need a last dimension of 1. Groups "
-        "of zeros get the scale 1.",
+        "To divide a [rows, groups, size] tensor by [rows, groups] scales, the scales need a last dimension of 1. "
+        "Groups of zeros get the scale 1.",
     ),
 )
 def check_groups(answer: Answer) -> None:
@@ -143,8 +143,8 @@ def probe_groups(answer: Callable[..., Any], generator: torch.Generator) -> Any:
         "those who came.",
         "The distances are a table [values, centroids]: `values[:, None] - centroids[None, :]`. `argmin` of their "
         "absolute values gives the codes, and the lower index where two are equally near.",
-        "A centroid to which nobody came stays where it is; the mean of nothing is not a number. Do not forget to assign "
-        "once more after the last move.",
+        "A centroid to which nobody came stays where it is; the mean of nothing is not a number. Do not forget to "
+        "assign once more after the last move.",
     ),
 )
 def check_kmeans(answer: Answer) -> None:

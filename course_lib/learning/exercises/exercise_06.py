@@ -14,8 +14,9 @@ from course_lib.learning.exercises.reference_06 import (
     clip_error,
     fold_norm,
     hooks_of,
-    living_network,
     integer_linear,
+    living_network,
+    moving_range,
     quantized_copy,
     residual_network,
     rounded_weight,
@@ -33,13 +34,14 @@ from course_lib.learning.questions import probe, question
     hints=(
         "Write the norm as one multiplication and one addition for each channel. What is multiplied, what is added?",
         "Everything that came out of the layer is multiplied, also its bias. The mean is subtracted before that.",
-        "A factor per output channel belongs to the first dimension of the weight: give it as many dimensions of size 1 "
-        "as the weight has behind the first.",
+        "A factor per output channel belongs to the first dimension of the weight: give it as many dimensions of size "
+        "1 as the weight has behind the first.",
     ),
 )
 def check_fold(answer: Answer) -> None:
     """Convolutions and linear layers, with and without a bias, compared with the layers themselves."""
-    for seed, (shape, bias) in enumerate([((6, 3, 3, 3), False), ((6, 3, 1, 1), True), ((5, 8), True), ((5, 8), False)]):
+    layers = [((6, 3, 3, 3), False), ((6, 3, 1, 1), True), ((5, 8), True), ((5, 8), False)]
+    for seed, (shape, bias) in enumerate(layers):
         case = _norm_case(torch.Generator().manual_seed(seed), shape, bias)
         _expect_folded(answer(*case), case)
     expect_unchanged(answer, *_norm_case(torch.Generator().manual_seed(9), (4, 2, 3, 3), True))
@@ -61,14 +63,15 @@ def probe_fold(answer: Callable[..., Any], generator: torch.Generator) -> Any:
     hints=(
         "Widen first, then compute: uint8 minus a number, or int8 times int8, would wrap around without a warning.",
         "The sums fit into int32, but a sum times the multiplier does not. Which dtype has room for it?",
-        "Dividing by 2**shift is `>> shift`, which always rounds down. Adding half of 2**shift before makes it round to "
-        "the nearest. The zero-point and the clamp come last.",
+        "Dividing by 2**shift is `>> shift`, which always rounds down. Adding half of 2**shift before makes it round "
+        "to the nearest. The zero-point and the clamp come last.",
     ),
 )
 def check_integer_linear(answer: Answer) -> None:
     """Random layers, sums that need 32 bits, negative sums, halves, and results that must be clamped."""
     generator = torch.Generator().manual_seed(0)
-    for rows, inputs, outputs, zero_x, zero_y in [(4, 6, 3, 0, 0), (2, 300, 5, 128, 90), (1, 1, 1, 255, 255), (3, 9, 4, 17, 3)]:
+    sizes = [(4, 6, 3, 0, 0), (2, 300, 5, 128, 90), (1, 1, 1, 255, 255), (3, 9, 4, 17, 3)]
+    for rows, inputs, outputs, zero_x, zero_y in sizes:
         case = _integer_case(generator, rows, inputs, outputs, zero_x, zero_y)
         _expect_integers(answer(*case), case)
     loud = (torch.full((1, 500), 255, dtype=torch.uint8), 0, torch.full((2, 500), 127, dtype=torch.int8),
@@ -106,14 +109,16 @@ def check_observer(answer: Answer) -> None:
         for count in (1, 2, 5):
             given = _observed(answer, momentum, batches[:count])
             where = f"momentum={momentum}, {count} batch{'es' if count > 1 else ''}"
-            expected = _moving(batches[:count], momentum)
+            expected = moving_range(batches[:count], momentum)
             advice = "new = (1 - momentum) · old + momentum · (of this batch); the first batch is taken as it is"
             expect_close("range", given, expected, rtol=1e-4, atol=1e-5, given=where, hint=advice)
     first, second = answer.raw(0.5), answer.raw(0.5)
     Answer(first.observe)(batches[0])
     Answer(second.observe)(batches[1])
     advice = "two observers must not share what they remember: keep it in `self`, set in `__init__`"
-    expect_close("range of the first of two observers", Answer(first.range)(), _moving(batches[:1], 0.5), hint=advice)
+    expect_close(
+        "range of the first of two observers", Answer(first.range)(), moving_range(batches[:1], 0.5), hint=advice
+    )
     try:
         answer.raw(0.1).range()
     except ValueError:
@@ -183,10 +188,10 @@ def probe_clip(answer: Callable[..., Any], generator: torch.Generator) -> Any:
     title="Repair the published quantizer",
     hints=(
         "Begin with a deep copy in eval mode. Dropout that is still on would falsify every range.",
-        "Two passes: first hooks that only remember the smallest and largest input of each layer, while the calibration "
-        "batches run; then those hooks go, and others come that round.",
-        "`layer.register_forward_pre_hook(f)`: what `f(layer, inputs)` returns, as a tuple, goes into the layer instead. "
-        "Round the weights after the calibration, not before. A lambda in a loop needs its own copy of the range.",
+        "Two passes: first hooks that only remember the smallest and largest input of each layer, while the "
+        "calibration batches run; then those hooks go, and others come that round.",
+        "`layer.register_forward_pre_hook(f)`: what `f(layer, inputs)` returns, as a tuple, goes into the layer "
+        "instead. Round the weights after the calibration, not before. A lambda in a loop needs its own copy of them.",
     ),
 )
 def check_quantizer(answer: Answer) -> None:
@@ -199,7 +204,8 @@ def check_quantizer(answer: Answer) -> None:
         quantized = _run(answer, model, batches)
         unchanged = all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
         advice = "work on copy.deepcopy(model); no hook and no new weight may reach the original"
-        expect(unchanged and model.training and not hooks_of(model), "the model that was handed in was changed", hint=advice)
+        unchanged = unchanged and model.training and not hooks_of(model)
+        expect(unchanged, "the model that was handed in was changed", hint=advice)
         _expect_quantized(quantized, model, batches)
 
 
@@ -283,14 +289,6 @@ def _observed(answer: Answer, momentum: float, batches: list[Tensor]) -> Any:
     good = isinstance(given, list | tuple) and len(given) == 2
     expect(good, f"range() should return (low, high); got {type(given).__name__}")
     return [float(end) for end in given]
-
-
-def _moving(batches: list[Tensor], momentum: float) -> list[float]:
-    low, high = batches[0].min().item(), batches[0].max().item()
-    for batch in batches[1:]:
-        low = (1 - momentum) * low + momentum * batch.min().item()
-        high = (1 - momentum) * high + momentum * batch.max().item()
-    return [low, high]
 
 
 def _positive(generator: torch.Generator, tail: float) -> Tensor:

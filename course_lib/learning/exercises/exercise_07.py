@@ -34,8 +34,8 @@ GRIDS = ((0.5, -4, 3), (0.1, -8, 7), (0.25, 0, 15), (1.5, -2, 1))
     title="Rounding that lets the gradient through",
     hints=(
         "Get the values right first, without a thought about gradients: divide, clamp, round, multiply.",
-        "`detach()` gives a tensor that is a constant for autograd. What is `a + (b - a).detach()`: which value does it "
-        "have, and whose gradient?",
+        "`detach()` gives a tensor that is a constant for autograd. What is `a + (b - a).detach()`: which value does "
+        "it have, and whose gradient?",
         "`clamp` already has the gradient you want: one inside its limits and zero outside. So only `round` has to be "
         "hidden, and it has to come after the clamp.",
     ),
@@ -85,8 +85,8 @@ def check_step_gradient(answer: Answer) -> None:
     """All three cases alone, then mixed, and the factor for different sizes."""
     generator = torch.Generator().manual_seed(1)
     for scale, qmin, qmax in GRIDS:
-        for x in (torch.tensor([scale * (qmin - 2.0)]), torch.tensor([scale * 0.3]), torch.tensor([scale * (qmax + 2)])):
-            _expect_step(answer, x, scale, qmin, qmax, torch.tensor([2.0]))
+        for place in (qmin - 2.0, 0.3, qmax + 2):
+            _expect_step(answer, torch.tensor([scale * place]), scale, qmin, qmax, torch.tensor([2.0]))
         for shape in ((12,), (5, 4, 3), (1,)):
             x = scale * qmax * torch.randn(shape, generator=generator)
             _expect_step(answer, x, scale, qmin, qmax, torch.randn(shape, generator=generator))
@@ -111,8 +111,8 @@ def probe_step_gradient(answer: Callable[..., Any], generator: torch.Generator) 
     difficulty=2,
     title="Frozen norms",
     hints=(
-        "Every module has a flag `training`, and `model.train()` sets it on all of them. A norm with `training = False` "
-        "uses the mean and variance that it has, and does not change them.",
+        "Every module has a flag `training`, and `model.train()` sets it on all of them. A norm with `training = "
+        "False` uses the mean and variance that it has, and does not change them.",
         "First everything, then the exceptions. `model.modules()` walks through all modules, however deeply nested.",
         "Freezing stops the statistics. The two parameters of a norm go on learning, so leave `requires_grad` alone.",
     ),
@@ -123,7 +123,8 @@ def check_train_mode(answer: Answer) -> None:
         model = with_norms()
         count = answer.in_place(model, frozen)
         given = f"a model with 3 norms, norms_frozen = {frozen}"
-        expect_equal("number of frozen norms", count, 3 if frozen else 0, given=given, hint="return how many are frozen")
+        advice = "return how many are frozen"
+        expect_equal("number of frozen norms", count, 3 if frozen else 0, given=given, hint=advice)
         expect_modes(model, frozen, given)
         answer.in_place(model, not frozen)
         expect_modes(model, not frozen, f"{given}, then called again with {not frozen}")
@@ -155,8 +156,8 @@ def probe_train_mode(answer: Answer, generator: torch.Generator) -> Any:
     hints=(
         "Write down what the norm does with one channel of the convolution's output: it subtracts, multiplies, adds. "
         "Which of that can the filter do, and what is left for the bias?",
-        "The factor of a channel is `gamma / sqrt(var + eps)`. It may be negative. The scale comes from the weights after "
-        "they were multiplied with it.",
+        "The factor of a channel is `gamma / sqrt(var + eps)`. It may be negative. The scale comes from the weights "
+        "after they were multiplied with it.",
         "The bias is what remains when the convolution gives zero. A channel whose folded weights are all zero has no "
         "range: it gets the scale 1.",
     ),
@@ -231,10 +232,10 @@ def probe_choose_bits(answer: Callable[..., Any], generator: torch.Generator) ->
     hints=(
         "Two sets of weights are in play: the precise ones, which the optimizer changes, and their rounded twins, with "
         "which the model computes. The twins are made anew for every batch.",
-        "`torch.func.functional_call(model, {'name.weight': tensor}, (inputs,))` runs a model with other weights in the "
-        "place of its own, and gradients flow back to whatever these were computed from.",
-        "The trick of `fake_quantize` is the link: round the precise weight with it, one scale for each channel, and the "
-        "gradient arrives at the precise weight. At the very end, the rounded values are written into the copy.",
+        "`torch.func.functional_call(model, {'name.weight': tensor}, (inputs,))` runs a model with other weights in "
+        "the place of its own, and gradients flow back to whatever these were computed from.",
+        "The trick of `fake_quantize` is the link: round the precise weight with it, one scale for each channel, and "
+        "the gradient arrives at the precise weight. At the very end, the rounded values are written into the copy.",
     ),
 )
 def check_quantization_aware_training(answer: Answer) -> None:

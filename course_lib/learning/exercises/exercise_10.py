@@ -37,7 +37,8 @@ def check_layer_map(answer: Answer) -> None:
             given = f"{ours} layers of {theirs}"
             found = answer(ours, theirs)
             expect(isinstance(found, tuple), f"the map should be a tuple, yours is {type(found).__name__}", given=given)
-            expect_equal("map", found, right.layer_map(ours, theirs), given=given, hint="count from 0, end with the last")
+            expected = right.layer_map(ours, theirs)
+            expect_equal("map", found, expected, given=given, hint="count from 0, end with the last")
     for ours, theirs in ((0, 6), (7, 6), (-1, 3)):
         expect_raises(ValueError, answer, ours, theirs, hint="there is no such map: raise ValueError")
 
@@ -63,8 +64,8 @@ def probe_layer_map(answer: Answer, generator: torch.Generator) -> Any:
         "Print a few names of a state dict. What stands between `bert.encoder.layer.` and the next dot?",
         "Every name falls into one of three groups: no layer at all, a layer that stays, a layer that goes. Only the "
         "second group gets a new name.",
-        "`name.split('.')` gives the parts; the fourth is the number, as text. Compare numbers, not beginnings of names: "
-        "layer 1 is not layer 11. And a tensor that is shared is not copied: use `clone()`.",
+        "`name.split('.')` gives the parts; the fourth is the number, as text. Compare numbers, not beginnings of "
+        "names: layer 1 is not layer 11. And a tensor that is shared is not copied: use `clone()`.",
     ),
 )
 def check_student_state(answer: Answer) -> None:
@@ -160,9 +161,11 @@ def check_attention_loss(answer: Answer) -> None:
         student, teacher, mask = _maps(heads, generator)
         given = f"{heads[0]} and {heads[1]} heads"
         found = answer.in_place(student, teacher, mask)
-        expect_close("loss", found, right.attention_loss(student, teacher, mask), given=given, hint="words only, both ways")
+        expected = right.attention_loss(student, teacher, mask)
+        expect_close("loss", found, expected, given=given, hint="words only, both ways")
         (reached,) = torch.autograd.grad(found, teacher, allow_unused=True)
-        expect(reached is None or not reached.any(), "a gradient reaches the teacher", given=given, hint="detach its maps")
+        apart = reached is None or not reached.any()
+        expect(apart, "a gradient reaches the teacher", given=given, hint="detach its maps")
     for missing in ((None, teacher), (student, None)):
         expect_raises(ValueError, answer, *missing, mask, hint="a missing map is an error, not a loss of 0")
 
@@ -190,8 +193,8 @@ def probe_attention_loss(answer: Answer, generator: torch.Generator) -> Any:
         "Draw who teaches whom. In which lines does the second student hear anything from the original?",
         "The original is asked once, in eval mode, on a copy. The target of a stage mixes its logits with those of the "
         "student before; the softmax comes after the mixing.",
-        "Each stage needs an optimizer of its own, over its own copy, and is measured in eval mode when it is done: the "
-        "share of examples on which it names the same class as the original.",
+        "Each stage needs an optimizer of its own, over its own copy, and is measured in eval mode when it is done: "
+        "the share of examples on which it names the same class as the original.",
     ),
 )
 def check_distil_in_stages(answer: Answer) -> None:
@@ -222,7 +225,8 @@ def probe_distil_in_stages(answer: Answer, generator: torch.Generator) -> Any:
         before = _numbers([teacher, *students])
         found, agreement = answer.in_place(teacher, students, inputs, 2.0, 3, 0.2, weight)
         values += [[float(share) for share in agreement], [_numbers([one]) for one in found]]
-        values += [[one.training for one in found], teacher.training, torch.equal(_numbers([teacher, *students]), before)]
+        kept = torch.equal(_numbers([teacher, *students]), before)
+        values += [[one.training for one in found], teacher.training, kept]
     return values
 
 
@@ -275,7 +279,8 @@ def _chain(count: int, generator: torch.Generator) -> Chain:
     """A teacher in training mode, with dropout; ever smaller students in eval mode; inputs (12, 4)."""
 
     def network(width: int) -> nn.Module:
-        made = nn.Sequential(nn.Linear(4, width), nn.Tanh(), nn.Dropout(0.5 if width == 8 else 0.0), nn.Linear(width, 3))
+        dropout = nn.Dropout(0.5 if width == 8 else 0.0)
+        made = nn.Sequential(nn.Linear(4, width), nn.Tanh(), dropout, nn.Linear(width, 3))
         for parameter in made.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator))
         return made

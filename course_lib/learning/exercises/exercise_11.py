@@ -38,7 +38,8 @@ from course_lib.learning.questions import probe, question
 )
 def check_break_even_rank(answer: Answer) -> None:
     """Squares, long and flat matrices, sizes at which both sides meet exactly, and matrices that cannot win."""
-    for rows, columns in [(512, 4608), (4, 4), (384, 384), (6, 3), (1, 1), (1, 9), (2, 2), (1000, 10), (7, 11), (12, 4)]:
+    sizes = [(512, 4608), (4, 4), (384, 384), (6, 3), (1, 1), (1, 9), (2, 2), (1000, 10), (7, 11), (12, 4)]
+    for rows, columns in sizes:
         expected = break_even_rank(rows, columns)
         got = answer(rows, columns)
         advice = "the factors hold r·(rows + columns) numbers; the largest r with fewer than rows·columns is asked for"

@@ -64,8 +64,14 @@ def check_plan(plan: Any) -> tuple[str, int, int | None]:
 @cache
 def _measured(method: str, bits: int, group_size: int | None) -> Measured:
     from course_lib.quantization import (
-        WeightScheme, clipped_params, gptq_matrix, pack, quantize_scaled, quantize_tensor, search_scales,
-    )  # fmt: skip
+        WeightScheme,
+        clipped_params,
+        gptq_matrix,
+        pack,
+        quantize_scaled,
+        quantize_tensor,
+        search_scales,
+    )
 
     matrix, calibration, held_out = _layer()
     scheme, scales = WeightScheme(bits, group_size), torch.ones(matrix.shape[1])

@@ -27,6 +27,15 @@ def integer_linear(
     return (scaled + zero_y).clamp(0, 255).to(torch.uint8)
 
 
+def moving_range(batches: list[Tensor], momentum: float) -> list[float]:
+    """Exponential moving average of the smallest and the largest value of each batch."""
+    low, high = batches[0].min().item(), batches[0].max().item()
+    for batch in batches[1:]:
+        low = (1 - momentum) * low + momentum * batch.min().item()
+        high = (1 - momentum) * high + momentum * batch.max().item()
+    return [low, high]
+
+
 def clip_error(values: Tensor, bits: int, clip: float) -> float:
     """Mean squared error of values that are not negative, rounded to 2^bits - 1 steps from 0 to ``clip``."""
     scale = clip / (2**bits - 1)
@@ -68,7 +77,8 @@ def quantized_copy(model: nn.Module, calibration: Sequence[Tensor]) -> nn.Module
     for layer in layers:
         assert isinstance(layer.weight, Tensor)
         layer.weight.copy_(rounded_weight(layer.weight))
-        layer.register_forward_pre_hook(lambda one, inputs, ends=ranges[id(layer)]: (rounded(inputs[0], *ends),))
+        low, high = ranges[id(layer)]
+        layer.register_forward_pre_hook(lambda one, inputs, low=low, high=high: (rounded(inputs[0], low, high),))
     return twin
 
 

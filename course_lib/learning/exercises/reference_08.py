@@ -19,9 +19,7 @@ def round_to_nearest(weight: Tensor, bits: int) -> Tensor:
     return (integers - zero_point) * scale
 
 
-def gptq_step(
-    weight: Tensor, factor: Tensor, column: int, scale: Tensor, zero_point: Tensor, bits: int
-) -> Tensor:
+def gptq_step(weight: Tensor, factor: Tensor, column: int, scale: Tensor, zero_point: Tensor, bits: int) -> Tensor:
     """Round one column and spread its error over the later ones (Frantar et al., GPTQ, 2022)."""
     changed = weight.clone()
     integers = ((weight[:, column] / scale).round() + zero_point).clamp(0, 2**bits - 1)
@@ -69,9 +67,7 @@ def file_bytes(shape: tuple[int, int], bits: int, group_size: int | None, symmet
     }  # fmt: skip
 
 
-def smooth(
-    weight: Tensor, rows: Tensor, gain: Tensor, shift: Tensor, alpha: float
-) -> tuple[Tensor, Tensor, Tensor]:
+def smooth(weight: Tensor, rows: Tensor, gain: Tensor, shift: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
     """Weight, gain and shift after sharing the outliers between inputs and weights (Xiao et al., SmoothQuant, 2022)."""
     factors = rows.abs().amax(dim=0) ** alpha / weight.abs().amax(dim=0) ** (1 - alpha)
     return weight * factors, gain / factors, shift / factors
