@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from tests.exercises.answers import Answers
+from tests.exercises.answers import Answers, changed, solution
 
+_SOFT = solution("09.1")
 SOFT = Answers(
     name="soft_targets",
     wrong={
-        "multiplies by the temperature": """
-def soft_targets(logits, temperature):
-    if temperature <= 0:
-        raise ValueError("temperature")
-    return torch.softmax(logits * temperature, dim=1)
-""",
-        "columns instead of rows": """
-def soft_targets(logits, temperature):
-    if temperature <= 0:
-        raise ValueError("temperature")
-    return torch.softmax(logits / temperature, dim=0)
-""",
-        "no temperature": """
-def soft_targets(logits, temperature):
-    if temperature <= 0:
-        raise ValueError("temperature")
-    return torch.softmax(logits, dim=1)
-""",
-        "divides the probabilities": """
-def soft_targets(logits, temperature):
-    if temperature <= 0:
-        raise ValueError("temperature")
-    return torch.softmax(logits, dim=1) / temperature
-""",
+        "multiplies by the temperature": changed(_SOFT, ("logits / temperature", "logits * temperature")),
+        "columns instead of rows": changed(_SOFT, ("dim=1", "dim=0")),
+        "no temperature": changed(_SOFT, ("logits / temperature", "logits")),
+        "divides the probabilities": changed(
+            _SOFT, ("softmax(logits / temperature, dim=1)", "softmax(logits, dim=1) / temperature")
+        ),
         "overflows": """
 def soft_targets(logits, temperature):
     if temperature <= 0:
@@ -42,12 +25,7 @@ def soft_targets(logits, temperature):
 def soft_targets(logits, temperature):
     return torch.softmax(logits / temperature, dim=1)
 """,
-        "only zero is refused": """
-def soft_targets(logits, temperature):
-    if temperature == 0:
-        raise ValueError("temperature")
-    return torch.softmax(logits / temperature, dim=1)
-""",
+        "only zero is refused": changed(_SOFT, ("temperature <= 0", "temperature == 0")),
         "changes its input": """
 def soft_targets(logits, temperature):
     if temperature <= 0:
@@ -55,12 +33,7 @@ def soft_targets(logits, temperature):
     logits /= temperature
     return torch.softmax(logits * 1.1, dim=1)
 """,
-        "logarithms": """
-def soft_targets(logits, temperature):
-    if temperature <= 0:
-        raise ValueError("temperature")
-    return torch.log_softmax(logits / temperature, dim=1)
-""",
+        "logarithms": changed(_SOFT, ("torch.softmax", "torch.log_softmax")),
     },
     right={
         "a quotient of exponentials, safely": """
@@ -81,27 +54,13 @@ def soft_targets(logits, temperature):
     },
 )
 
+_LOSS = solution("09.2")
 LOSS = Answers(
     name="distillation_loss",
     wrong={
-        "reduction mean": """
-def distillation_loss(student_logits, teacher_logits, labels, alpha, temperature):
-    p = soft_targets(teacher_logits.detach(), temperature)
-    soft = F.kl_div(F.log_softmax(student_logits / temperature, dim=1), p, reduction="mean") * temperature**2
-    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
-""",
-        "no T squared": """
-def distillation_loss(student_logits, teacher_logits, labels, alpha, temperature):
-    p = soft_targets(teacher_logits.detach(), temperature)
-    soft = F.kl_div(F.log_softmax(student_logits / temperature, dim=1), p, reduction="batchmean")
-    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
-""",
-        "alpha on the labels": """
-def distillation_loss(student_logits, teacher_logits, labels, alpha, temperature):
-    p = soft_targets(teacher_logits.detach(), temperature)
-    soft = F.kl_div(F.log_softmax(student_logits / temperature, dim=1), p, reduction="batchmean") * temperature**2
-    return (1 - alpha) * soft + alpha * F.cross_entropy(student_logits, labels)
-""",
+        "reduction mean": changed(_LOSS, ('"batchmean"', '"mean"')),
+        "no T squared": changed(_LOSS, (" * temperature**2\n", "\n")),
+        "alpha on the labels": changed(_LOSS, ("alpha * soft + (1 - alpha) *", "(1 - alpha) * soft + alpha *")),
         "divergence the other way round": """
 def distillation_loss(student_logits, teacher_logits, labels, alpha, temperature):
     q = soft_targets(student_logits, temperature)
@@ -109,37 +68,27 @@ def distillation_loss(student_logits, teacher_logits, labels, alpha, temperature
     soft = F.kl_div(log_p, q, reduction="batchmean") * temperature**2
     return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
 """,
-        "task at the temperature": """
-def distillation_loss(student_logits, teacher_logits, labels, alpha, temperature):
-    p = soft_targets(teacher_logits.detach(), temperature)
-    log_q = F.log_softmax(student_logits / temperature, dim=1)
-    soft = F.kl_div(log_q, p, reduction="batchmean") * temperature**2
-    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits / temperature, labels)
-""",
-        "trains the teacher": """
-def distillation_loss(student_logits, teacher_logits, labels, alpha, temperature):
-    p = soft_targets(teacher_logits, temperature)
-    soft = F.kl_div(F.log_softmax(student_logits / temperature, dim=1), p, reduction="batchmean") * temperature**2
-    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
-""",
-        "cross entropy with soft targets instead of the divergence": """
-def distillation_loss(student_logits, teacher_logits, labels, alpha, temperature):
-    p = soft_targets(teacher_logits.detach(), temperature)
-    soft = F.cross_entropy(student_logits / temperature, p) * temperature**2
-    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
-""",
-        "probabilities where logarithms belong": """
-def distillation_loss(student_logits, teacher_logits, labels, alpha, temperature):
-    p = soft_targets(teacher_logits.detach(), temperature)
-    soft = F.kl_div(soft_targets(student_logits, temperature), p, reduction="batchmean") * temperature**2
-    return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)
-""",
-        "a plain number": """
-def distillation_loss(student_logits, teacher_logits, labels, alpha, temperature):
-    p = soft_targets(teacher_logits.detach(), temperature)
-    soft = F.kl_div(F.log_softmax(student_logits / temperature, dim=1), p, reduction="batchmean") * temperature**2
-    return (alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)).item()
-""",
+        "task at the temperature": changed(
+            _LOSS, ("cross_entropy(student_logits,", "cross_entropy(student_logits / temperature,")
+        ),
+        "trains the teacher": changed(_LOSS, (".detach()", "")),
+        "cross entropy with soft targets instead of the divergence": changed(
+            _LOSS,
+            (
+                'F.kl_div(log_student, targets, reduction="batchmean")',
+                "F.cross_entropy(student_logits / temperature, targets)",
+            ),
+        ),
+        "probabilities where logarithms belong": changed(
+            _LOSS, ("F.log_softmax(student_logits / temperature, dim=1)", "soft_targets(student_logits, temperature)")
+        ),
+        "a plain number": changed(
+            _LOSS,
+            (
+                "return alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)",
+                "return (alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)).item()",
+            ),
+        ),
     },
     right={
         "summed by hand": """
@@ -162,33 +111,15 @@ def distillation_loss(student_logits, teacher_logits, labels, alpha, temperature
     },
 )
 
+_LIMIT = solution("09.3")
 LIMIT = Answers(
     name="limit_gradient",
     wrong={
-        "not centred": """
-def limit_gradient(student_logits, teacher_logits):
-    return (student_logits - teacher_logits) / student_logits.numel()
-""",
-        "no division by the classes": """
-def limit_gradient(student_logits, teacher_logits):
-    difference = student_logits - teacher_logits
-    return (difference - difference.mean(dim=1, keepdim=True)) / len(student_logits)
-""",
-        "no division by the examples": """
-def limit_gradient(student_logits, teacher_logits):
-    difference = student_logits - teacher_logits
-    return (difference - difference.mean(dim=1, keepdim=True)) / student_logits.shape[1]
-""",
-        "the sign": """
-def limit_gradient(student_logits, teacher_logits):
-    difference = teacher_logits - student_logits
-    return (difference - difference.mean(dim=1, keepdim=True)) / student_logits.numel()
-""",
-        "centred over the examples": """
-def limit_gradient(student_logits, teacher_logits):
-    difference = student_logits - teacher_logits
-    return (difference - difference.mean(dim=0, keepdim=True)) / student_logits.numel()
-""",
+        "not centred": changed(_LIMIT, ("(difference - difference.mean(dim=1, keepdim=True))", "difference")),
+        "no division by the classes": changed(_LIMIT, ("difference.numel()", "len(difference)")),
+        "no division by the examples": changed(_LIMIT, ("difference.numel()", "difference.shape[1]")),
+        "the sign": changed(_LIMIT, ("student_logits - teacher_logits", "teacher_logits - student_logits")),
+        "centred over the examples": changed(_LIMIT, ("dim=1", "dim=0")),
         "a finite temperature": """
 def limit_gradient(student_logits, teacher_logits):
     T = 4.0
@@ -218,6 +149,7 @@ def limit_gradient(student_logits, teacher_logits):
     },
 )
 
+_FEATURES = solution("09.4")
 FEATURES = Answers(
     name="FeatureLoss",
     wrong={
@@ -232,75 +164,19 @@ class FeatureLoss(nn.Module):
         distance = (projection(student) - teacher.detach()).square().mean(dim=-1)
         return (distance * mask).sum() / mask.sum()
 """,
-        "padding counts": """
-class FeatureLoss(nn.Module):
-    def __init__(self, student_width, teacher_width):
-        super().__init__()
-        self.projection = nn.Linear(student_width, teacher_width)
-
-    def forward(self, student, teacher, mask):
-        return (self.projection(student) - teacher.detach()).square().mean()
-""",
-        "padding counts in the divisor": """
-class FeatureLoss(nn.Module):
-    def __init__(self, student_width, teacher_width):
-        super().__init__()
-        self.projection = nn.Linear(student_width, teacher_width)
-
-    def forward(self, student, teacher, mask):
-        distance = (self.projection(student) - teacher.detach()).square().mean(dim=-1)
-        return (distance * mask).mean()
-""",
-        "sum over the width": """
-class FeatureLoss(nn.Module):
-    def __init__(self, student_width, teacher_width):
-        super().__init__()
-        self.projection = nn.Linear(student_width, teacher_width)
-
-    def forward(self, student, teacher, mask):
-        distance = (self.projection(student) - teacher.detach()).square().sum(dim=-1)
-        return (distance * mask).sum() / mask.sum()
-""",
-        "trains the teacher": """
-class FeatureLoss(nn.Module):
-    def __init__(self, student_width, teacher_width):
-        super().__init__()
-        self.projection = nn.Linear(student_width, teacher_width)
-
-    def forward(self, student, teacher, mask):
-        distance = (self.projection(student) - teacher).square().mean(dim=-1)
-        return (distance * mask).sum() / mask.sum()
-""",
-        "projects the teacher": """
-class FeatureLoss(nn.Module):
-    def __init__(self, student_width, teacher_width):
-        super().__init__()
-        self.projection = nn.Linear(teacher_width, student_width)
-
-    def forward(self, student, teacher, mask):
-        distance = (student - self.projection(teacher.detach())).square().mean(dim=-1)
-        return (distance * mask).sum() / mask.sum()
-""",
-        "no bias": """
-class FeatureLoss(nn.Module):
-    def __init__(self, student_width, teacher_width):
-        super().__init__()
-        self.projection = nn.Linear(student_width, teacher_width, bias=False)
-
-    def forward(self, student, teacher, mask):
-        distance = (self.projection(student) - teacher.detach()).square().mean(dim=-1)
-        return (distance * mask).sum() / mask.sum()
-""",
-        "the student gets no gradient": """
-class FeatureLoss(nn.Module):
-    def __init__(self, student_width, teacher_width):
-        super().__init__()
-        self.projection = nn.Linear(student_width, teacher_width)
-
-    def forward(self, student, teacher, mask):
-        distance = (self.projection(student.detach()) - teacher.detach()).square().mean(dim=-1)
-        return (distance * mask).sum() / mask.sum()
-""",
+        "padding counts": changed(_FEATURES, ("(distance * mask).sum() / mask.sum()", "distance.mean()")),
+        "padding counts in the divisor": changed(_FEATURES, (".sum() / mask.sum()", ".mean()")),
+        "sum over the width": changed(_FEATURES, (".mean(dim=-1)", ".sum(dim=-1)")),
+        "trains the teacher": changed(_FEATURES, (".detach()", "")),
+        "projects the teacher": changed(
+            _FEATURES,
+            ("nn.Linear(student_width, teacher_width)", "nn.Linear(teacher_width, student_width)"),
+            ("self.projection(student) - teacher.detach()", "student - self.projection(teacher.detach())"),
+        ),
+        "no bias": changed(_FEATURES, ("teacher_width)\n        ###", "teacher_width, bias=False)\n        ###")),
+        "the student gets no gradient": changed(
+            _FEATURES, ("self.projection(student)", "self.projection(student.detach())")
+        ),
     },
     right={
         "only the real tokens are picked": """
@@ -328,50 +204,30 @@ class FeatureLoss(nn.Module):
     },
 )
 
-LOOP_START = """
-def train_epoch(teacher, student, batches, optimizer, alpha, temperature):
-    if not batches:
-        raise ValueError("no batches")
-"""
-
-
-def loop(modes: str, targets: str, step: str, result: str = "sum(losses) / len(losses)") -> str:
-    """A training loop whose parts can be wrong one at a time."""
-    return f"""{LOOP_START}    {modes}
-    losses = []
-    for inputs, labels in batches:
-{targets}
-        loss = distillation_loss(student(inputs), targets, labels, alpha, temperature)
-{step}
-        losses.append(loss.item())
-    return {result}
-"""
-
-
-MODES = "teacher.eval(); student.train()"
-QUIET = "        with torch.no_grad():\n            targets = teacher(inputs)"
-STEP = "        optimizer.zero_grad()\n        loss.backward()\n        optimizer.step()"
+_EPOCH = solution("09.5")
+_QUIET = "        with torch.no_grad():\n            targets = teacher(inputs)\n"
+_CLEARED = "        optimizer.zero_grad()\n"
 EPOCH = Answers(
     name="train_epoch",
     wrong={
-        "teacher in training mode": loop("student.train()", QUIET, STEP),
-        "student in eval mode": loop("teacher.eval()", QUIET, STEP),
-        "gradients pile up": loop(MODES, QUIET, "        loss.backward()\n        optimizer.step()"),
-        "gradients are cleared before the step": loop(
-            MODES, QUIET, "        loss.backward()\n        optimizer.zero_grad()\n        optimizer.step()"
+        "teacher in training mode": changed(_EPOCH, ("    teacher.eval()\n", "")),
+        "student in eval mode": changed(_EPOCH, ("    student.train()\n", "")),
+        "gradients pile up": changed(_EPOCH, (_CLEARED, "")),
+        "gradients are cleared before the step": changed(
+            _EPOCH, (_CLEARED, ""), ("        optimizer.step()", _CLEARED + "        optimizer.step()")
         ),
-        "never steps": loop(MODES, QUIET, "        optimizer.zero_grad()\n        loss.backward()"),
-        "returns the last loss": loop(MODES, QUIET, STEP, "losses[-1]"),
-        "returns the sum": loop(MODES, QUIET, STEP, "sum(losses)"),
-        "student and teacher swapped": loop(
-            MODES, "        with torch.no_grad():\n            targets = student(inputs)", STEP
-        ),
-        "goes over the data twice": loop(MODES, QUIET, STEP).replace("in batches:", "in batches + batches:"),
-        "empty batches give zero": loop(MODES, QUIET, STEP).replace('raise ValueError("no batches")', "return 0.0"),
+        "never steps": changed(_EPOCH, ("        optimizer.step()\n", "")),
+        "returns the last loss": changed(_EPOCH, ("sum(losses) / len(losses)", "losses[-1]")),
+        "returns the sum": changed(_EPOCH, (" / len(losses)", "")),
+        "student and teacher swapped": changed(_EPOCH, ("targets = teacher(inputs)", "targets = student(inputs)")),
+        "goes over the data twice": changed(_EPOCH, ("in batches:", "in batches + batches:")),
+        "empty batches give zero": changed(_EPOCH, ("raise ValueError(", "return 0.0  # ")),
     },
     right={
-        "detached targets and a running mean": loop(
-            "teacher.train(False); student.train()", "        targets = teacher(inputs).detach()", STEP
+        "detached targets, and modes that train() sets": changed(
+            _EPOCH,
+            (_QUIET, "        targets = teacher(inputs).detach()\n"),
+            ("teacher.eval()", "teacher.train(False)"),
         ),
         "inference mode for the teacher, a frozen copy": """
 import copy
