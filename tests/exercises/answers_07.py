@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from tests.exercises.answers import Answers
+from tests.exercises.answers import Answers, changed, solution
 
+_STRAIGHT = solution("07.1")
 STRAIGHT = Answers(
     name="fake_quantize",
     wrong={
@@ -24,32 +25,16 @@ def fake_quantize(x, scale, qmin, qmax):
 def fake_quantize(x, scale, qmin, qmax):
     return x + (scale * (x / scale).round() - x).detach()
 """,
-        "rounds down": """
-def fake_quantize(x, scale, qmin, qmax):
-    steps = (x / scale).clamp(qmin, qmax)
-    return scale * (steps + (steps.floor() - steps).detach())
-""",
-        "halves always go up": """
-def fake_quantize(x, scale, qmin, qmax):
-    steps = (x / scale).clamp(qmin, qmax)
-    return scale * (steps + ((steps + 0.5).floor() - steps).detach())
-""",
-        "integers instead of values": """
-def fake_quantize(x, scale, qmin, qmax):
-    steps = (x / scale).clamp(qmin, qmax)
-    return steps + (steps.round() - steps).detach()
-""",
+        "rounds down": changed(_STRAIGHT, ("steps.round()", "steps.floor()")),
+        "halves always go up": changed(_STRAIGHT, ("steps.round()", "(steps + 0.5).floor()")),
+        "integers instead of values": changed(_STRAIGHT, ("scale * (steps", "(steps")),
         "gradient multiplied by the scale": """
 def fake_quantize(x, scale, qmin, qmax):
     steps = x.clamp(qmin * scale, qmax * scale)
     rounded = scale * (steps / scale).round()
     return scale * steps + (rounded - scale * steps).detach()
 """,
-        "symmetric range": """
-def fake_quantize(x, scale, qmin, qmax):
-    steps = (x / scale).clamp(-qmax, qmax)
-    return scale * (steps + (steps.round() - steps).detach())
-""",
+        "symmetric range": changed(_STRAIGHT, ("clamp(qmin, qmax)", "clamp(-qmax, qmax)")),
     },
     right={
         "a mask": """
@@ -84,6 +69,7 @@ def fake_quantize(x, scale, qmin, qmax):
     },
 )
 
+_STEP = solution("07.2")
 STEP = Answers(
     name="step_gradient",
     wrong={
@@ -99,50 +85,18 @@ def step_gradient(x, scale, qmin, qmax, upstream):
     outside = (steps < qmin) | (steps > qmax)
     return (upstream * steps.clamp(qmin, qmax) * outside).sum() / math.sqrt(x.numel() * qmax)
 """,
-        "sign turned around inside": """
-def step_gradient(x, scale, qmin, qmax, upstream):
-    steps = x / scale
-    inside = (steps >= qmin) & (steps <= qmax)
-    moved = torch.where(inside, steps - steps.round(), steps.clamp(qmin, qmax))
-    return (upstream * moved).sum() / math.sqrt(x.numel() * qmax)
-""",
+        "sign turned around inside": changed(_STEP, ("steps.round() - steps", "steps - steps.round()")),
         "the rounded integer inside": """
 def step_gradient(x, scale, qmin, qmax, upstream):
     return (upstream * (x / scale).round().clamp(qmin, qmax)).sum() / math.sqrt(x.numel() * qmax)
 """,
-        "no factor": """
-def step_gradient(x, scale, qmin, qmax, upstream):
-    steps = x / scale
-    inside = (steps >= qmin) & (steps <= qmax)
-    return (upstream * torch.where(inside, steps.round() - steps, steps.clamp(qmin, qmax))).sum()
-""",
-        "a mean": """
-def step_gradient(x, scale, qmin, qmax, upstream):
-    steps = x / scale
-    inside = (steps >= qmin) & (steps <= qmax)
-    return (upstream * torch.where(inside, steps.round() - steps, steps.clamp(qmin, qmax))).mean()
-""",
-        "no root": """
-def step_gradient(x, scale, qmin, qmax, upstream):
-    steps = x / scale
-    inside = (steps >= qmin) & (steps <= qmax)
-    moved = torch.where(inside, steps.round() - steps, steps.clamp(qmin, qmax))
-    return (upstream * moved).sum() / (x.numel() * qmax)
-""",
-        "upstream forgotten": """
-def step_gradient(x, scale, qmin, qmax, upstream):
-    steps = x / scale
-    inside = (steps >= qmin) & (steps <= qmax)
-    moved = torch.where(inside, steps.round() - steps, steps.clamp(qmin, qmax))
-    return moved.sum() / math.sqrt(x.numel() * qmax)
-""",
-        "below the range counts as above": """
-def step_gradient(x, scale, qmin, qmax, upstream):
-    steps = x / scale
-    inside = (steps >= qmin) & (steps <= qmax)
-    moved = torch.where(inside, steps.round() - steps, torch.full_like(steps, float(qmax)))
-    return (upstream * moved).sum() / math.sqrt(x.numel() * qmax)
-""",
+        "no factor": changed(_STEP, (" / math.sqrt(x.numel() * qmax)", "")),
+        "a mean": changed(_STEP, (".sum() / math.sqrt(x.numel() * qmax)", ".mean()")),
+        "no root": changed(_STEP, ("math.sqrt(x.numel() * qmax)", "(x.numel() * qmax)")),
+        "upstream forgotten": changed(_STEP, ("(upstream * moved)", "moved")),
+        "below the range counts as above": changed(
+            _STEP, ("steps.clamp(qmin, qmax))", "torch.full_like(steps, float(qmax)))")
+        ),
     },
     right={
         "autograd with straight-through rounding": """
@@ -169,6 +123,7 @@ def step_gradient(x, scale, qmin, qmax, upstream):
     },
 )
 
+_MODES = solution("07.3")
 MODES = Answers(
     name="train_mode",
     wrong={
@@ -178,40 +133,16 @@ def train_mode(model, norms_frozen):
     norms = [module for module in model.modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
     return len(norms) if norms_frozen else 0
 """,
-        "only direct children": """
-def train_mode(model, norms_frozen):
-    model.train()
-    norms = [module for module in model.children() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
-    for norm in norms:
-        norm.train(not norms_frozen)
-    return len(norms) if norms_frozen else 0
-""",
-        "parameters frozen instead of statistics": """
-def train_mode(model, norms_frozen):
-    model.train()
-    norms = [module for module in model.modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
-    for norm in norms:
-        for parameter in norm.parameters():
-            parameter.requires_grad = not norms_frozen
-    return len(norms) if norms_frozen else 0
-""",
-        "parameters frozen as well": """
-def train_mode(model, norms_frozen):
-    model.train()
-    norms = [module for module in model.modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
-    for norm in norms:
-        norm.train(not norms_frozen)
-        norm.requires_grad_(not norms_frozen)
-    return len(norms) if norms_frozen else 0
-""",
-        "train() comes last": """
-def train_mode(model, norms_frozen):
-    norms = [module for module in model.modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
-    for norm in norms:
-        norm.train(not norms_frozen)
-    model.train()
-    return len(norms) if norms_frozen else 0
-""",
+        "only direct children": changed(_MODES, ("model.modules()", "model.children()")),
+        "parameters frozen instead of statistics": changed(
+            _MODES, ("norm.train(not norms_frozen)", "norm.requires_grad_(not norms_frozen)")
+        ),
+        "parameters frozen as well": changed(
+            _MODES, ("norm.train(not norms_frozen)", "norm.train(not norms_frozen).requires_grad_(not norms_frozen)")
+        ),
+        "train() comes last": changed(
+            _MODES, ("    model.train()\n", ""), ("    return len", "    model.train()\n    return len")
+        ),
         "never thawed": """
 def train_mode(model, norms_frozen):
     for module in model.modules():
@@ -223,29 +154,9 @@ def train_mode(model, norms_frozen):
             norm.eval()
     return len(norms) if norms_frozen else 0
 """,
-        "counts norms that are not frozen": """
-def train_mode(model, norms_frozen):
-    model.train()
-    norms = [module for module in model.modules() if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))]
-    for norm in norms:
-        norm.train(not norms_frozen)
-    return len(norms)
-""",
-        "only norms of images": """
-def train_mode(model, norms_frozen):
-    model.train()
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        norm.train(not norms_frozen)
-    return len(norms) if norms_frozen else 0
-""",
-        "no count": """
-def train_mode(model, norms_frozen):
-    model.train()
-    for module in model.modules():
-        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            module.train(not norms_frozen)
-""",
+        "counts norms that are not frozen": changed(_MODES, (" if norms_frozen else 0", "")),
+        "only norms of images": changed(_MODES, ("(nn.BatchNorm1d, nn.BatchNorm2d)", "nn.BatchNorm2d")),
+        "no count": changed(_MODES, ("    return len(norms) if norms_frozen else 0\n", "")),
     },
     right={
         "flag by flag": """
@@ -270,6 +181,7 @@ def train_mode(model, norms_frozen):
     },
 )
 
+_FOLD = solution("07.4")
 FOLD = Answers(
     name="fold_and_quantize",
     wrong={
@@ -290,68 +202,21 @@ def fold_and_quantize(weight, norm, bits):
     integers = (folded / scale.view(-1, 1, 1, 1)).round().to(torch.int8)
     return integers, scale, norm.bias.detach() - norm.running_mean * gain
 """,
-        "eps forgotten": """
-def fold_and_quantize(weight, norm, bits):
-    gain = norm.weight.detach() / norm.running_var.sqrt()
-    folded = weight * gain.view(-1, 1, 1, 1)
-    largest = folded.abs().flatten(1).amax(dim=1)
-    scale = torch.where(largest > 0, largest / (2 ** (bits - 1) - 1), 1.0)
-    integers = (folded / scale.view(-1, 1, 1, 1)).round().to(torch.int8)
-    return integers, scale, norm.bias.detach() - norm.running_mean * gain
-""",
-        "variance instead of its root": """
-def fold_and_quantize(weight, norm, bits):
-    gain = norm.weight.detach() / (norm.running_var + norm.eps)
-    folded = weight * gain.view(-1, 1, 1, 1)
-    largest = folded.abs().flatten(1).amax(dim=1)
-    scale = torch.where(largest > 0, largest / (2 ** (bits - 1) - 1), 1.0)
-    integers = (folded / scale.view(-1, 1, 1, 1)).round().to(torch.int8)
-    return integers, scale, norm.bias.detach() - norm.running_mean * gain
-""",
-        "mean not multiplied": """
-def fold_and_quantize(weight, norm, bits):
-    gain = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
-    folded = weight * gain.view(-1, 1, 1, 1)
-    largest = folded.abs().flatten(1).amax(dim=1)
-    scale = torch.where(largest > 0, largest / (2 ** (bits - 1) - 1), 1.0)
-    integers = (folded / scale.view(-1, 1, 1, 1)).round().to(torch.int8)
-    return integers, scale, norm.bias.detach() - norm.running_mean
-""",
-        "2^(bits-1) steps": """
-def fold_and_quantize(weight, norm, bits):
-    gain = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
-    folded = weight * gain.view(-1, 1, 1, 1)
-    largest = folded.abs().flatten(1).amax(dim=1)
-    scale = torch.where(largest > 0, largest / 2 ** (bits - 1), 1.0)
-    integers = (folded / scale.view(-1, 1, 1, 1)).round().clamp(-128, 127).to(torch.int8)
-    return integers, scale, norm.bias.detach() - norm.running_mean * gain
-""",
-        "a channel of zeros divides by zero": """
-def fold_and_quantize(weight, norm, bits):
-    gain = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
-    folded = weight * gain.view(-1, 1, 1, 1)
-    scale = folded.abs().flatten(1).amax(dim=1) / (2 ** (bits - 1) - 1)
-    integers = (folded / scale.view(-1, 1, 1, 1)).round().to(torch.int8)
-    return integers, scale, norm.bias.detach() - norm.running_mean * gain
-""",
-        "cut off instead of rounded": """
-def fold_and_quantize(weight, norm, bits):
-    gain = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
-    folded = weight * gain.view(-1, 1, 1, 1)
-    largest = folded.abs().flatten(1).amax(dim=1)
-    scale = torch.where(largest > 0, largest / (2 ** (bits - 1) - 1), 1.0)
-    integers = (folded / scale.view(-1, 1, 1, 1)).to(torch.int8)
-    return integers, scale, norm.bias.detach() - norm.running_mean * gain
-""",
-        "input channels": """
-def fold_and_quantize(weight, norm, bits):
-    gain = norm.weight.detach() / (norm.running_var + norm.eps).sqrt()
-    folded = weight * gain.view(-1, 1, 1, 1)
-    largest = folded.abs().amax(dim=(0, 2, 3))
-    scale = torch.where(largest > 0, largest / (2 ** (bits - 1) - 1), 1.0)
-    integers = (folded / scale.view(1, -1, 1, 1)).round().to(torch.int8)
-    return integers, scale, norm.bias.detach() - norm.running_mean * gain
-""",
+        "eps forgotten": changed(_FOLD, ("(norm.running_var + norm.eps).sqrt()", "norm.running_var.sqrt()")),
+        "variance instead of its root": changed(_FOLD, (".sqrt()", "")),
+        "mean not multiplied": changed(_FOLD, ("norm.running_mean * gain", "norm.running_mean")),
+        "2^(bits-1) steps": changed(
+            _FOLD, ("(2 ** (bits - 1) - 1)", "2 ** (bits - 1)"), (".round()", ".round().clamp(-128, 127)")
+        ),
+        "a channel of zeros divides by zero": changed(
+            _FOLD, ("torch.where(largest > 0, largest / (2 ** (bits - 1) - 1), 1.0)", "largest / (2 ** (bits - 1) - 1)")
+        ),
+        "cut off instead of rounded": changed(_FOLD, (".round()", "")),
+        "input channels": changed(
+            _FOLD,
+            (".flatten(1).amax(dim=1)", ".amax(dim=(0, 2, 3))"),
+            ("scale.view(-1, 1, 1, 1)", "scale.view(1, -1, 1, 1)"),
+        ),
     },
     right={
         "channel by channel": """
@@ -380,6 +245,7 @@ def fold_and_quantize(weight, norm, bits):
     },
 )
 
+_CHOICE = solution("07.5")
 CHOICE = Answers(
     name="choose_bits",
     wrong={
@@ -400,61 +266,17 @@ def choose_bits(options, budget):
     chosen = {layer: min(widths) for layer, widths in options.items()}
     return chosen if sum(options[layer][bits][0] for layer, bits in chosen.items()) <= budget else None
 """,
-        "must be below the budget": """
-def choose_bits(options, budget):
-    best, least = None, math.inf
-    for widths in itertools.product(*options.values()):
-        pairs = [options[layer][bits] for layer, bits in zip(options, widths)]
-        if sum(size for size, _ in pairs) < budget and sum(damage for _, damage in pairs) < least:
-            best, least = dict(zip(options, widths)), sum(damage for _, damage in pairs)
-    return best
-""",
-        "the largest damage": """
-def choose_bits(options, budget):
-    best, most = None, -1
-    for widths in itertools.product(*options.values()):
-        pairs = [options[layer][bits] for layer, bits in zip(options, widths)]
-        if sum(size for size, _ in pairs) <= budget and sum(damage for _, damage in pairs) > most:
-            best, most = dict(zip(options, widths)), sum(damage for _, damage in pairs)
-    return best
-""",
-        "the fullest budget": """
-def choose_bits(options, budget):
-    best, most = None, -1
-    for widths in itertools.product(*options.values()):
-        size = sum(options[layer][bits][0] for layer, bits in zip(options, widths))
-        if most < size <= budget:
-            best, most = dict(zip(options, widths)), size
-    return best
-""",
-        "the worst layer decides": """
-def choose_bits(options, budget):
-    best, least = None, math.inf
-    for widths in itertools.product(*options.values()):
-        pairs = [options[layer][bits] for layer, bits in zip(options, widths)]
-        worst = max(damage for _, damage in pairs)
-        if sum(size for size, _ in pairs) <= budget and worst < least:
-            best, least = dict(zip(options, widths)), worst
-    return best
-""",
-        "an empty dictionary when nothing fits": """
-def choose_bits(options, budget):
-    best, least = {}, math.inf
-    for widths in itertools.product(*options.values()):
-        pairs = [options[layer][bits] for layer, bits in zip(options, widths)]
-        if sum(size for size, _ in pairs) <= budget and sum(damage for _, damage in pairs) < least:
-            best, least = dict(zip(options, widths)), sum(damage for _, damage in pairs)
-    return best
-""",
-        "a list of widths": """
-def choose_bits(options, budget):
-    best, least = None, math.inf
-    for widths in itertools.product(*options.values()):
-        pairs = [options[layer][bits] for layer, bits in zip(options, widths)]
-        if sum(size for size, _ in pairs) <= budget and sum(damage for _, damage in pairs) < least:
-            best, least = list(widths), sum(damage for _, damage in pairs)
-    return best
-""",
+        "must be below the budget": changed(_CHOICE, ("size <= budget", "size < budget")),
+        "the largest damage": changed(_CHOICE, ("math.inf", "-1"), ("damage < least", "damage > least")),
+        "the fullest budget": changed(
+            _CHOICE,
+            ("math.inf", "1"),
+            ("damage < least", "-size < least"),
+            ("strict=True)), damage", "strict=True)), -size"),
+        ),
+        "the worst layer decides": changed(_CHOICE, ("sum(damage for", "max(damage for")),
+        "an empty dictionary when nothing fits": changed(_CHOICE, ("best, least = None", "best, least = {}")),
+        "a list of widths": changed(_CHOICE, ("dict(zip(options, widths, strict=True))", "list(widths)")),
     },
     right={
         "dynamic programming over bytes": """
@@ -520,23 +342,15 @@ def quantization_aware_training(model, batches, loss_function, bits=8, epochs=3,
     return trained.eval()
 """
 
-
-def _changed(*pairs: tuple[str, str]) -> str:
-    source = _LOOP
-    for before, after in pairs:
-        assert before in source
-        source = source.replace(before, after)
-    return source
-
-
 TRAINING = Answers(
     name="quantization_aware_training",
     wrong={
-        "the model itself is trained": _changed(("copy.deepcopy(model)", "model")),
-        "norms follow the batches": _changed(("norms_frozen=True", "norms_frozen=False")),
-        "never rounded at the end": _changed(("layer.weight.copy_(on_grid(layer.weight))", "pass")),
-        "rounded at the end only": _changed(("on_grid(layer.weight) for name", "layer.weight for name")),
-        "precise weights are overwritten in each step": _changed(
+        "the model itself is trained": changed(_LOOP, ("copy.deepcopy(model)", "model")),
+        "norms follow the batches": changed(_LOOP, ("norms_frozen=True", "norms_frozen=False")),
+        "never rounded at the end": changed(_LOOP, ("layer.weight.copy_(on_grid(layer.weight))", "pass")),
+        "rounded at the end only": changed(_LOOP, ("on_grid(layer.weight) for name", "layer.weight for name")),
+        "precise weights are overwritten in each step": changed(
+            _LOOP,
             (
                 "            optimizer.step()\n",
                 """            optimizer.step()
@@ -544,18 +358,20 @@ TRAINING = Answers(
                 for layer in layers.values():
                     layer.weight.copy_(on_grid(layer.weight))
 """,
-            )
+            ),
         ),
-        "no gradient through the rounding": _changed(("(steps + (steps.round() - steps).detach())", "steps.round()")),
-        "always eight bits": _changed(("qmax = 2 ** (bits - 1) - 1", "qmax = 127")),
-        "one scale for the whole weight": _changed((".flatten(1).amax(dim=1).reshape(shape)", ".amax()")),
-        "a loss of its own": _changed(("loss = loss_function(", "loss = nn.functional.cross_entropy(")),
-        "gradients add up": _changed(("            optimizer.zero_grad()\n", "")),
-        "one epoch only": _changed(("range(epochs)", "range(1)")),
-        "only linear layers": _changed(("(nn.Conv2d, nn.Linear)", "nn.Linear")),
-        "left in training mode": _changed(("return trained.eval()", "return trained")),
-        "another optimizer": _changed(("torch.optim.SGD", "torch.optim.Adam")),
-        "nothing is returned": _changed(("    return trained.eval()\n", "    trained.eval()\n")),
+        "no gradient through the rounding": changed(
+            _LOOP, ("(steps + (steps.round() - steps).detach())", "steps.round()")
+        ),
+        "always eight bits": changed(_LOOP, ("qmax = 2 ** (bits - 1) - 1", "qmax = 127")),
+        "one scale for the whole weight": changed(_LOOP, (".flatten(1).amax(dim=1).reshape(shape)", ".amax()")),
+        "a loss of its own": changed(_LOOP, ("loss = loss_function(", "loss = nn.functional.cross_entropy(")),
+        "gradients add up": changed(_LOOP, ("            optimizer.zero_grad()\n", "")),
+        "one epoch only": changed(_LOOP, ("range(epochs)", "range(1)")),
+        "only linear layers": changed(_LOOP, ("(nn.Conv2d, nn.Linear)", "nn.Linear")),
+        "left in training mode": changed(_LOOP, ("return trained.eval()", "return trained")),
+        "another optimizer": changed(_LOOP, ("torch.optim.SGD", "torch.optim.Adam")),
+        "nothing is returned": changed(_LOOP, ("    return trained.eval()\n", "    trained.eval()\n")),
     },
     right={
         "weights swapped in and out": """
