@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from tests.exercises.answers import Answers
+from tests.exercises.answers import Answers, changed, solution
 
+_MASK = solution("03.1")
 MASK = Answers(
     name="magnitude_mask",
     wrong={
-        "keeps the small weights": """
-def magnitude_mask(weight, sparsity):
-    mask = torch.zeros(weight.numel(), dtype=torch.bool)
-    mask[weight.abs().flatten().argsort(stable=True)[: round(sparsity * weight.numel())]] = True
-    return mask.reshape(weight.shape)
-""",
-        "no absolute value": """
-def magnitude_mask(weight, sparsity):
-    mask = torch.ones(weight.numel(), dtype=torch.bool)
-    mask[weight.flatten().argsort(stable=True)[: round(sparsity * weight.numel())]] = False
-    return mask.reshape(weight.shape)
-""",
+        "keeps the small weights": changed(_MASK, ("torch.ones", "torch.zeros"), ("= False", "= True")),
+        "no absolute value": changed(_MASK, (".abs()", "")),
         "a threshold drops all that are equal to it": """
 def magnitude_mask(weight, sparsity):
     dropped = round(sparsity * weight.numel())
@@ -32,12 +23,7 @@ def magnitude_mask(weight, sparsity):
         return torch.ones_like(weight, dtype=torch.bool)
     return weight.abs() >= torch.quantile(weight.abs().float(), sparsity)
 """,
-        "rounds down": """
-def magnitude_mask(weight, sparsity):
-    mask = torch.ones(weight.numel(), dtype=torch.bool)
-    mask[weight.abs().flatten().argsort(stable=True)[: int(sparsity * weight.numel())]] = False
-    return mask.reshape(weight.shape)
-""",
+        "rounds down": changed(_MASK, ("round(", "int(")),
         "equal magnitudes: the higher index goes": """
 def magnitude_mask(weight, sparsity):
     size = weight.numel()
@@ -54,25 +40,9 @@ def magnitude_mask(weight, sparsity):
     mask.scatter_(-1, rows.abs().argsort(dim=-1, stable=True)[..., :dropped], False)
     return mask.reshape(weight.shape)
 """,
-        "numbers instead of booleans": """
-def magnitude_mask(weight, sparsity):
-    mask = torch.ones(weight.numel())
-    mask[weight.abs().flatten().argsort(stable=True)[: round(sparsity * weight.numel())]] = 0
-    return mask.reshape(weight.shape)
-""",
-        "changes its input": """
-def magnitude_mask(weight, sparsity):
-    flat = weight.detach().abs_().flatten()
-    mask = torch.ones(weight.numel(), dtype=torch.bool)
-    mask[flat.argsort(stable=True)[: round(sparsity * weight.numel())]] = False
-    return mask.reshape(weight.shape)
-""",
-        "view fails on a transposed weight": """
-def magnitude_mask(weight, sparsity):
-    mask = torch.ones(weight.numel(), dtype=torch.bool)
-    mask[weight.view(-1).abs().argsort(stable=True)[: round(sparsity * weight.numel())]] = False
-    return mask.view(weight.shape)
-""",
+        "numbers instead of booleans": changed(_MASK, (", dtype=torch.bool", "")),
+        "changes its input": changed(_MASK, ("weight.abs()", "weight.detach().abs_()")),
+        "view fails on a transposed weight": changed(_MASK, ("weight.abs().flatten()", "weight.view(-1).abs()")),
         "fails on an empty weight": """
 def magnitude_mask(weight, sparsity):
     magnitudes = weight.abs().flatten()
@@ -87,11 +57,7 @@ def magnitude_mask(weight, sparsity):
     pruned[weight.abs().flatten().argsort(stable=True)[: round(sparsity * weight.numel())]] = 0
     return pruned.reshape(weight.shape)
 """,
-        "nothing is returned": """
-def magnitude_mask(weight, sparsity):
-    mask = torch.ones(weight.numel(), dtype=torch.bool)
-    mask[weight.abs().flatten().argsort(stable=True)[: round(sparsity * weight.numel())]] = False
-""",
+        "nothing is returned": changed(_MASK, ("    return mask.reshape(weight.shape)\n", "")),
     },
     right={
         "sorted in plain Python": """
@@ -128,6 +94,7 @@ def magnitude_mask(weight, sparsity):
     },
 )
 
+_GLOBAL = solution("03.2")
 GLOBAL = Answers(
     name="global_masks",
     wrong={
@@ -157,12 +124,9 @@ def global_masks(weights, sparsity):
     threshold = row.sort().values[dropped - 1] if dropped else -1
     return {name: weight.abs() > threshold for name, weight in weights.items()}
 """,
-        "keeps the small weights": """
-def global_masks(weights, sparsity):
-    row = torch.cat([weight.flatten() for weight in weights.values()])
-    pieces = (~magnitude_mask(row, sparsity)).split([weight.numel() for weight in weights.values()])
-    return {name: piece.reshape(weights[name].shape) for name, piece in zip(weights, pieces)}
-""",
+        "keeps the small weights": changed(
+            _GLOBAL, ("magnitude_mask(row", "(~magnitude_mask(row"), ("sparsity).split", "sparsity)).split")
+        ),
         "layers in alphabetical order": """
 def global_masks(weights, sparsity):
     names = sorted(weights, reverse=True)
@@ -170,11 +134,7 @@ def global_masks(weights, sparsity):
     pieces = magnitude_mask(row, sparsity).split([weights[name].numel() for name in names])
     return {name: piece.reshape(weights[name].shape) for name, piece in zip(names, pieces)}
 """,
-        "masks stay flat": """
-def global_masks(weights, sparsity):
-    row = torch.cat([weight.flatten() for weight in weights.values()])
-    return dict(zip(weights, magnitude_mask(row, sparsity).split([weight.numel() for weight in weights.values()])))
-""",
+        "masks stay flat": changed(_GLOBAL, ("piece.reshape(weights[name].shape)", "piece")),
         "a list": """
 def global_masks(weights, sparsity):
     row = torch.cat([weight.flatten() for weight in weights.values()])
@@ -219,52 +179,23 @@ def global_masks(weights, sparsity):
     },
 )
 
+_SCHEDULE = solution("03.3")
 SCHEDULE = Answers(
     name="cubic_sparsity",
     wrong={
-        "a straight line": """
-def cubic_sparsity(step, total_steps, initial, final):
-    part = min(max(step / total_steps, 0), 1)
-    return initial + (final - initial) * part
-""",
+        "a straight line": changed(_SCHEDULE, ("remaining**3", "remaining")),
         "the cube of the part that is done": """
 def cubic_sparsity(step, total_steps, initial, final):
     part = min(max(step / total_steps, 0), 1)
     return initial + (final - initial) * part**3
 """,
-        "a square": """
-def cubic_sparsity(step, total_steps, initial, final):
-    part = min(max(step / total_steps, 0), 1)
-    return final + (initial - final) * (1 - part) ** 2
-""",
-        "not held at the ends": """
-def cubic_sparsity(step, total_steps, initial, final):
-    return final + (initial - final) * (1 - step / total_steps) ** 3
-""",
-        "held at the end only": """
-def cubic_sparsity(step, total_steps, initial, final):
-    return final + (initial - final) * (1 - min(step, total_steps) / total_steps) ** 3
-""",
-        "starts at zero": """
-def cubic_sparsity(step, total_steps, initial, final):
-    part = min(max(step / total_steps, 0), 1)
-    return final * (1 - (1 - part) ** 3)
-""",
-        "ends swapped": """
-def cubic_sparsity(step, total_steps, initial, final):
-    part = min(max(step / total_steps, 0), 1)
-    return initial + (final - initial) * (1 - part) ** 3
-""",
-        "whole-number division": """
-def cubic_sparsity(step, total_steps, initial, final):
-    part = min(max(step // total_steps, 0), 1)
-    return final + (initial - final) * (1 - part) ** 3
-""",
-        "one step too early": """
-def cubic_sparsity(step, total_steps, initial, final):
-    part = min(max((step + 1) / total_steps, 0), 1)
-    return final + (initial - final) * (1 - part) ** 3
-""",
+        "a square": changed(_SCHEDULE, ("**3", "**2")),
+        "not held at the ends": changed(_SCHEDULE, ("min(max(step / total_steps, 0), 1)", "step / total_steps")),
+        "held at the end only": changed(_SCHEDULE, ("max(step / total_steps, 0)", "step / total_steps")),
+        "starts at zero": changed(_SCHEDULE, ("(initial - final)", "-final")),
+        "ends swapped": changed(_SCHEDULE, ("final + (initial - final)", "initial + (final - initial)")),
+        "whole-number division": changed(_SCHEDULE, ("step / total", "step // total")),
+        "one step too early": changed(_SCHEDULE, ("step / total", "(step + 1) / total")),
     },
     right={
         "the three cases": """
@@ -288,67 +219,20 @@ def cubic_sparsity(step, total_steps, initial, final):
     },
 )
 
+_STORAGE = solution("03.4")
 STORAGE = Answers(
     name="storage_facts",
     wrong={
-        "mask bytes rounded down": """
-def storage_facts(weight):
-    value, mask = weight.element_size(), weight.numel() // 8
-    least = mask // value + 1
-    return {
-        "dense": weight.numel() * value,
-        "bitmask": mask + int((weight != 0).sum()) * value,
-        "break_even": least if least <= weight.numel() else None,
-    }
-""",
-        "always four bytes": """
-def storage_facts(weight):
-    mask = math.ceil(weight.numel() / 8)
-    least = mask // 4 + 1
-    return {
-        "dense": weight.numel() * 4,
-        "bitmask": mask + int((weight != 0).sum()) * 4,
-        "break_even": least if least <= weight.numel() else None,
-    }
-""",
-        "pays for the zeros": """
-def storage_facts(weight):
-    value, mask = weight.element_size(), math.ceil(weight.numel() / 8)
-    least = mask // value + 1
-    return {
-        "dense": weight.numel() * value,
-        "bitmask": mask + int((weight == 0).sum()) * value,
-        "break_even": least if least <= weight.numel() else None,
-    }
-""",
-        "forgets the mask": """
-def storage_facts(weight):
-    value = weight.element_size()
-    least = math.ceil(weight.numel() / 8) // value + 1
-    return {
-        "dense": weight.numel() * value,
-        "bitmask": int((weight != 0).sum()) * value,
-        "break_even": least if least <= weight.numel() else None,
-    }
-""",
-        "equal counts as smaller": """
-def storage_facts(weight):
-    value, mask = weight.element_size(), math.ceil(weight.numel() / 8)
-    return {
-        "dense": weight.numel() * value,
-        "bitmask": mask + int((weight != 0).sum()) * value,
-        "break_even": math.ceil(mask / value),
-    }
-""",
-        "never None": """
-def storage_facts(weight):
-    value, mask = weight.element_size(), math.ceil(weight.numel() / 8)
-    return {
-        "dense": weight.numel() * value,
-        "bitmask": mask + int((weight != 0).sum()) * value,
-        "break_even": mask // value + 1,
-    }
-""",
+        "mask bytes rounded down": changed(_STORAGE, ("math.ceil(weight.numel() / 8)", "weight.numel() // 8")),
+        "always four bytes": changed(_STORAGE, ("weight.element_size()", "4")),
+        "pays for the zeros": changed(_STORAGE, ("torch.count_nonzero(weight)", "(weight == 0).sum()")),
+        "forgets the mask": changed(_STORAGE, ("mask_bytes + int", "int")),
+        "equal counts as smaller": changed(
+            _STORAGE,
+            ("mask_bytes // value_bytes + 1", "math.ceil(mask_bytes / value_bytes)"),
+            (" if break_even <= weight.numel() else None", ""),
+        ),
+        "never None": changed(_STORAGE, (" if break_even <= weight.numel() else None", "")),
         "break-even as a share": """
 def storage_facts(weight):
     value, mask = weight.element_size(), math.ceil(weight.numel() / 8)
@@ -450,16 +334,6 @@ class StructuredPruner:
         return pruned
 """
 
-
-def _broken(*changes: tuple[str, str]) -> str:
-    """The repaired class with one of its repairs undone."""
-    source = _REPAIRED
-    for before, after in changes:
-        assert before in source, before
-        source = source.replace(before, after)
-    return source
-
-
 _SNIPPET = """
 from torch.nn.utils import prune
 class StructuredPruner:
@@ -487,8 +361,8 @@ PRUNER = Answers(
     name="StructuredPruner",
     wrong={
         "the published snippet": _SNIPPET,
-        "the snippet, with its model returned": _SNIPPET.replace(
-            "amount=self.sparsity)\n", "amount=self.sparsity)\n        return self.model\n"
+        "the snippet, with its model returned": changed(
+            _SNIPPET, ("amount=self.sparsity)\n", "amount=self.sparsity)\n        return self.model\n")
         ),
         "the snippet on a copy, masks left behind": """
 from torch.nn.utils import prune
@@ -503,9 +377,10 @@ class StructuredPruner:
                 prune.l1_unstructured(layer, "weight", amount=self.sparsity)
         return pruned
 """,
-        "the model that was handed in is changed": _broken(("copy.deepcopy(self.model)", "self.model")),
-        "a shallow copy": _broken(("copy.deepcopy(self.model)", "copy.copy(self.model)")),
-        "strategies stack": _broken(
+        "the model that was handed in is changed": changed(_REPAIRED, ("copy.deepcopy(self.model)", "self.model")),
+        "a shallow copy": changed(_REPAIRED, ("copy.deepcopy(self.model)", "copy.copy(self.model)")),
+        "strategies stack": changed(
+            _REPAIRED,
             (
                 "self.model, self.sparsity = model, sparsity",
                 "self.model, self.sparsity = copy.deepcopy(model), sparsity",
@@ -513,45 +388,55 @@ class StructuredPruner:
             ("pruned = copy.deepcopy(self.model)", "pruned = self.model"),
             ("return pruned", "return copy.deepcopy(pruned)"),
         ),
-        "the sparsity of the constructor everywhere": _broken(
-            ("self.cut(pruned, sparsity))\n        return", "self.cut(pruned, self.sparsity))\n        return")
+        "the sparsity of the constructor everywhere": changed(
+            _REPAIRED,
+            ("self.cut(pruned, sparsity))\n        return", "self.cut(pruned, self.sparsity))\n        return"),
         ),
-        "linear layers only": _broken(("(nn.Conv2d, nn.Linear)", "nn.Linear")),
-        "only layers at the top": _broken(("model.modules()", "model.children()")),
-        "norms are pruned too": _broken(("(nn.Conv2d, nn.Linear)", "(nn.Conv2d, nn.Linear, nn.BatchNorm2d)")),
-        "a linear schedule": _broken(("remaining**3", "remaining")),
-        "the last round stops short": _broken(("1 - k / (steps - 1) if steps > 1 else 0", "1 - k / steps")),
-        "one round divides by zero": _broken(("1 - k / (steps - 1) if steps > 1 else 0", "1 - k / (steps - 1)")),
-        "masks do not hold while training": _broken(
-            ("            train_epoch(pruned)\n            self.zero(pairs)\n", "            train_epoch(pruned)\n")
+        "linear layers only": changed(_REPAIRED, ("(nn.Conv2d, nn.Linear)", "nn.Linear")),
+        "only layers at the top": changed(_REPAIRED, ("model.modules()", "model.children()")),
+        "norms are pruned too": changed(
+            _REPAIRED, ("(nn.Conv2d, nn.Linear)", "(nn.Conv2d, nn.Linear, nn.BatchNorm2d)")
         ),
-        "pruned after training only": _broken(
-            ("            self.zero(pairs)\n            train_epoch(pruned)", "            train_epoch(pruned)")
+        "a linear schedule": changed(_REPAIRED, ("remaining**3", "remaining")),
+        "the last round stops short": changed(_REPAIRED, ("1 - k / (steps - 1) if steps > 1 else 0", "1 - k / steps")),
+        "one round divides by zero": changed(
+            _REPAIRED, ("1 - k / (steps - 1) if steps > 1 else 0", "1 - k / (steps - 1)")
         ),
-        "a share of what is left": _broken(
+        "masks do not hold while training": changed(
+            _REPAIRED,
+            ("            train_epoch(pruned)\n            self.zero(pairs)\n", "            train_epoch(pruned)\n"),
+        ),
+        "pruned after training only": changed(
+            _REPAIRED,
+            ("            self.zero(pairs)\n            train_epoch(pruned)", "            train_epoch(pruned)"),
+        ),
+        "a share of what is left": changed(
+            _REPAIRED,
             (
                 "sparsity = final_sparsity +",
                 "left = 1 if k == 0 else 1 - sparsity\n            sparsity = final_sparsity +",
             ),
             ("pairs = self.cut(pruned, sparsity)", "pairs = self.cut(pruned, 1 - left * (1 - sparsity))"),
         ),
-        "never trains": _broken(("            train_epoch(pruned)\n", "")),
-        "trains the model that was handed in": _broken(("train_epoch(pruned)", "train_epoch(self.model)")),
-        "layer-wise where it should be global": _broken(
+        "never trains": changed(_REPAIRED, ("            train_epoch(pruned)\n", "")),
+        "trains the model that was handed in": changed(_REPAIRED, ("train_epoch(pruned)", "train_epoch(self.model)")),
+        "layer-wise where it should be global": changed(
+            _REPAIRED,
             (
                 "        self.zero(self.cut(pruned, sparsity))\n        return pruned",
                 "        self.sparsity = sparsity\n        return self.magnitude_based_pruning()",
-            )
+            ),
         ),
-        "weights become plain tensors": _broken(
+        "weights become plain tensors": changed(
+            _REPAIRED,
             (
                 "            layer.weight.copy_(row.view_as(layer.weight))",
                 "            row = row.view_as(layer.weight)\n"
                 "            del layer.weight\n            layer.register_buffer('weight', row)",
-            )
+            ),
         ),
-        "gradual pruning returns nothing": _broken(
-            ("            self.zero(pairs)\n        return pruned", "            self.zero(pairs)")
+        "gradual pruning returns nothing": changed(
+            _REPAIRED, ("            self.zero(pairs)\n        return pruned", "            self.zero(pairs)")
         ),
     },
     right={

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.exercises.answers import Answers
+from tests.exercises.answers import Answers, changed
 
 _STEP = """
 def gptq_step(weight, factor, column, scale, zero_point, bits):
@@ -16,40 +16,43 @@ def gptq_step(weight, factor, column, scale, zero_point, bits):
 """
 
 
-def _step(before: str, after: str) -> str:
-    assert before in _STEP, before
-    return _STEP.replace(before, after)
-
-
 STEP = Answers(
     name="gptq_step",
     wrong={
-        "nothing is handed on": _step(
-            "    changed[:, column + 1 :] -= error[:, None] * factor[column, column + 1 :]\n", ""
+        "nothing is handed on": changed(
+            _STEP, ("    changed[:, column + 1 :] -= error[:, None] * factor[column, column + 1 :]\n", "")
         ),
-        "not divided by the diagonal": _step(" / factor[column, column]", ""),
-        "the wrong sign": _step("-= error", "+= error"),
-        "a column of the factor": _step("factor[column, column + 1 :]\n", "factor[column + 1 :, column]\n"),
-        "not clamped": _step(".clamp(0, 2**bits - 1)", ""),
-        "one code too many": _step("2**bits - 1", "2**bits"),
-        "clamped before the zero-point": _step(
-            "((weight[:, column] / scale).round() + zero_point).clamp(0, 2**bits - 1)",
-            "(weight[:, column] / scale).round().clamp(0, 2**bits - 1) + zero_point",
+        "not divided by the diagonal": changed(_STEP, (" / factor[column, column]", "")),
+        "the wrong sign": changed(_STEP, ("-= error", "+= error")),
+        "a column of the factor": changed(_STEP, ("factor[column, column + 1 :]\n", "factor[column + 1 :, column]\n")),
+        "not clamped": changed(_STEP, (".clamp(0, 2**bits - 1)", "")),
+        "one code too many": changed(_STEP, ("2**bits - 1", "2**bits")),
+        "clamped before the zero-point": changed(
+            _STEP,
+            (
+                "((weight[:, column] / scale).round() + zero_point).clamp(0, 2**bits - 1)",
+                "(weight[:, column] / scale).round().clamp(0, 2**bits - 1) + zero_point",
+            ),
         ),
-        "rounds down": _step(".round()", ".floor()"),
-        "the zero-point is forgotten on the way back": _step("(codes - zero_point) * scale", "codes * scale"),
-        "the column keeps its old value": _step("    changed[:, column] = rounded\n", ""),
-        "codes instead of values": _step("changed[:, column] = rounded", "changed[:, column] = codes"),
-        "one column too far": _step(
-            "changed[:, column + 1 :] -= error[:, None] * factor[column, column + 1 :]",
-            "changed[:, column + 2 :] -= error[:, None] * factor[column, column + 2 :]",
+        "rounds down": changed(_STEP, (".round()", ".floor()")),
+        "the zero-point is forgotten on the way back": changed(
+            _STEP, ("(codes - zero_point) * scale", "codes * scale")
         ),
-        "the square of the diagonal": _step("/ factor[column, column]", "/ factor[column, column] ** 2"),
-        "earlier columns move, too": _step(
-            "    return changed", "    changed[:, :column] *= 0.999\n    return changed"
+        "the column keeps its old value": changed(_STEP, ("    changed[:, column] = rounded\n", "")),
+        "codes instead of values": changed(_STEP, ("changed[:, column] = rounded", "changed[:, column] = codes")),
+        "one column too far": changed(
+            _STEP,
+            (
+                "changed[:, column + 1 :] -= error[:, None] * factor[column, column + 1 :]",
+                "changed[:, column + 2 :] -= error[:, None] * factor[column, column + 2 :]",
+            ),
         ),
-        "its input is changed": _step("weight.clone()", "weight"),
-        "only the column comes back": _step("return changed", "return rounded"),
+        "the square of the diagonal": changed(_STEP, ("/ factor[column, column]", "/ factor[column, column] ** 2")),
+        "earlier columns move, too": changed(
+            _STEP, ("    return changed", "    changed[:, :column] *= 0.999\n    return changed")
+        ),
+        "its input is changed": changed(_STEP, ("weight.clone()", "weight")),
+        "only the column comes back": changed(_STEP, ("return changed", "return rounded")),
     },
     right={
         "row by row": """
@@ -92,32 +95,33 @@ def inverse_factor(rows, damping):
 """
 
 
-def _factor(before: str, after: str) -> str:
-    assert before in _FACTOR, before
-    return _FACTOR.replace(before, after)
-
-
 FACTOR = Answers(
     name="inverse_factor",
     wrong={
-        "the lower factor": _factor(", upper=True", ""),
-        "not inverted": _factor("torch.linalg.inv(hessian)", "hessian"),
-        "the transpose of a lower factor of the Hessian": _factor(
-            "torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)", "torch.linalg.cholesky(hessian).T"
+        "the lower factor": changed(_FACTOR, (", upper=True", "")),
+        "not inverted": changed(_FACTOR, ("torch.linalg.inv(hessian)", "hessian")),
+        "the transpose of a lower factor of the Hessian": changed(
+            _FACTOR,
+            ("torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)", "torch.linalg.cholesky(hessian).T"),
         ),
-        "the inverse of the factor": _factor(
-            "torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)",
-            "torch.linalg.inv(torch.linalg.cholesky(hessian)).T",
+        "the inverse of the factor": changed(
+            _FACTOR,
+            (
+                "torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)",
+                "torch.linalg.inv(torch.linalg.cholesky(hessian)).T",
+            ),
         ),
-        "damping as it is": _factor("damping * mean", "damping"),
-        "the largest entry instead of the mean": _factor(".diagonal().mean()", ".diagonal().max()"),
-        "the mean of the whole matrix": _factor("hessian.diagonal().mean()", "hessian.mean()"),
-        "everything is damped": _factor("torch.eye(len(hessian), dtype=torch.float64)", "torch.ones_like(hessian)"),
-        "no damping": _factor("damping * mean * ", "0 * "),
-        "divided by the number of samples": _factor("rows.T @ rows", "rows.T @ rows / len(rows)"),
-        "samples and inputs swapped": _factor("rows.T @ rows", "rows @ rows.T"),
-        "the inverse itself": _factor(
-            "torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)", "torch.linalg.inv(hessian)"
+        "damping as it is": changed(_FACTOR, ("damping * mean", "damping")),
+        "the largest entry instead of the mean": changed(_FACTOR, (".diagonal().mean()", ".diagonal().max()")),
+        "the mean of the whole matrix": changed(_FACTOR, ("hessian.diagonal().mean()", "hessian.mean()")),
+        "everything is damped": changed(
+            _FACTOR, ("torch.eye(len(hessian), dtype=torch.float64)", "torch.ones_like(hessian)")
+        ),
+        "no damping": changed(_FACTOR, ("damping * mean * ", "0 * ")),
+        "divided by the number of samples": changed(_FACTOR, ("rows.T @ rows", "rows.T @ rows / len(rows)")),
+        "samples and inputs swapped": changed(_FACTOR, ("rows.T @ rows", "rows @ rows.T")),
+        "the inverse itself": changed(
+            _FACTOR, ("torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)", "torch.linalg.inv(hessian)")
         ),
         "torch's own error": """
 def inverse_factor(rows, damping):
@@ -127,9 +131,12 @@ def inverse_factor(rows, damping):
     torch.linalg.cholesky(hessian)
     return torch.linalg.cholesky(torch.linalg.inv(hessian), upper=True)
 """,
-        "damps on its own where it must refuse": _factor(
-            '        raise ValueError("singular: more samples, or more damping") from error',
-            "        return inverse_factor(rows, 0.01)",
+        "damps on its own where it must refuse": changed(
+            _FACTOR,
+            (
+                '        raise ValueError("singular: more samples, or more damping") from error',
+                "        return inverse_factor(rows, 0.01)",
+            ),
         ),
     },
     right={
@@ -170,33 +177,30 @@ def search_alpha(weight, rows, bits, alphas):
 """
 
 
-def _search(before: str, after: str) -> str:
-    assert before in _SEARCH, before
-    return _SEARCH.replace(before, after)
-
-
 SEARCH = Answers(
     name="search_alpha",
     wrong={
-        "the largest input": _search("rows.abs().mean(dim=0)", "rows.abs().amax(dim=0)"),
-        "no absolute value": _search("rows.abs().mean(dim=0)", "rows.mean(dim=0).clamp(min=1e-3)"),
-        "sizes of the weights": _search("rows.abs().mean(dim=0)", "weight.abs().mean(dim=0)"),
-        "never scaled down again": _search("bits) / scales", "bits)"),
-        "scaled the wrong way round": _search(
-            "round_to_nearest(weight * scales, bits) / scales", "round_to_nearest(weight / scales, bits) * scales"
+        "the largest input": changed(_SEARCH, ("rows.abs().mean(dim=0)", "rows.abs().amax(dim=0)")),
+        "no absolute value": changed(_SEARCH, ("rows.abs().mean(dim=0)", "rows.mean(dim=0).clamp(min=1e-3)")),
+        "sizes of the weights": changed(_SEARCH, ("rows.abs().mean(dim=0)", "weight.abs().mean(dim=0)")),
+        "never scaled down again": changed(_SEARCH, ("bits) / scales", "bits)")),
+        "scaled the wrong way round": changed(
+            _SEARCH,
+            ("round_to_nearest(weight * scales, bits) / scales", "round_to_nearest(weight / scales, bits) * scales"),
         ),
-        "not scaled at all": _search("size**alpha", "torch.ones_like(size)"),
-        "error of the weights": _search("(rows @ (rounded - weight).T)", "(rounded - weight)"),
-        "mean over the outputs as well": _search(".square().sum(dim=1).mean()", ".square().mean()"),
-        "sum over the rows": _search(".square().sum(dim=1).mean()", ".square().sum()"),
-        "absolute instead of squared": _search(".square()", ".abs()"),
-        "the worst alpha": _search("min(errors)", "max(errors)"),
-        "the place of the alpha": _search("alphas[errors.index(min(errors))]", "errors.index(min(errors))"),
-        "the last of equal ones": _search(
-            "alphas[errors.index(min(errors))]", "alphas[max(i for i, e in enumerate(errors) if e == min(errors))]"
+        "not scaled at all": changed(_SEARCH, ("size**alpha", "torch.ones_like(size)")),
+        "error of the weights": changed(_SEARCH, ("(rows @ (rounded - weight).T)", "(rounded - weight)")),
+        "mean over the outputs as well": changed(_SEARCH, (".square().sum(dim=1).mean()", ".square().mean()")),
+        "sum over the rows": changed(_SEARCH, (".square().sum(dim=1).mean()", ".square().sum()")),
+        "absolute instead of squared": changed(_SEARCH, (".square()", ".abs()")),
+        "the worst alpha": changed(_SEARCH, ("min(errors)", "max(errors)")),
+        "the place of the alpha": changed(_SEARCH, ("alphas[errors.index(min(errors))]", "errors.index(min(errors))")),
+        "the last of equal ones": changed(
+            _SEARCH,
+            ("alphas[errors.index(min(errors))]", "alphas[max(i for i, e in enumerate(errors) if e == min(errors))]"),
         ),
-        "only the smallest error": _search(", errors\n", ", min(errors)\n"),
-        "one bit too many": _search("bits) / scales", "bits + 1) / scales"),
+        "only the smallest error": changed(_SEARCH, (", errors\n", ", min(errors)\n")),
+        "one bit too many": changed(_SEARCH, ("bits) / scales", "bits + 1) / scales")),
     },
     right={
         "with the Hessian": """
@@ -242,28 +246,27 @@ def file_bytes(shape, bits, group_size, symmetric):
 """
 
 
-def _bytes(before: str, after: str) -> str:
-    assert before in _BYTES, before
-    return _BYTES.replace(before, after)
-
-
 BYTES = Answers(
     name="file_bytes",
     wrong={
-        "rounds down": _bytes("math.ceil(rows * columns * bits / 8)", "rows * columns * bits // 8"),
-        "whole bytes for every row": _bytes(
-            "math.ceil(rows * columns * bits / 8)", "rows * math.ceil(columns * bits / 8)"
+        "rounds down": changed(_BYTES, ("math.ceil(rows * columns * bits / 8)", "rows * columns * bits // 8")),
+        "whole bytes for every row": changed(
+            _BYTES, ("math.ceil(rows * columns * bits / 8)", "rows * math.ceil(columns * bits / 8)")
         ),
-        "four bytes per scale": _bytes("2 * groups", "4 * groups"),
-        "one scale per row": _bytes("2 * groups", "2 * rows"),
-        "one byte per zero-point": _bytes("math.ceil(groups * bits / 8)", "groups"),
-        "zero-points of eight bits packed in pairs": _bytes("math.ceil(groups * bits / 8)", "groups * bits // 8"),
-        "zero-points are always there": _bytes("0 if symmetric else ", ""),
-        "zero-points where they are not": _bytes("0 if symmetric else", "0 if not symmetric else"),
-        "scales do not count": _bytes("codes + scales + zero_points", "codes"),
-        "bytes per weight": _bytes("8 * total", "total"),
-        "never refuses": _bytes('        raise ValueError(f"{size} does not divide {columns}")', "        pass"),
-        "a row is no group": _bytes("group_size or columns", "group_size or 1"),
+        "four bytes per scale": changed(_BYTES, ("2 * groups", "4 * groups")),
+        "one scale per row": changed(_BYTES, ("2 * groups", "2 * rows")),
+        "one byte per zero-point": changed(_BYTES, ("math.ceil(groups * bits / 8)", "groups")),
+        "zero-points of eight bits packed in pairs": changed(
+            _BYTES, ("math.ceil(groups * bits / 8)", "groups * bits // 8")
+        ),
+        "zero-points are always there": changed(_BYTES, ("0 if symmetric else ", "")),
+        "zero-points where they are not": changed(_BYTES, ("0 if symmetric else", "0 if not symmetric else")),
+        "scales do not count": changed(_BYTES, ("codes + scales + zero_points", "codes")),
+        "bytes per weight": changed(_BYTES, ("8 * total", "total")),
+        "never refuses": changed(
+            _BYTES, ('        raise ValueError(f"{size} does not divide {columns}")', "        pass")
+        ),
+        "a row is no group": changed(_BYTES, ("group_size or columns", "group_size or 1")),
     },
     right={
         "a row of groups": """
@@ -302,30 +305,26 @@ def smooth(weight, rows, gain, shift, alpha):
 """
 
 
-def _smooth(before: str, after: str) -> str:
-    assert before in _SMOOTH, before
-    return _SMOOTH.replace(before, after)
-
-
 SMOOTH = Answers(
     name="smooth",
     wrong={
-        "the shift is forgotten": _smooth("shift / factors", "shift"),
-        "the wrong way round": _smooth(
-            "weight * factors, gain / factors, shift / factors", "weight / factors, gain * factors, shift * factors"
+        "the shift is forgotten": changed(_SMOOTH, ("shift / factors", "shift")),
+        "the wrong way round": changed(
+            _SMOOTH,
+            ("weight * factors, gain / factors, shift / factors", "weight / factors, gain * factors, shift * factors"),
         ),
-        "alpha for the weights": _smooth("** alpha / weight", "** (1 - alpha) / weight").replace(
+        "alpha for the weights": changed(_SMOOTH, ("** alpha / weight", "** (1 - alpha) / weight")).replace(
             "amax(dim=0) ** (1 - alpha)\n", "amax(dim=0) ** alpha\n"
         ),
-        "the mean instead of the largest": _smooth("rows.abs().amax(dim=0)", "rows.abs().mean(dim=0)"),
-        "no absolute value": _smooth("rows.abs().amax(dim=0)", "rows.amax(dim=0).clamp(min=1e-2)"),
-        "multiplied instead of divided": _smooth("** alpha / weight", "** alpha * weight"),
-        "one factor for the layer": _smooth("weight.abs().amax(dim=0)", "weight.abs().max()"),
+        "the mean instead of the largest": changed(_SMOOTH, ("rows.abs().amax(dim=0)", "rows.abs().mean(dim=0)")),
+        "no absolute value": changed(_SMOOTH, ("rows.abs().amax(dim=0)", "rows.amax(dim=0).clamp(min=1e-2)")),
+        "multiplied instead of divided": changed(_SMOOTH, ("** alpha / weight", "** alpha * weight")),
+        "one factor for the layer": changed(_SMOOTH, ("weight.abs().amax(dim=0)", "weight.abs().max()")),
         "nothing moves": "def smooth(weight, rows, gain, shift, alpha):\n    return weight, gain, shift\n",
-        "always one half": _smooth("** alpha", "** 0.5").replace("** (1 - alpha)", "** 0.5"),
-        "its inputs are changed": _smooth("return weight * factors", "weight *= factors\n    return weight"),
-        "the weight alone": _smooth(
-            "return weight * factors, gain / factors, shift / factors", "return weight * factors"
+        "always one half": changed(_SMOOTH, ("** alpha", "** 0.5")).replace("** (1 - alpha)", "** 0.5"),
+        "its inputs are changed": changed(_SMOOTH, ("return weight * factors", "weight *= factors\n    return weight")),
+        "the weight alone": changed(
+            _SMOOTH, ("return weight * factors, gain / factors, shift / factors", "return weight * factors")
         ),
     },
     right={
