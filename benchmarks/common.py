@@ -1,8 +1,15 @@
 """What every benchmark shares: its arguments, a header that names the machine, tables, and results on disk.
 
+A short benchmark makes all its tables in one run:
+
 results = Results(__doc__, parser(__doc__).parse_args(), runs=5)
 results.table("loading", [{"model": "resnet18", "seconds": 0.21}])
 results.save()
+
+A long one is made of parts, each of which is merged into the results file of the package when it is done:
+
+for part in parser(__doc__, parts=PARTS).parse_args().only:
+    merge(FILE, part, PARTS[part]())
 """
 
 from __future__ import annotations
@@ -10,10 +17,11 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas
 import torch
 
 from course_lib import profiling
@@ -22,12 +30,38 @@ from course_lib.formats import compact
 from course_lib.report.tables import text_table
 
 
-def parser(description: str | None, quick: str = "fewer runs, smaller splits") -> argparse.ArgumentParser:
-    """The arguments of every benchmark; add further ones before parsing. ``quick`` says what --quick does."""
+def parser(
+    description: str | None, quick: str = "fewer runs, smaller splits", parts: Iterable[str] = ()
+) -> argparse.ArgumentParser:
+    """The arguments of every benchmark; add further ones before parsing.
+
+    Args:
+        description: what --help says.
+        quick: what --quick does.
+        parts: names that --only can choose from, all of them by default; without names there is no --only.
+    """
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--quick", action="store_true", help=f"at most 3 minutes: {quick}")
     made.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    if names := list(parts):
+        made.add_argument("--only", nargs="+", choices=names, default=names, metavar="PART", help=", ".join(names))
     return made
+
+
+def read(target: Path) -> dict[str, Any]:
+    """The results file as it is now; empty where there is none."""
+    return json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
+
+
+def merge(target: Path, table: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Print ``rows``, write them into the results file in place of those of an earlier run, and return the file."""
+    kept = [dict(row) for row in rows]
+    shown = [{key: value for key, value in row.items() if not isinstance(value, dict | list)} for row in kept]
+    print(f"\n{table}\n{pandas.DataFrame(shown).to_string()}", flush=True)
+    results = read(target)
+    results[table] = {"machine": str(profiling.machine()), "threads": torch.get_num_threads(), "rows": kept}
+    write_atomically(target, json.dumps(results, indent=1) + "\n")
+    return results
 
 
 class Results:

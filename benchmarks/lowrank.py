@@ -17,12 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import lowrank_parts as parts
-import pandas
-import torch
 from build_assets import build_manifest
-from common import Results, parser
+from common import Results, merge, parser, read
 
-from course_lib import assets, data, lowrank, models, profiling, report, storage, training
+from course_lib import assets, data, lowrank, models, report, storage, training
 from course_lib.files import write_atomically
 
 RESULTS = assets.FOLDER / "results"
@@ -101,21 +99,14 @@ PARTS: dict[str, Part] = {
 }
 
 
-def read(target: Path) -> dict[str, Any]:
-    """The results so far; empty where there are none."""
-    return json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
-
-
 def run(part: str, splits: data.Splits, target: Path) -> None:
     """Measure one part, and merge its rows into the results file."""
     rows = list(PARTS[part](splits))
-    print(f"\n{part}\n{pandas.DataFrame(rows).to_string()}", flush=True)
-    results, table = read(target), part.rstrip("38")
+    table = part.rstrip("38")
     if table == "tuned":
-        others = [row for row in results.get(table, {}).get("rows", []) if row["target"] != part[-1]]
+        others = [row for row in read(target).get(table, {}).get("rows", []) if row["target"] != part[-1]]
         rows = sorted(others + rows, key=lambda row: row["target"])
-    results[table] = {"machine": str(profiling.machine()), "threads": torch.get_num_threads(), "rows": rows}
-    write_atomically(target, json.dumps(results, indent=1) + "\n")
+    merge(target, table, rows)
 
 
 def write_card(results: dict[str, Any]) -> None:
@@ -139,9 +130,7 @@ def write_card(results: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts to measure")
-    arguments = options.parse_args()
+    arguments = parser(__doc__, parts=PARTS).parse_args()
     if arguments.quick:
         quick(arguments)
         return

@@ -16,14 +16,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import pandas
 import pruning_parts as parts
-import torch
 from build_assets import build_manifest
-from common import Results, parser
+from common import Results, merge, parser, read
 from train_baselines import full_fashion_mnist
 
-from course_lib import assets, data, models, profiling, report, storage
+from course_lib import assets, data, models, report, storage
 from course_lib.files import write_atomically
 
 RESULTS = assets.FOLDER / "results"
@@ -100,15 +98,13 @@ def run(part: str, splits: data.Splits, target: Path) -> None:
     """Measure one part, and merge its rows into the results file."""
     table, measure = PARTS[part]
     rows = list(measure(splits))
-    print(f"\n{part}\n{pandas.DataFrame(rows).to_string()}", flush=True)
-    results = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
     if table == "fine_tuned":
-        others = [row for row in results.get(table, {}).get("rows", []) if row["name"] != part]
+        others = [row for row in read(target).get(table, {}).get("rows", []) if row["name"] != part]
         rows = sorted(others + rows, key=lambda row: row["sparsity"])
-    results[table] = {"machine": str(profiling.machine()), "threads": torch.get_num_threads(), "rows": rows}
+    results = merge(target, table, rows)
     if {"cut_only", "fine_tuned"} <= results.keys():
         results["curves"] = curves(results["cut_only"]["rows"], results["fine_tuned"]["rows"])
-    write_atomically(target, json.dumps(results, indent=1) + "\n")
+        write_atomically(target, json.dumps(results, indent=1) + "\n")
 
 
 def curves(cut: list[parts.Row], tuned: list[parts.Row]) -> dict[str, Any]:
@@ -145,8 +141,7 @@ def write_card(results: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts to measure")
+    options = parser(__doc__, parts=PARTS)
     options.add_argument("--source", type=Path, help="folder with fashion-mnist/, for all 58,000 training images")
     arguments = options.parse_args()
     if arguments.quick:
@@ -156,7 +151,7 @@ def main() -> None:
     target = arguments.json or FILE
     for part in arguments.only:
         run(part, splits, target)
-    results = json.loads(target.read_text(encoding="utf-8"))
+    results = read(target)
     if target == FILE and {"compare", "fine_tuned"} <= results.keys():
         write_card(results)
     build_manifest()

@@ -17,13 +17,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pandas
 import torch
 from build_assets import build_manifest
-from common import Results, parser
+from common import Results, merge, parser, read
 from torch import nn
 
-from course_lib import assets, data, models, profiling, report, storage, training
+from course_lib import assets, data, models, report, storage, training
 from course_lib import quantization as q
 from course_lib.files import write_atomically
 from course_lib.quantization import Scheme
@@ -187,16 +186,6 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
 }  # fmt: skip
 
 
-def run(part: str, target: Path) -> None:
-    """Measure one part, and merge its rows into the results file."""
-    rows = list(PARTS[part]())
-    shown = [{key: value for key, value in row.items() if not isinstance(value, dict | list)} for row in rows]
-    print(f"\n{part}\n{pandas.DataFrame(shown).to_string()}", flush=True)
-    results = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
-    results[part] = {"machine": str(profiling.machine()), "threads": torch.get_num_threads(), "rows": rows}
-    write_atomically(target, json.dumps(results, indent=1) + "\n")
-
-
 def write_card(results: dict[str, Any]) -> None:
     rows = [
         f"| {model}, {row['name']} | {row['stored_bytes']:,} | {row['accuracy']:.2%} | {row['retained']:.2%} | "
@@ -224,23 +213,21 @@ def quick(arguments: argparse.Namespace) -> None:
     )  # fmt: skip
     shown = ("name", "stored_bytes", "accuracy", "retained", "speedup", "speedup_over_eager")
     results.table("now", [{key: row.to_dict()[key] for key in shown} for row in table.rows])
-    before = json.loads(FILE.read_text(encoding="utf-8"))["resnet18"]["rows"]
+    before = read(FILE)["resnet18"]["rows"]
     results.table("when shipped", [{key: row[key] for key in shown} for row in before])
     results.save()
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts to measure")
-    arguments = options.parse_args()
+    arguments = parser(__doc__, parts=PARTS).parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     if arguments.quick:
         quick(arguments)
         return
     target = arguments.json or FILE
     for part in arguments.only:
-        run(part, target)
-    results = json.loads(target.read_text(encoding="utf-8"))
+        merge(target, part, PARTS[part]())
+    results = read(target)
     if target == FILE and {"resnet18", "minilm"} <= results.keys():
         write_card(results)
     build_manifest()

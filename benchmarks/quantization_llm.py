@@ -11,19 +11,16 @@ training sentences on validation; the parts after it take the one that the shipp
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import pandas
 import quantization_llm_choice as choice
 import quantization_llm_parts as parts
-import torch
 from build_assets import build_manifest
-from common import Results, parser
+from common import Results, merge, parser, read
 
-from course_lib import assets, language, profiling
+from course_lib import assets, language
 from course_lib.files import write_atomically
 
 FILE = assets.FOLDER / "results" / "quantization_llm.json"
@@ -86,10 +83,7 @@ def run(part: str, target: Path) -> None:
     for row in PARTS[part]():
         rows.append(row)
         print({key: value for key, value in row.items() if not isinstance(value, list)}, flush=True)
-    print(f"\n{part}\n{pandas.DataFrame(rows).to_string()}", flush=True)
-    results = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
-    results[part] = {"machine": str(profiling.machine()), "threads": torch.get_num_threads(), "rows": rows}
-    write_atomically(target, json.dumps(results, indent=1) + "\n")
+    merge(target, part, rows)
     build_manifest()  # later parts read what validation chose
 
 
@@ -110,16 +104,14 @@ def write_card(results: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts to measure")
-    arguments = options.parse_args()
+    arguments = parser(__doc__, parts=PARTS).parse_args()
     if arguments.quick:
         quick(arguments)
         return
     target = arguments.json or FILE
     for part in arguments.only:
         run(part, target)
-    results = json.loads(target.read_text(encoding="utf-8"))
+    results = read(target)
     if target == FILE and "minilm" in results:
         write_card(results)
         build_manifest()

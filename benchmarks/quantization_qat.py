@@ -13,19 +13,16 @@ runs/quantization_qat/. --json names another results file.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import pandas
 import qat_parts as parts
-import torch
 from build_assets import build_manifest
-from common import Results, parser
+from common import Results, merge, parser, read
 
-from course_lib import assets, data, models, profiling, report
+from course_lib import assets, data, models, report
 from course_lib.files import write_atomically
 
 RESULTS = assets.FOLDER / "results"
@@ -91,13 +88,10 @@ def run(part: str, splits: data.Splits, target: Path) -> None:
     """Measure one part, and merge its rows into the results file."""
     table, measure = PARTS[part]
     rows = list(measure(splits))
-    print(f"\n{part}\n{pandas.DataFrame(rows).to_string()}", flush=True)
-    results = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
     if table == "models":
-        known = {row["name"]: row for row in results.get(table, {}).get("rows", [])}
+        known = {row["name"]: row for row in read(target).get(table, {}).get("rows", [])}
         rows = list((known | {row["name"]: row for row in rows}).values())
-    results[table] = {"machine": str(profiling.machine()), "threads": torch.get_num_threads(), "rows": rows}
-    write_atomically(target, json.dumps(results, indent=1) + "\n")
+    merge(target, table, rows)
 
 
 def ship(results: dict[str, Any]) -> None:
@@ -117,8 +111,7 @@ def ship(results: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    options = parser(__doc__, quick="measure the shipped files again")
-    options.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts to measure")
+    options = parser(__doc__, quick="measure the shipped files again", parts=PARTS)
     options.add_argument("--ship", action="store_true", help="copy the trained files into the package")
     arguments = options.parse_args()
     if arguments.quick:
@@ -128,7 +121,7 @@ def main() -> None:
     for part in arguments.only:
         run(part, splits, target)
     if arguments.ship:
-        ship(json.loads(target.read_text(encoding="utf-8")))
+        ship(read(target))
         build_manifest()
 
 

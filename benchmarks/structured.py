@@ -11,20 +11,16 @@ needs the extra [peers]. --json names another results file.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
-import pandas
 import structured_parts as parts
-import torch
 from build_assets import build_manifest
-from common import Results, parser
+from common import Results, merge, parser, read
 from gradient_parts import gradients
 
-from course_lib import assets, data, models, profiling, report
+from course_lib import assets, data, models, report
 from course_lib.files import write_atomically
 
 RESULTS = assets.FOLDER / "results"
@@ -77,15 +73,6 @@ def quick(arguments: Any) -> None:
     results.save()
 
 
-def run(part: str, splits: data.Splits, target: Path) -> None:
-    """Measure one part, and merge its rows into the results file."""
-    rows = list(PARTS[part](splits))
-    print(f"\n{part}\n{pandas.DataFrame(rows).to_string()}", flush=True)
-    results = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
-    results[part] = {"machine": str(profiling.machine()), "threads": torch.get_num_threads(), "rows": rows}
-    write_atomically(target, json.dumps(results, indent=1) + "\n")
-
-
 def ship(results: dict[str, Any]) -> None:
     """Copy the files of the best recipe, and write their card."""
     for name, shipped in SHIPPED.items():
@@ -102,18 +89,16 @@ def ship(results: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS), help="parts to measure")
-    arguments = options.parse_args()
+    arguments = parser(__doc__, parts=PARTS).parse_args()
     if arguments.quick:
         quick(arguments)
         return
     splits = data.load("fashion_mnist")
     target = arguments.json or FILE
     for part in arguments.only:
-        run(part, splits, target)
+        merge(target, part, PARTS[part](splits))
     if target == FILE and "points" in arguments.only:
-        ship(json.loads(target.read_text(encoding="utf-8")))
+        ship(read(target))
     build_manifest()
 
 

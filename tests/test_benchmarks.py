@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import runpy
 import sys
@@ -41,3 +42,33 @@ def test_a_quick_builder_compares_and_writes_nothing_but_its_results(monkeypatch
     (rows,) = written["tables"].values()
     assert rows and written["quick"]
     assert all(value for row in rows for value in row.values())
+
+
+@pytest.fixture
+def common(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    return importlib.import_module("common")
+
+
+def test_only_takes_the_names_of_parts_and_all_of_them_by_default(common):
+    parts = common.parser("What it measures", parts={"first": 1, "second": 2})
+    assert parts.parse_args([]).only == ["first", "second"]
+    assert parts.parse_args(["--only", "second"]).only == ["second"]
+    with pytest.raises(SystemExit):
+        parts.parse_args(["--only", "third"])
+    with pytest.raises(SystemExit):
+        common.parser("A benchmark without parts").parse_args(["--only", "first"])
+
+
+def test_a_part_is_merged_beside_the_others_and_over_its_earlier_run(common, capsys, tmp_path):
+    target = tmp_path / "results.json"
+    assert common.read(target) == {}
+    common.merge(target, "speed", [{"name": "dense", "ms": 4.0}])
+    common.merge(target, "curves", [{"name": "dense", "points": [1, 2]}])
+    results = common.merge(target, "speed", iter([{"name": "dense", "ms": 3.0}, {"name": "pruned", "ms": 2.0}]))
+    assert results == common.read(target) and list(results) == ["speed", "curves"]
+    assert results["speed"]["rows"] == [{"name": "dense", "ms": 3.0}, {"name": "pruned", "ms": 2.0}]
+    assert results["curves"]["rows"] == [{"name": "dense", "points": [1, 2]}]
+    assert {"machine", "threads"} < results["speed"].keys()
+    printed = capsys.readouterr().out
+    assert "pruned" in printed and "points" not in printed
