@@ -13,7 +13,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -56,14 +56,9 @@ def guard(kernel_class: Any, limits: sandbox.Limits) -> None:
     def get_message(self: Any, stream: str, timeout: float | None = None) -> Any:
         end = meter.now() + (timeout if timeout is not None else limits.question_seconds)
         while True:
-            try:
-                message = receive(self, stream, timeout=POLL_SECONDS)
-            except Empty:
-                if not self.is_alive():
-                    raise LimitExceeded("the kernel ended") from None
-                if meter.now() > end:
-                    raise
-                message = None
+            message = _poll(self, receive, stream)
+            if message is None and meter.now() > end:
+                raise Empty
             if problem := meter.problem(message):
                 self.stop()
                 raise LimitExceeded(problem)
@@ -79,6 +74,16 @@ def guard(kernel_class: Any, limits: sandbox.Limits) -> None:
     kernel_class.interrupt = interrupt
     kernel_class.get_message = get_message
     kernel_class.stop = stop
+
+
+def _poll(kernel: Any, receive: Callable[..., Any], stream: str) -> Any:
+    """The next message that comes within a moment, or None; from a kernel that ended nothing will come."""
+    try:
+        return receive(kernel, stream, timeout=POLL_SECONDS)
+    except Empty:
+        if not kernel.is_alive():
+            raise LimitExceeded("the kernel ended") from None
+        return None
 
 
 @contextlib.contextmanager

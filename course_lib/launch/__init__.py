@@ -38,6 +38,15 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     if "--" in before:
         cut = before.index("--")
         before, pip = before[:cut], before[cut + 1 :]
+    parser = _parser()
+    options = parser.parse_args(before)
+    if options.lessons and options.command != "run":
+        parser.error(f"lessons can only be named after 'run', got {' '.join(options.lessons)}")
+    options.pip = [part for index in options.wheels for part in ("--extra-index-url", index)] + pip
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="start.py",
         description="Set up the course in .venv (once), then open it in JupyterLab.",
@@ -56,11 +65,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         default=[],
         help="address of a further package index, for example one with CPU-only builds of torch (saves 5 GB)",
     )
-    options = parser.parse_args(before)
-    if options.lessons and options.command != "run":
-        parser.error(f"lessons can only be named after 'run', got {' '.join(options.lessons)}")
-    options.pip = [part for index in options.wheels for part in ("--extra-index-url", index)] + pip
-    return options
+    return parser
 
 
 def _run(options: argparse.Namespace, environment: Environment) -> int:

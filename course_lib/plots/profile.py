@@ -70,15 +70,13 @@ def roofline(frame: pandas.DataFrame, roof: Any, *, title: str = "Layers under t
             color=LIGHT["baseline_text"],
         )
         axes.axvline(roof.ridge, color=LIGHT["threshold"], linestyle=(0, (5, 3)), linewidth=1.4, marker="")
-        for waits, colour, marker in ((True, "threshold", "^"), (False, "kept", "o")):
-            some = rows[(rows["intensity"] < roof.ridge) == waits]
-            axes.plot(some["intensity"], some["achieved_gflops"], linestyle="", color=LIGHT[colour], marker=marker)
-        for side, words, colour in (
-            ("right", "waits for memory ", "threshold"),
-            ("left", " limited by arithmetic", "kept"),
-        ):
-            axes.annotate(
-                words, (roof.ridge, 0.03), xycoords=("data", "axes fraction"), ha=side, color=LIGHT[f"{colour}_text"]
-            )
+        _zone(axes, rows[rows["intensity"] < roof.ridge], roof.ridge, "waits for memory ", "right", "threshold", "^")
+        _zone(axes, rows[rows["intensity"] >= roof.ridge], roof.ridge, " limited by arithmetic", "left", "kept", "o")
     waiting = int((rows["intensity"] < roof.ridge).sum())
     return described(picture, title, f"{waiting} of {len(rows)} layers wait for memory")
+
+
+def _zone(axes: Any, rows: pandas.DataFrame, ridge: float, words: str, side: str, colour: str, marker: str) -> None:
+    """Layers on one side of the ridge, and what limits them."""
+    axes.plot(rows["intensity"], rows["achieved_gflops"], linestyle="", color=LIGHT[colour], marker=marker)
+    axes.annotate(words, (ridge, 0.03), xycoords=("data", "axes fraction"), ha=side, color=LIGHT[f"{colour}_text"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -250,21 +250,28 @@ def quantize_by_stage(
         choice = method(stage, matrix, inputs)
         facts = {"output_error": inputs.output_error(choice.values() - matrix) / output, **choice.facts}
         folded = choice.divisor is not None and fold and fold_divisor(changed, stage, choice.divisor, weights)
-        divisor = None if folded else choice.divisor
-        counts = [len(weight_matrix(layer)) for layer in stage.layers.values()]
-        parts, shifts = split_rows(choice.quantized, counts), ((matrix - choice.values()) @ inputs.mean).split(counts)
-        for (layer_name, layer), part, shift in zip(stage.layers.items(), parts, shifts, strict=True):
-            if correctable:
-                add_to_bias(layer, shift)
-            set_weight_matrix(layer, part.values() if divisor is None else part.values() / divisor)
-            stored = pack(to_layer(part, layer))
-            stored = stored if divisor is None else storage.encode_columns(stored, divisor=divisor)
+        shift = (matrix - choice.values()) @ inputs.mean if correctable else None
+        for layer_name, stored in _write_back(stage, choice.quantized, None if folded else choice.divisor, shift):
             weights[f"{layer_name}.weight"] = stored
             rows.append(layer_row(layer_name, scheme, stored, **facts))
 
     walk(changed, batches, at_stage)
     finish(changed, weights, scheme, embedding_bits)
     return WeightOnly(changed, name, scheme, tuple(rows), time.perf_counter() - started)
+
+
+def _write_back(
+    stage: Stage, quantized: QuantizedTensor, divisor: Tensor | None, shift: Tensor | None
+) -> Iterator[tuple[str, Encoded]]:
+    """Put the stacked matrices of a stage into its layers, and ``shift`` into their biases; name and packed matrix."""
+    counts = [len(weight_matrix(layer)) for layer in stage.layers.values()]
+    shifts = [None] * len(counts) if shift is None else shift.split(counts)
+    for (name, layer), part, moved in zip(stage.layers.items(), split_rows(quantized, counts), shifts, strict=True):
+        if moved is not None:
+            add_to_bias(layer, moved)
+        set_weight_matrix(layer, part.values() if divisor is None else part.values() / divisor)
+        stored = pack(to_layer(part, layer))
+        yield name, stored if divisor is None else storage.encode_columns(stored, divisor=divisor)
 
 
 def add_to_bias(layer: nn.Module, shift: Tensor) -> None:

@@ -105,33 +105,39 @@ def numbers(step: Step) -> list[Number]:
 
 
 def _matrix(step: Step) -> str:
-    largest = max(step.gptq.correction(column).abs().max().item() for column in range(1, COLUMNS + 1)) or 1.0
-    correction = step.correction
     done = step.column
     parts = [
         _cells(range(done, COLUMNS), "cut", 0.35),
         _cells(range(max(done - 1, 0)), "kept", 0.35),
         _cells(range(max(done - 1, 0), done), "kept", 0.9),
     ]
-    for row, column in product(range(ROWS), range(done, COLUMNS)):
-        value = correction[row, column].item()
-        share = abs(value) / largest
-        if share > 0.02:
-            parts.append(_cells((column,), "before", min(1.0, share) ** 0.7, rows=(row,)))
-        if share > 0.08:
-            parts.append(_sign(row, column, value))
-    if 0 < step.column:
-        x = LEFT + (step.column - 1) * CELL
+    parts += _handed_on(step)
+    if done:
+        x = LEFT + (done - 1) * CELL
         parts.append(
             f'<rect x="{x:.1f}" y="{TOP:.1f}" width="{CELL:.1f}" height="{ROWS * CELL:.1f}" class="line threshold"/>'
         )
     for column in range(COLUMNS):
         parts.append(text(LEFT + (column + 0.5) * CELL, TOP - 5, str(column + 1), anchor="middle"))
     parts.append(text(LEFT, TOP + ROWS * CELL + 16, "input channel (column); each row is an output"))
-    title = f"Weights after column {step.column}" if step.column else "Weights, none rounded yet"
-    description = f"{step.column} columns rounded; the newest corrected {int((correction != 0).sum())} later weights"
+    title = f"Weights after column {done}" if done else "Weights, none rounded yet"
+    description = f"{done} columns rounded; the newest corrected {int((step.correction != 0).sum())} later weights"
     width, height = LEFT * 2 + COLUMNS * CELL, TOP + ROWS * CELL + 24
     return chart(parts, width=width, height=height, title=title, description=description)
+
+
+def _handed_on(step: Step) -> list[str]:
+    """What the newest column hands on to those that are still free: the stronger, the more opaque, with its sign."""
+    largest = max(step.gptq.correction(column).abs().max().item() for column in range(1, COLUMNS + 1)) or 1.0
+    parts = []
+    for row, column in product(range(ROWS), range(step.column, COLUMNS)):
+        value = step.correction[row, column].item()
+        share = abs(value) / largest
+        if share > 0.02:
+            parts.append(_cells((column,), "before", min(1.0, share) ** 0.7, rows=(row,)))
+        if share > 0.08:
+            parts.append(_sign(row, column, value))
+    return parts
 
 
 def _cells(columns: Iterable[int], colour: str, opacity: float, rows: Iterable[int] = range(ROWS)) -> str:
