@@ -24,7 +24,7 @@ from typing import Any
 import pandas
 import torch
 
-from course_lib import profiling
+from course_lib import profiling, report, training
 from course_lib.files import write_atomically
 from course_lib.formats import compact
 from course_lib.report.tables import text_table
@@ -46,6 +46,16 @@ def parser(
     if names := list(parts):
         made.add_argument("--only", nargs="+", choices=names, default=names, metavar="PART", help=", ".join(names))
     return made
+
+
+def quality(after: training.Evaluation, before: training.Evaluation) -> dict[str, Any]:
+    """Accuracy with its interval, and the retained ratio with the interval of the paired bootstrap."""
+    low, high = report.paired_bootstrap(before.correct, after.correct)
+    return {
+        "accuracy": after.accuracy, "accuracy_low": after.interval[0], "accuracy_high": after.interval[1],
+        "baseline": before.accuracy, "retained": after.accuracy / before.accuracy,
+        "retained_low": low, "retained_high": high,
+    }  # fmt: skip
 
 
 def read(target: Path) -> dict[str, Any]:

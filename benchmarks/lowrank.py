@@ -18,7 +18,7 @@ from typing import Any
 
 import lowrank_parts as parts
 from build_assets import build_manifest
-from common import Results, merge, parser, read
+from common import Results, merge, parser, quality, read
 
 from course_lib import assets, data, lowrank, models, report, storage, training
 from course_lib.files import write_atomically
@@ -71,7 +71,7 @@ def tuned(target: str) -> Part:
         model, row = parts.tuned_resnet18(target, read(FILE)["forms"]["rows"], splits)
         smaller = lowrank.parameters(before) / lowrank.parameters(model)
         answers = [training.evaluate(one, splits.test) for one in (model, before)]
-        yield {**row, "smaller": smaller, **parts.quality(*answers)}
+        yield {**row, "smaller": smaller, **quality(*answers)}
 
     return part
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas
 import torch
+from common import quality
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -43,16 +44,6 @@ TARGETS = {"3": 1 / 3, "8": 1 / 8}  # name → parameters, as a share of ResNet1
 def convolutions(model: nn.Module) -> list[str]:
     """Layers with a kernel, apart from the first one: its three input channels leave nothing to save."""
     return [name for name in lowrank.factorable(model, "tucker") if name != "conv1"]
-
-
-def quality(after: training.Evaluation, before: training.Evaluation) -> Row:
-    """Accuracy with its interval, and the retained ratio with the interval of the paired bootstrap."""
-    low, high = report.paired_bootstrap(before.correct, after.correct)
-    return {
-        "accuracy": after.accuracy, "accuracy_low": after.interval[0], "accuracy_high": after.interval[1],
-        "baseline": before.accuracy, "retained": after.accuracy / before.accuracy,
-        "retained_low": low, "retained_high": high,
-    }  # fmt: skip
 
 
 def untrained(splits: data.Splits) -> Iterator[Row]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from common import quality
 from torch import nn
 from torch.nn.utils import prune
 
@@ -61,16 +62,6 @@ def answers(model: nn.Module, split: data.Split) -> training.Evaluation:
     if isinstance(split.inputs, torch.Tensor) and split.inputs.dim() > 2:
         model.to(memory_format=torch.channels_last)
     return training.evaluate(model, split, progress=True)
-
-
-def quality(after: training.Evaluation, before: training.Evaluation) -> Row:
-    """Accuracy with its interval, and the retained ratio with the interval of the paired bootstrap."""
-    low, high = report.paired_bootstrap(before.correct, after.correct)
-    return {
-        "accuracy": after.accuracy, "accuracy_low": after.interval[0], "accuracy_high": after.interval[1],
-        "baseline": before.accuracy, "retained": after.accuracy / before.accuracy,
-        "retained_low": low, "retained_high": high,
-    }  # fmt: skip
 
 
 def stored(model: nn.Module, name: str) -> Row:

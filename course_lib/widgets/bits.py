@@ -20,6 +20,7 @@ from course_lib.widgets.measured import Look, accuracy_chart, accuracy_number
 from course_lib.widgets.panel import Panel
 from course_lib.widgets.pieces import Number, side_by_side
 from course_lib.widgets.svg import Scale, chart, text, text_width, x_axis, y_axis
+from course_lib.widgets.weights import weights_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -117,7 +118,7 @@ def bits_panel(
     if measured is None:
         measured = results("quantization").get("weights", {}).get("rows", []) if subject is None else []
     found = measured
-    rounder = Rounder(_layers(subject))
+    rounder = Rounder(weights_of(subject, shipped=_folded))
     names = list(rounder.layers)
     start = "layer3.0.conv1" if "layer3.0.conv1" in names else names[0]
     controls: dict[str, Any] = {
@@ -195,18 +196,7 @@ def _noise(rounded: Rounded, measured: Sequence[Mapping[str, Any]]) -> str:
     return chart(parts, width=width, height=height, title="Every layer of the model", description=description)
 
 
-def _layers(subject: nn.Module | Tensor | None) -> dict[str, Tensor]:
-    import torch
-
+def _folded() -> nn.Module:
     from course_lib import models, quantization
 
-    if isinstance(subject, torch.Tensor):
-        found = {"weight": subject}
-    else:
-        model = quantization.fold_batchnorm(models.load("resnet18")) if subject is None else subject
-        layers = models.prunable_layers(model).items()
-        found = {name or type(layer).__name__: layer.get_parameter("weight") for name, layer in layers}
-    found = {name: weight for name, weight in found.items() if weight.numel() and weight.dim() > 1}
-    if not found:
-        raise ValueError(f"subject must hold weights of convolutions or linear layers, got {type(subject).__name__}")
-    return found
+    return quantization.fold_batchnorm(models.load("resnet18"))

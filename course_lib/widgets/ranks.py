@@ -5,7 +5,6 @@ Every layer is decomposed once, when the panel is made; a move of the slider mul
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from course_lib.widgets.controls import choice, slider
 from course_lib.widgets.panel import Panel
 from course_lib.widgets.pieces import Number, side_by_side
 from course_lib.widgets.svg import chart, text
+from course_lib.widgets.weights import weights_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -89,7 +89,8 @@ def rank_panel(subject: nn.Module | Tensor | None = None, *, rank: float = 0.25)
     Raises:
         ValueError: if the subject has no weights to decompose.
     """
-    weights = _weights(subject)
+    weights = weights_of(subject)
+    weights = {name: weights[name] for name in LAYERS} if subject is None else weights
     names = list(weights)
     spectra = {name: Spectrum.of(weight) for name, weight in weights.items()}
     controls: dict[str, Any] = {"rank": slider(rank, 0.0, 1.0, 0.005, label="Rank (share of the largest)", unit="%")}
@@ -177,20 +178,3 @@ def _bank(filters: numpy.ndarray, span: float, top: float) -> str:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return f"{shape[0]} × {shape[1] * int(numpy.prod(shape[2:]))}"
-
-
-def _weights(subject: nn.Module | Tensor | None) -> Mapping[str, Tensor]:
-    import torch
-
-    from course_lib import models
-
-    if isinstance(subject, torch.Tensor):
-        found: dict[str, Any] = {"weight": subject}
-    else:
-        modules = models.prunable_layers(models.load("resnet18") if subject is None else subject)
-        found = {name or type(module).__name__: module.weight for name, module in modules.items()}
-        found = {name: found[name] for name in LAYERS} if subject is None else found
-    found = {name: weight for name, weight in found.items() if weight.dim() >= 2 and weight.numel()}
-    if not found:
-        raise ValueError(f"subject must hold weights of convolutions or linear layers, got {type(subject).__name__}")
-    return found

@@ -19,6 +19,7 @@ from course_lib.widgets import charts
 from course_lib.widgets.controls import choice, slider
 from course_lib.widgets.panel import Panel
 from course_lib.widgets.pieces import Number, side_by_side
+from course_lib.widgets.weights import weights_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -156,7 +157,7 @@ def sparsity_panel(
         ValueError: if the subject has no weights to cut.
     """
     measured = shipped() if subject is None and measured is None else measured
-    pruned = Pruned(_layers(subject))
+    pruned = Pruned(weights_of(subject, dimensions=1))
     names = list(pruned.layers)
     controls: dict[str, Any] = {"sparsity": slider(sparsity, 0.0, 0.999, 0.001, unit="%")}
     if len(names) > 1:
@@ -221,19 +222,3 @@ def _accuracy(cut: Cut, measured: Measured, curves: Sequence[Curve]) -> str:
         y_range=(0, 100),
         cursor=100 * cut.sparsity,
     )
-
-
-def _layers(subject: nn.Module | Tensor | None) -> dict[str, Tensor]:
-    import torch
-
-    from course_lib import models
-
-    if isinstance(subject, torch.Tensor):
-        found: dict[str, Any] = {"weight": subject}
-    else:
-        modules = models.prunable_layers(models.load("resnet18") if subject is None else subject)
-        found = {name or type(module).__name__: module.weight for name, module in modules.items()}
-    found = {name: weight for name, weight in found.items() if weight.numel()}
-    if not found:
-        raise ValueError(f"subject must hold weights of convolutions or linear layers, got {type(subject).__name__}")
-    return found

@@ -10,7 +10,8 @@ import torch
 
 from course_lib import lowrank
 from course_lib.data import TestSplitError
-from tests.lowrank.conftest import pictures, vectors
+from tests.lowrank.conftest import pictures
+from tests.toys import vectors
 
 ONE = [("a", "as it is", (), 100, 0.0), ("a", "svd", (8,), 50, 0.1), ("a", "svd", (4,), 20, 0.9)]
 TWO = [("b", "as it is", (), 100, 0.0), ("b", "svd", (8,), 60, 0.01), ("b", "tucker", (4, 4), 40, 0.02)]

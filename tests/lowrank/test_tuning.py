@@ -8,7 +8,7 @@ from torch import nn
 
 from course_lib import lowrank, models, training
 from course_lib.data import Split, TestSplitError
-from tests.lowrank.conftest import vectors
+from tests.toys import vectors
 
 
 def test_moments_are_those_of_the_outputs_without_bias(cnn, mlp):
