@@ -71,6 +71,16 @@ class Answer:
                 raise NotAttempted() from error
             raise
 
+    def refuses(self, *args: Any) -> bool:
+        """Whether the function raises ``ValueError`` for these very objects: what a probe says about bad input."""
+        try:
+            self.function(*args)
+        except ValueError:
+            return True
+        except Exception:
+            return False
+        return False
+
     def names(self, count: int) -> list[str]:
         """Names of the first ``count`` positional parameters."""
         try:

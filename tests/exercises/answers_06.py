@@ -20,6 +20,7 @@ FOLD = Answers(
     name="fold_norm",
     wrong={
         "the variance instead of its root": fold(gain="gamma / (var + eps)"),
+        "an eps of its own": fold(gain="gamma / torch.sqrt(var + 1e-3)"),
         "without eps": fold(gain="gamma / torch.sqrt(var)"),
         "without gamma": fold(gain="1 / torch.sqrt(var + eps)"),
         "the bias does not pass through the norm": fold(shift="start + beta - mean * gain"),

@@ -363,6 +363,8 @@ TRAINING = Answers(
         "no gradient through the rounding": changed(
             _LOOP, ("(steps + (steps.round() - steps).detach())", "steps.round()")
         ),
+        "always four bits": changed(_LOOP, ("qmax = 2 ** (bits - 1) - 1", "qmax = 7")),
+        "always two epochs": changed(_LOOP, ("range(epochs)", "range(2)")),
         "always eight bits": changed(_LOOP, ("qmax = 2 ** (bits - 1) - 1", "qmax = 127")),
         "one scale for the whole weight": changed(_LOOP, (".flatten(1).amax(dim=1).reshape(shape)", ".amax()")),
         "a loss of its own": changed(_LOOP, ("loss = loss_function(", "loss = nn.functional.cross_entropy(")),

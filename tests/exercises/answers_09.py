@@ -26,13 +26,13 @@ def soft_targets(logits, temperature):
     return torch.softmax(logits / temperature, dim=1)
 """,
         "only zero is refused": changed(_SOFT, ("temperature <= 0", "temperature == 0")),
-        "changes its input": """
-def soft_targets(logits, temperature):
-    if temperature <= 0:
-        raise ValueError("temperature")
-    logits /= temperature
-    return torch.softmax(logits * 1.1, dim=1)
-""",
+        "changes its input": changed(
+            _SOFT,
+            (
+                "return torch.softmax(logits / temperature, dim=1)",
+                "return torch.softmax(logits.div_(temperature), dim=1)",
+            ),
+        ),
         "logarithms": changed(_SOFT, ("torch.softmax", "torch.log_softmax")),
     },
     right={
@@ -81,6 +81,10 @@ def distillation_loss(student_logits, teacher_logits, labels, alpha, temperature
         ),
         "probabilities where logarithms belong": changed(
             _LOSS, ("F.log_softmax(student_logits / temperature, dim=1)", "soft_targets(student_logits, temperature)")
+        ),
+        "the logarithm of a softmax": changed(
+            _LOSS,
+            ("F.log_softmax(student_logits / temperature, dim=1)", "soft_targets(student_logits, temperature).log()"),
         ),
         "a plain number": changed(
             _LOSS,

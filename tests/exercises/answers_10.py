@@ -52,6 +52,9 @@ START = Answers(
     name="student_state",
     wrong={
         "tensors are shared": changed(_START, ("tensor.clone()", "tensor")),
+        "only what is no layer is copied": changed(
+            _START, ("tensor.clone()", "tensor if name.startswith(start) else tensor.clone()")
+        ),
         "not renumbered": changed(_START, (_NUMBERED, "pass")),
         "layers that are not chosen stay": changed(
             _START, ("                continue", "                kept[name] = tensor.clone()\n            continue")
@@ -193,6 +196,12 @@ CHAIN = Answers(
         "the teacher drops out": changed(_CHAIN, ("copy.deepcopy(teacher).eval()", "copy.deepcopy(teacher).train()")),
         "students are changed": changed(_CHAIN, ("copy.deepcopy(student)", "student")),
         "the teacher's mode is changed": changed(_CHAIN, ("copy.deepcopy(teacher)", "teacher")),
+        "students in eval mode": changed(_CHAIN, ("copy.deepcopy(student).train()", "copy.deepcopy(student).eval()")),
+        "always temperature 2": changed(
+            _CHAIN, ("temperature", "2.0"), ("    2.0: float,\n", "    temperature: float,\n")
+        ),
+        "always three steps": changed(_CHAIN, ("range(steps)", "range(3)")),
+        "always the same learning rate": changed(_CHAIN, ("lr=learning_rate", "lr=0.2")),
         "gradients pile up": changed(_CHAIN, ("            optimizer.zero_grad()\n", "")),
         "T squared is missing": changed(_CHAIN, ("temperature**2 * ", "")),
         "only the last student": changed(

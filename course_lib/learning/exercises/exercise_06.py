@@ -231,7 +231,8 @@ def _norm_case(generator: torch.Generator, shape: tuple[int, ...], bias: bool) -
 
     channels = shape[0]
     var = torch.rand(channels, generator=generator) * 2 + 0.05
-    return (draw(*shape), draw(channels) if bias else None, draw(channels), draw(channels), draw(channels), var, 1e-3)
+    eps = 0.01 + 0.2 * torch.rand((), generator=generator).item()
+    return (draw(*shape), draw(channels) if bias else None, draw(channels), draw(channels), draw(channels), var, eps)
 
 
 def _expect_folded(given: Any, case: tuple[Any, ...]) -> None:

@@ -248,12 +248,15 @@ def check_quantization_aware_training(answer: Answer) -> None:
 @probe("07.6")
 def probe_quantization_aware_training(answer: Answer, generator: torch.Generator) -> Any:
     """The trained model's tensors, and those of the model that was handed in."""
-    model = small_network(int(torch.randint(2, 2**31, (), generator=generator)))
-    batches = batches_for(model, generator)
-    rate = float(0.02 + 0.05 * torch.rand((), generator=generator))
-    trained = answer.in_place(model, batches, squared_error, 4, 2, rate)
-    tensors = [[name, tensor] for one in (trained, model) for name, tensor in sorted(one.state_dict().items())]
-    return [trained.training, trained is model, tensors]
+    values: list[Any] = []
+    for bits, epochs in ((4, 2), (3, 3)):
+        model = small_network(int(torch.randint(2, 2**31, (), generator=generator)))
+        batches = batches_for(model, generator)
+        rate = float(0.02 + 0.05 * torch.rand((), generator=generator))
+        trained = answer.in_place(model, batches, squared_error, bits, epochs, rate)
+        values += [[name, tensor] for one in (trained, model) for name, tensor in sorted(one.state_dict().items())]
+        values += [trained.training, trained is model]
+    return values
 
 
 def _expect_straight_through(answer: Answer, x: Tensor, scale: float, qmin: int, qmax: int) -> None:
