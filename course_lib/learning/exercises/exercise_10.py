@@ -109,7 +109,7 @@ def probe_student_state(answer: Answer, generator: torch.Generator) -> Any:
     title="The triple loss",
     hints=(
         "Compute the three parts on their own first and look at them. Each is one number.",
-        "The first part is that of chapter 09: `batchmean`, and T² in front. The second does not know the temperature.",
+        "The first part is that of lesson 09: `batchmean`, and T² in front. The second does not know the temperature.",
         "`F.cosine_similarity(a, b, dim=-1)` gives one number per token, (B, L). Multiply 1 minus that with the mask, "
         "add up, and divide by the number of real tokens. Detach what comes from the teacher.",
     ),
