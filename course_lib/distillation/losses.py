@@ -132,7 +132,10 @@ def attention_map_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = N
     if student.shape[1] != teacher.shape[1]:
         student, teacher = student.mean(dim=1, keepdim=True), teacher.mean(dim=1, keepdim=True)
     if student.shape != teacher.shape:
-        raise ValueError(f"attention of student {tuple(student.shape)} and teacher {tuple(teacher.shape)} must match")
+        shapes = f"{tuple(student.shape)} and {tuple(teacher.shape)}"
+        raise ValueError(
+            f"student and teacher must be attention maps (B, heads, L, L) of the same B and L, got {shapes}"
+        )
     teacher = teacher.detach().clamp(min=1e-7)
     rows = (teacher * (teacher.log() - student.clamp(min=1e-7).log())).sum(dim=-1).mean(dim=1)
     weights = torch.ones_like(rows) if mask is None else mask.to(rows.dtype)
@@ -149,7 +152,8 @@ def relational_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Source: Park et al., Relational Knowledge Distillation, 2019.
     """
     if len(student) != len(teacher) or len(student) < 2:
-        raise ValueError(f"relations need the same 2 or more examples, got {len(student)} and {len(teacher)}")
+        counts = f"{len(student)} and {len(teacher)}"
+        raise ValueError(f"student and teacher must hold the same examples, at least 2 of them, got {counts}")
 
     def distances(features: Tensor) -> Tensor:
         pairs = torch.pdist(features.flatten(1).float())

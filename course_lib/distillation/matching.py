@@ -92,7 +92,10 @@ def match_layers(
     if not student or not teacher:
         raise ValueError("there are no hidden states to match; call the models with output_hidden_states=True")
     if len(student) != len(chosen) or max(chosen) >= len(teacher):
-        raise ValueError(f"the map {tuple(chosen)} does not fit {len(student)} and {len(teacher)} layers")
+        raise ValueError(
+            f"chosen must name one of the teacher's {len(teacher)} layers for each of the student's {len(student)}, "
+            f"got {tuple(chosen)}"
+        )
     pairs = zip(projection(student), (teacher[layer] for layer in chosen), strict=True)
     return torch.stack([hidden_state_loss(ours, theirs, mask, kind) for ours, theirs in pairs]).mean()
 

@@ -13,6 +13,7 @@ from course_lib import models
 from course_lib.arguments import check_choice, check_positive
 from course_lib.data import Split, refuse_test
 from course_lib.distillation.matching import layer_map
+from course_lib.profiling.counting import evaluating
 
 UNKNOWN_TOKEN = 100
 RESIDUAL_SENTENCES = 256
@@ -165,7 +166,8 @@ def main_directions(teacher: nn.Module, width: int, sentences: Split | None = No
     else:
         refuse_test(sentences, "used to initialise a student")
         batch: Any = sentences.subset(RESIDUAL_SENTENCES).example(RESIDUAL_SENTENCES)
-        output = teacher.eval()(**batch, output_hidden_states=True)
+        with evaluating(teacher):
+            output = teacher(**batch, output_hidden_states=True)
         real = batch["attention_mask"].bool()
         states = torch.cat([state[real] for state in output.hidden_states])
     vectors = torch.linalg.eigh(states.double().T @ states.double()).eigenvectors

@@ -65,13 +65,15 @@ def joined(labelled: Split | None, transfer: Split | None) -> tuple[Split, Tenso
         ValueError: if both are missing or empty, or one holds pictures and the other tokens.
         TestSplitError: if one of them is the test split.
     """
-    parts = [part for part in (labelled, transfer) if part is not None and len(part)]
+    given = ((labelled, True), (transfer, False))
+    pairs = [(part, with_labels) for part, with_labels in given if part is not None and len(part)]
+    parts = [part for part, _ in pairs]
     if not parts:
         raise ValueError("there is nothing to learn from: give labelled examples, transfer examples, or both")
     for part in parts:
         refuse_test(part, "learned from")
-    seen = torch.cat([torch.full((len(part),), part is labelled) for part in parts])
-    labels = torch.cat([part.labels if part is labelled else torch.zeros_like(part.labels) for part in parts])
+    seen = torch.cat([torch.full((len(part),), with_labels) for part, with_labels in pairs])
+    labels = torch.cat([part.labels if with_labels else torch.zeros_like(part.labels) for part, with_labels in pairs])
     texts = tuple(text for part in parts for text in part.texts)
     inputs = _concatenate([part.inputs for part in parts])
     return replace(parts[0], inputs=inputs, labels=labels, texts=texts), seen

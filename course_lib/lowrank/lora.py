@@ -48,7 +48,7 @@ def add_lora(
         train_also: names of further modules that stay trainable, for example a classifier.
 
     Raises:
-        ValueError: if a layer is unknown or not linear, or ``rank`` is not from 1 to the layer's shorter side.
+        ValueError: if a name is unknown, a layer is not linear, or ``rank`` is not from 1 to the layer's shorter side.
     """
     check_positive("alpha", alpha)
     adapted = copy.deepcopy(model).requires_grad_(False)
@@ -62,6 +62,8 @@ def add_lora(
             raise ValueError(f"rank must be a whole number from 1 to {limit} for layer {name!r}, got {rank!r}")
         adapted.set_submodule(name, LoraLinear(layer, rank, alpha))
     for name in train_also:
+        if name not in modules:
+            raise ValueError(f"train_also must name modules of the model, got {name!r}")
         adapted.get_submodule(name).requires_grad_(True)
     return adapted
 

@@ -150,15 +150,16 @@ class _Recorder:
     """Keeps the weights as they are after ``step`` updates."""
 
     def __init__(self, step: int, initial: State) -> None:
-        self.step, self.states = step, {0: initial}
+        self.step, self.states, self.last = step, {0: initial}, 0
 
     def __call__(self, model: nn.Module, step: int, total_steps: int) -> None:
+        self.last = step
         if step == self.step:
             self.states[step] = _snapshot(model)
 
     def state(self) -> State:
         if self.step not in self.states:
-            raise ValueError(f"rewind_step must lie within the first training, which is shorter; got {self.step}")
+            raise ValueError(f"rewind_step must be at most {self.last}, the steps of one training; got {self.step}")
         return self.states[self.step]
 
 

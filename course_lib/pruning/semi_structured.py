@@ -113,7 +113,8 @@ def permute_channels(model: nn.Module, orders: Mapping[str, Tensor], coupling: C
     for name, order in orders.items():
         if groups[name].kept_whole or not torch.equal(order.sort().values, torch.arange(groups[name].channels)):
             raise ValueError(
-                f"orders[{name!r}] must be an order of all {groups[name].channels} channels of a free group"
+                f"orders[{name!r}] must be an order of all {groups[name].channels} channels of a free group, "
+                f"got {len(order)} entries{' for one that has to stay whole' if groups[name].kept_whole else ''}"
             )
     permuted = copy.deepcopy(model)
     for name, order in orders.items():

@@ -63,9 +63,9 @@ def remove_blocks(model: nn.Module, names: Collection[str]) -> nn.Module:
         if name not in allowed:
             raise ValueError(f"names must be among {', '.join(allowed) or 'no block at all'}; got {name!r}")
     pruned: Any = copy.deepcopy(model)
-    stacked = sorted((int(name.rpartition(".")[2]) for name in names if name.startswith("bert.")), reverse=True)
+    stacked = sorted({int(name.rpartition(".")[2]) for name in names if name.startswith("bert.")}, reverse=True)
     if stacked and len(stacked) >= len(pruned.bert.encoder.layer):
-        raise ValueError("names must leave at least one layer of the encoder")
+        raise ValueError(f"names must leave at least one layer of the encoder, got all {len(stacked)}")
     for position in stacked:
         del pruned.bert.encoder.layer[position]
     for name in names if not stacked else ():
@@ -128,10 +128,12 @@ def _checked(group: Group, channels: Tensor) -> Tensor:
     if channels.numel() == 0:
         raise ValueError(f"kept[{group.name!r}] leaves 0 of {group.channels} channels; at least 1 has to stay")
     if channels.dtype not in (torch.int64, torch.int32) or channels.dim() != 1:
-        raise ValueError(f"kept[{group.name!r}] must hold whole numbers in one dimension, got {channels.dtype}")
+        got = f"{channels.dtype} of shape {tuple(channels.shape)}"
+        raise ValueError(f"kept[{group.name!r}] must hold whole numbers in one dimension, got {got}")
     channels = channels.long().cpu().sort().values
     if channels.unique().numel() != channels.numel() or channels[0] < 0 or channels[-1] >= group.channels:
-        raise ValueError(f"kept[{group.name!r}] must hold different indices from 0 to {group.channels - 1}")
+        got = f"{len(channels)} from {channels[0]} to {channels[-1]}, {channels.unique().numel()} of them different"
+        raise ValueError(f"kept[{group.name!r}] must hold different indices from 0 to {group.channels - 1}, got {got}")
     return channels
 
 

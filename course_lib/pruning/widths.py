@@ -136,7 +136,8 @@ def counts_for_macs(
         else:
             high = middle
     if best is None:
-        raise ValueError(f"factor {factor} cannot be reached with {', '.join(groups)}; it is too large")
+        reached = work.total / work(_shaped(groups, 0.0, multiple, shape))
+        raise ValueError(f"factor must be at most {reached:.3g} with {', '.join(groups)}, got {factor}")
     return best
 
 

@@ -31,6 +31,11 @@ def test_without_labels_only_the_transfer_examples_are_used(vision_teacher, visi
     assert (result.examples, result.labelled) == (64, 0)
 
 
+def test_the_same_examples_can_be_given_with_and_without_their_labels(vision_teacher, vision_student, images):
+    result = distillation.distil(vision_teacher, vision_student, images, transfer=images, epochs=1, **OPTIONS)
+    assert (result.examples, result.labelled) == (2 * len(images), len(images))
+
+
 def test_labels_of_transfer_examples_change_nothing(vision_teacher, vision_student, images):
     weights = []
     for label in (0, 1):

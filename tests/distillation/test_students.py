@@ -78,6 +78,8 @@ def test_main_directions_are_orthonormal_and_the_identity_at_full_width(teacher,
     basis = distillation.main_directions(teacher, 6, sentences)
     assert torch.allclose(basis.T @ basis, torch.eye(6), atol=1e-5)
     assert torch.equal(distillation.main_directions(teacher, 16), torch.eye(16))
+    distillation.main_directions(teacher.train(), 6, sentences)
+    assert teacher.training
     with pytest.raises(data.TestSplitError):
         distillation.main_directions(teacher, 6, token_split(8, "test"))
 

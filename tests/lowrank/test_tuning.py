@@ -88,3 +88,8 @@ def test_lora_changes_nothing_at_first_trains_little_and_merges(mlp, train):
 def test_lora_refuses_what_it_cannot_adapt(mlp, rank, layers, problem):
     with pytest.raises(ValueError, match=problem):
         lowrank.add_lora(mlp, rank, layers)
+
+
+def test_lora_names_a_module_that_is_not_there(mlp):
+    with pytest.raises(ValueError, match="train_also must name modules of the model, got 'head'"):
+        lowrank.add_lora(mlp, 2, ["1"], train_also=["head"])

@@ -80,7 +80,7 @@ def test_impossible_arguments_are_refused(train, validation, test_split):
         ({"final_sparsity": 1}, "final_sparsity must lie in"),
         ({"controls": "none"}, "controls must be one of 'last', 'every'"),
         ({"rewind_step": -1}, "rewind_step must be at least 0"),
-        ({"rewind_step": 1000}, "rewind_step must lie within the first training"),
+        ({"rewind_step": 1000}, "rewind_step must be at most [0-9]+"),
     ]:
         with pytest.raises(ValueError, match=message):
             pruning.lottery_ticket(build, train, validation, **{**OPTIONS, **change})

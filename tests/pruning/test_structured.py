@@ -140,7 +140,7 @@ def test_a_block_goes_and_the_file_knows(resnet, bert, tmp_path):
     assert torch.equal(storage.load(storage.save(small, tmp_path / "a"))(pixels), small(pixels))
     arguments = models.describe(bert)["arguments"] | {"num_hidden_layers": 3}
     deep = prune_channels(models.build({"builder": "bert", "arguments": arguments}), 0.5).model
-    shallow = pruning.remove_blocks(deep, ["bert.encoder.layer.1"])
+    shallow = pruning.remove_blocks(deep, ["bert.encoder.layer.1", "bert.encoder.layer.1"])
     assert len(storage.load(storage.save(shallow, tmp_path / "b")).bert.encoder.layer) == 2
     with pytest.raises(ValueError, match=r"names must be among .*layer1\.0"):
         pruning.remove_blocks(resnet, ["layer2.0"])
@@ -207,7 +207,7 @@ def test_bad_ratios_are_named(resnet):
         prune_channels(resnet, 0.001)
     with pytest.raises(ValueError, match=r"ratio must lie in \[0, 1\], got 1.5"):
         prune_channels(resnet, 1.5)
-    with pytest.raises(ValueError, match="cannot be reached"):
+    with pytest.raises(ValueError, match=r"factor must be at most [0-9.]+ with"):
         pruning.counts_for_macs(pruning.WorkEstimate(resnet, torch.randn(1, 3, 32, 32)), couple(resnet).prunable(), 1e6)
     with pytest.raises(ValueError, match="no group of unit 'head'"):
         prune_channels(resnet, 0.5, unit="head")
