@@ -101,6 +101,9 @@ def test_the_gradescope_record_has_scores_and_names():
         ("from course_lib import pruning", "uses course_lib.pruning"),
         ("import torch.nn.utils.prune as p", "uses torch.nn.utils.prune"),
         ("def f(): return torch.nn.utils.prune.l1_unstructured", "uses torch.nn.utils.prune"),
+        ("from course_lib.learning.exercises.reference_10 import layer_map", "uses course_lib.learning.exercises"),
+        ("from course_lib.learning.exercises import exercise_10 as one", "uses course_lib.learning.exercises"),
+        ("import course_lib.learning.exercises", "uses course_lib.learning.exercises"),
         ("import os", "imports os"),
         ("__import__('course_lib')", "uses __import__"),
         ("f.__globals__", "uses __globals__"),
@@ -121,7 +124,10 @@ def test_a_magic_hides_no_shortcut():
     )
 
 
-@pytest.mark.parametrize("source", ["import torch, math", "def f(x): return x", "def f(:", "f(" * 10_000])
+HELPER = "from course_lib.learning.exercises.small_network import layer_sizes"
+
+
+@pytest.mark.parametrize("source", ["import torch, math", "def f(x): return x", "def f(:", "f(" * 10_000, HELPER])
 def test_ordinary_and_broken_answers_are_not(source):
     assert policy.flags(source) == []
 
