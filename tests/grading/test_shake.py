@@ -2,7 +2,8 @@
 
 import pytest
 
-from course_lib.grading import shake
+from course_lib.grading import building, shake
+from course_lib.grading.assignment import Assignment
 
 EXERCISE = """
 from __future__ import annotations
@@ -92,3 +93,11 @@ def test_a_name_that_is_not_there_is_an_error(folder):
 def test_a_whole_module_can_be_wanted(folder):
     kept = shake.shake(folder, {"reference_99": ["*"]})
     assert "def answer_it" in kept["reference_99"] and "def inputs" in kept["reference_99"]
+
+
+@pytest.mark.parametrize("lesson", ["06", "07", "09", "10", "11"])
+def test_the_room_that_an_exercise_rebuilds_is_not_in_its_sandbox(lesson, tmp_path):
+    """03, 04, 05 and 08 hand out a measurement that needs the room; what an answer takes from it is flagged."""
+    (path,) = building.SOLUTIONS.glob(f"{lesson}_*.ipynb")
+    rooms = {"quantization", "distillation", "lowrank", "pruning"}
+    assert rooms.isdisjoint(name.split("/")[1] for name in Assignment(path).stage(tmp_path) if "/" in name)

@@ -5,9 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from course_lib.lowrank import break_even_rank, energy, rank_for_energy, singular_values
+from course_lib.lowrank import break_even_rank, rank_for_energy
 
 __all__ = ["break_even_rank", "energy", "lora_weight", "rank_for_energy", "singular_values", "tucker_cost", "whitened"]
+
+
+def singular_values(weight: Tensor) -> Tensor:
+    """Singular values of a weight as a matrix, from large to small, float64.
+
+    Written out here, like ``energy``: a probe needs it, and with an import the whole room would lie in the sandbox.
+    """
+    return torch.linalg.svdvals(weight.detach().double().flatten(1))
+
+
+def energy(values: Tensor) -> Tensor:
+    """Share of the squared sum that the first 1, 2, … singular values keep, float64; of zeros all is kept."""
+    squares = values.double().square()
+    return squares.cumsum(0) / squares.sum() if squares.any() else torch.ones_like(squares)
 
 
 def best_of_rank(weight: Tensor, rank: int) -> Tensor:
