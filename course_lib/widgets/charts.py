@@ -93,10 +93,8 @@ def lines(
     x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
     x_ticks: Sequence[float] | None = None,
-    x_form: Format = plain,
     y_form: Format = plain,
     cursor: float | None = None,
-    log_x: bool = False,
     log_y: bool = False,
     width: float = COMPANION,
     height: float = HEIGHT,
@@ -105,16 +103,16 @@ def lines(
     margin = max((text_width(line.name) for line in series), default=0) + 12
     x_values = [value for line in series for value in line.x] or [0.0, 1.0]
     y_values = [value for line in series for value in line.y] or [0.0, 1.0]
-    x = Scale(*(x_range or (min(x_values), max(x_values))), 44, width - margin, log_x)
+    x = Scale(*(x_range or (min(x_values), max(x_values))), 44, width - margin)
     y = Scale(*(y_range or (min(y_values), max(y_values))), height - BOTTOM, TOP, log_y)
-    parts = [y_axis(y, x.start, x.end, y_label, form=y_form), x_axis(x, y.start, x_label, ticks=x_ticks, form=x_form)]
+    parts = [y_axis(y, x.start, x.end, y_label, form=y_form), x_axis(x, y.start, x_label, ticks=x_ticks)]
     if cursor is not None:
         parts.append(segment(x(cursor), y.end, x(cursor), y.start, "line threshold dashed"))
     for line in series:
         points = [(x(a), y(b)) for a, b in zip(line.x, line.y, strict=True)]
         route = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
         parts.append(f'<polyline points="{route}" class="line {line.colour}{" dashed" if line.dashed else ""}"/>')
-        notes = [f"{line.name}: {x_form(a)}, {y_form(b)}" for a, b in zip(line.x, line.y, strict=True)]
+        notes = [f"{line.name}: {plain(a)}, {y_form(b)}" for a, b in zip(line.x, line.y, strict=True)]
         parts += [marker(line.marker, a, b, line.colour, note=note) for (a, b), note in zip(points, notes, strict=True)]
     ends = spread([y(line.y[-1]) for line in series], LINE_HEIGHT)
     for line, height_of_name in zip(series, ends, strict=True):
