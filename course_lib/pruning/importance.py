@@ -78,7 +78,8 @@ def channel_importance(
 ) -> Scores:
     """Score of every channel of every group that may lose some; the mean of each group is 1.
 
-    A group without a norm has no score under ``"batchnorm_scale"``.
+    Criteria that look at gradients leave the model without any. A group without a norm has no score under
+    ``"batchnorm_scale"``.
 
     Args:
         criterion: a name in ``CRITERIA``.
@@ -109,7 +110,8 @@ def channel_importance(
             scores = [_member_score(model, groups[name], member, chosen) for member in some]
             past = totals.get(name)
             totals[name] = scores if past is None else [a + b for a, b in zip(past, scores, strict=True)]
-    model.zero_grad(set_to_none=True)
+    if chosen.needs_data:
+        model.zero_grad(set_to_none=True)
     return {
         name: _mean_one(torch.stack([_mean_one(one) for one in scores]).mean(dim=0)) for name, scores in totals.items()
     }

@@ -62,8 +62,9 @@ def remove_blocks(model: nn.Module, names: Collection[str]) -> nn.Module:
     for name in names:
         if name not in allowed:
             raise ValueError(f"names must be among {', '.join(allowed) or 'no block at all'}; got {name!r}")
+    names = list(dict.fromkeys(names))
     pruned: Any = copy.deepcopy(model)
-    stacked = sorted({int(name.rpartition(".")[2]) for name in names if name.startswith("bert.")}, reverse=True)
+    stacked = sorted((int(name.rpartition(".")[2]) for name in names if name.startswith("bert.")), reverse=True)
     if stacked and len(stacked) >= len(pruned.bert.encoder.layer):
         raise ValueError(f"names must leave at least one layer of the encoder, got all {len(stacked)}")
     for position in stacked:
@@ -72,7 +73,7 @@ def remove_blocks(model: nn.Module, names: Collection[str]) -> nn.Module:
         pruned.set_submodule(name, nn.Identity().eval())
     description = getattr(model, models.ARCHITECTURE_ATTRIBUTE, None)
     if description is not None:
-        arguments = _without_blocks(description["arguments"], list(names), stacked)
+        arguments = _without_blocks(description["arguments"], names, stacked)
         setattr(pruned, models.ARCHITECTURE_ATTRIBUTE, {**description, "arguments": arguments})
     if stacked:
         pruned.config.num_hidden_layers = len(pruned.bert.encoder.layer)

@@ -84,7 +84,9 @@ def test_criteria_see_what_they_are_named_after():
         model[0].weight.copy_(torch.tensor([[1.0, 1.0], [2.0, 0.0], [0.0, 0.0]]))
         model[0].bias.zero_()
         model[2].weight.copy_(torch.tensor([[1.0], [-1.0]]).expand(2, 3))
+    model[0].weight.grad = torch.ones_like(model[0].weight)
     assert pruning.channel_importance(model, "l1")["0"].argsort().tolist()[0] == 2
+    assert model[0].weight.grad is not None, "looking at weights leaves gradients alone"
     l2 = pruning.channel_importance(model, "l2")["0"]
     assert l2[1] > l2[0] > l2[2]
     data = Split("toy", "train", torch.tensor([[1.0, 0.0]] * 4), torch.zeros(4).long(), ("a", "b"))
@@ -134,7 +136,8 @@ def test_steps_remove_the_same_fraction_each_and_end_where_they_should(resnet):
 
 def test_a_block_goes_and_the_file_knows(resnet, bert, tmp_path):
     assert pruning.removable_blocks(resnet) == ["layer1.0", "layer1.1", "layer2.1", "layer3.1", "layer4.1"]
-    small = pruning.remove_blocks(prune_channels(resnet, 0.5).model, ["layer3.1"])
+    small = pruning.remove_blocks(prune_channels(resnet, 0.5).model, ["layer3.1", "layer3.1"])
+    assert models.describe(small)["arguments"]["removed"] == ["layer3.1"]
     assert prune_channels(small, 0.5).model.conv1.out_channels == 16
     pixels = torch.randn(1, 3, 32, 32)
     assert torch.equal(storage.load(storage.save(small, tmp_path / "a"))(pixels), small(pixels))
