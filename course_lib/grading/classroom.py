@@ -13,12 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from course_lib.arguments import check_choice
 from course_lib.files import write_atomically
 from course_lib.grading import cluster, feedback, grade, gradebook, intake, late, sandbox, shake, similarity
 from course_lib.grading.assignment import EXERCISES
 from course_lib.grading.building import SOLUTIONS
 
 STATE_VARIABLE = "COURSE_GRADING_STATE"
+ON_FLAG = ("report", "zero")
 COLUMNS = (
     "student", "assignment", "points", "max_points", "late_penalty", "counts", "sandbox", "problem", "feedback",
 )  # fmt: skip
@@ -71,7 +73,9 @@ def grade_class(
 
     Raises:
         SandboxError: if the level is not available, or not allowed; nothing was run.
+        ValueError: if ``on_flag`` is neither of both; nothing was run.
     """
+    check_choice("on_flag", on_flag, ON_FLAG)
     level = sandbox.choose(level, allow_unsandboxed=allow_unsandboxed)
     folder = Path(out).resolve()
     settings = grade.Settings(
@@ -108,8 +112,6 @@ def state_folder() -> Path:
 
 def apply_policy(result: dict[str, Any], on_flag: str) -> dict[str, Any]:
     """Take the points of flagged answers off if that is the policy; the flags stay in the result either way."""
-    if on_flag not in ("report", "zero"):
-        raise ValueError(f"on_flag must be 'report' or 'zero', got {on_flag!r}")
     if on_flag == "report":
         return result
     questions = [

@@ -143,8 +143,12 @@ def test_the_policy_can_take_points_off():
     graded = {"questions": [entry, entry | {"flags": ["imports os"]}]}
     assert [one["points"] for one in classroom.apply_policy(graded, "zero")["questions"]] == [0.0, 3.0]
     assert classroom.apply_policy(graded, "report") is graded
-    with pytest.raises(ValueError, match="on_flag must be 'report' or 'zero'"):
-        classroom.apply_policy(graded, "maybe")
+
+
+def test_an_unknown_policy_is_refused_before_anything_is_graded(tmp_path):
+    with pytest.raises(ValueError, match="on_flag must be one of 'report', 'zero'; got 'maybe'"):
+        classroom.grade_class([tmp_path], tmp_path / "out", on_flag="maybe")
+    assert not (tmp_path / "out").exists()
 
 
 ANSWER = """
