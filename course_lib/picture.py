@@ -18,6 +18,11 @@ from course_lib.colours import LIGHT
 STYLE = Path(__file__).with_name("course.mplstyle")
 PIXELS_PER_INCH = 100
 
+# Names of points, in shares of the axes: width of a character, height of a line, distance to the point, right end.
+CHARACTER, LINE, GAP, EDGE = 0.0122, 0.05, 0.016, 1.05
+LINES = (0, -1, 1, -2, 2, -3, 3)  # up from the point, in the order in which they are tried
+Box = tuple[float, float, float, float]  # left, right, low, high
+
 
 class Picture(Figure):
     """A figure with ``alt``, the sentence that stands for it where it cannot be seen."""
@@ -62,25 +67,32 @@ def described(picture: Picture, title: str, facts: str) -> Picture:
 def name_points(
     axes: Axes, names: Sequence[str], x: Sequence[float], y: Sequence[float], bars: Sequence[tuple[float, float]]
 ) -> None:
-    """Names right of their points, or left or lower or higher where they would cover another name, point or bar."""
+    """Names beside their points, lower or higher where they would cover another name, point or bar; none leaves."""
     (left, right), (low, high) = numpy.log(axes.get_xlim()), axes.get_ylim()
     across = [float((numpy.log(size) - left) / (right - left)) for size in x]
     up = [(value - low) / (high - low) for value in y]
     spans = [[(end - low) / (high - low) for end in bar] for bar in bars]
     taken = [(at - 0.008, at + 0.008, *span) for at, span in zip(across, spans, strict=True)]
     for index, name in enumerate(names):
-        width, height = 0.0122 * len(name), 0.05
-        for lines, side in product((0, -1, 1, -2, 2, -3, 3), (1, -1)):
-            start = across[index] + (0.016 if side > 0 else -0.016 - width)
-            base = up[index] + lines * height - height / 2
-            box = (start, start + width, base, base + height)
-            if 0 <= start and start + width <= 1.05 and not any(_overlap(box, other) for other in taken):
-                break
+        box = _free_place(across[index], up[index], CHARACTER * len(name), taken)
         taken.append(box)
         colour = LIGHT["baseline_text" if index == 0 else "kept_text"]
-        edge, align = (start, "left") if side > 0 else (start + width, "right")
-        label = axes.text(edge, base + height / 2, name, transform=axes.transAxes, va="center", ha=align, color=colour)
+        edge, align = (box[1], "right") if box[1] < across[index] else (box[0], "left")
+        label = axes.text(
+            edge, sum(box[2:]) / 2, name, transform=axes.transAxes, va="center", ha=align, color=colour
+        )  # fmt: skip
         label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})
+
+
+def _free_place(across: float, up: float, width: float, taken: Sequence[Box]) -> Box:
+    """Right of the point, or left, or above or below it and inside the axes; where all is full, it covers something."""
+    inside = max(0.0, min(across - width / 2, EDGE - width))
+    for lines, start in product(LINES, (across + GAP, across - GAP - width, inside)):
+        base = up + lines * LINE - LINE / 2
+        box = (start, start + width, base, base + LINE)
+        if 0 <= start and start + width <= max(EDGE, width) and not any(_overlap(box, other) for other in taken):
+            return box
+    return (inside, inside + width, up + LINE / 2, up + 3 * LINE / 2)
 
 
 def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:

@@ -105,6 +105,19 @@ def test_names_of_neighbouring_points_do_not_cover_each_other():
     assert not any(one.overlaps(other) for index, one in enumerate(boxes) for other in boxes[:index])
 
 
+@pytest.mark.parametrize("smallest", [1e6, 9e6])
+def test_a_long_name_at_the_left_stays_inside_the_axes(smallest):
+    names = [
+        "baseline",
+        "data-aware SVD of the whole encoder, fine-tuned, fp16",
+        "the smallest of all the files, fp16 values",
+    ]
+    picture = plots.size_front(names, [10e6, 1.2 * smallest, smallest], [1.0, 0.99, 0.98], [None, (0.98, 1), (0.9, 1)])
+    renderer = FigureCanvasAgg(picture).get_renderer()
+    frame = picture.axes[0].get_window_extent(renderer)
+    assert all(text.get_window_extent(renderer).x0 >= frame.x0 - 2 for text in picture.axes[0].texts)
+
+
 def test_pyplot_is_not_imported():
     code = "import sys; from course_lib import plots; plots.schedule_curves({'cubic': ([0, 1], [0, 1])}).png(); "
     code += "sys.exit('matplotlib.pyplot' in sys.modules)"
