@@ -229,6 +229,12 @@ def test_other_weights_and_other_batches_reuse_the_traced_graph(exported, monkey
         assert torch.allclose(runner(), other(inputs), atol=1e-5)
 
 
+def test_the_graph_that_is_kept_holds_no_weights(exported):
+    (graph,) = export._graphs.values()
+    values = [value.const_value for value in graph.graph.initializers.values()]
+    assert len(values) >= 4 and not any(values)
+
+
 def test_the_same_weights_are_written_once(exported, monkeypatch):
     model, _ = exported
     monkeypatch.setattr(export, "_write", lambda *_: pytest.fail("these weights are on disk already"))

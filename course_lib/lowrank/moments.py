@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_lib import models
+from course_lib import heap, models
 from course_lib.data import Split, refuse_test
 from course_lib.profiling.counting import evaluating
 
 
 @torch.no_grad()
 def output_moments(
-    model: nn.Module, split: Split, layers: Collection[str], *, batch_size: int = 128
+    model: nn.Module, split: Split, layers: Collection[str], *, batch_size: int = 64
 ) -> dict[str, Tensor]:
     """Layer name → mean of ``y yᵀ`` over its outputs y (without bias) on ``split``, float64 ``(out, out)``.
 
@@ -36,23 +36,24 @@ def output_moments(
     handles = [modules[name].register_forward_hook(_adder(sums[name], padding)) for name in layers]
     try:
         with evaluating(model):
-            for inputs, _ in split.batches(batch_size):
+            for inputs, _ in split.take(split.shortest_first()).batches(batch_size):
                 padding[0] = inputs["attention_mask"].bool() if isinstance(inputs, dict) else None
                 models.forward(model, inputs)
     finally:
         for handle in handles:
             handle.remove()
+    heap.return_freed()
     return {name: total / max(count, 1) for name, (total, count) in sums.items()}
 
 
 def _adder(entry: list[Any], padding: list[Tensor | None]) -> Callable[..., None]:
     def add(module: Any, _: Any, output: Tensor) -> None:
         values = output.movedim(1, -1) if isinstance(module, nn.Conv2d) else output
-        values = values if module.bias is None else values - module.bias
         mask = padding[0]
         if mask is not None and values.shape[:-1] == mask.shape:
             values = values[mask]
         rows = values.reshape(-1, values.shape[-1])
+        rows = rows if module.bias is None else rows - module.bias
         entry[0] = entry[0] + (rows.T @ rows).double()
         entry[1] += len(rows)
 

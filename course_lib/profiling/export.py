@@ -46,7 +46,7 @@ def export_onnx(model: nn.Module, inputs: Inputs, *, fresh: bool = False) -> Pat
     if file.exists() and not fresh:
         return file
     if fresh or signature not in _graphs:
-        _graphs[signature] = _trace(model, inputs)
+        _graphs[signature] = _without_weights(_trace(model, inputs), model)
     _write(_with_weights(_graphs[signature], model), folder)
     return file
 
@@ -76,6 +76,15 @@ def _trace(model: nn.Module, inputs: Inputs) -> Any:
 def _two_rows(tensor: torch.Tensor) -> torch.Tensor:
     """A batch of two: a traced size of one would be taken for a constant."""
     return tensor[:1].cpu().expand(2, *tensor.shape[1:]).contiguous()
+
+
+def _without_weights(graph: Any, model: nn.Module) -> Any:
+    """The graph alone: it is kept for the process, and would keep all weights of this model with it."""
+    state = model.state_dict()
+    for name, value in graph.graph.initializers.items():
+        if name in state:
+            value.const_value = None
+    return graph
 
 
 def _with_weights(graph: Any, model: nn.Module) -> Any:

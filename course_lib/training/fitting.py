@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from course_lib import models
+from course_lib import heap, models
 from course_lib.arguments import check_choice, check_positive
 from course_lib.data import Split, refuse_test
 from course_lib.training.evaluation import evaluate
@@ -108,6 +108,7 @@ def fit(
     bar.close()
     run.restore_best(keep_best)
     model.to(home).eval()
+    heap.return_freed()
     return run.history
 
 

@@ -1,0 +1,31 @@
+"""Freed memory goes back to the system."""
+
+import sys
+
+import psutil
+import pytest
+import torch
+
+from course_lib import heap
+
+SMALL = 25_000  # numbers of a tensor that glibc takes from its heap, and does not map by itself
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc keeps what was freed")
+def test_what_was_freed_is_not_resident_any_more():
+    if not heap.return_freed():
+        pytest.skip("this C library has no malloc_trim")
+    tensors = [torch.ones(SMALL) for _ in range(1000)]
+    last = torch.ones(SMALL)  # above them, so that the heap cannot shrink from its end
+    tensors.clear()
+    before = psutil.Process().memory_info().rss
+    heap.return_freed()
+    assert before - psutil.Process().memory_info().rss > 50e6
+    assert last.sum() == SMALL
+
+
+def test_without_such_a_call_nothing_happens(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+    heap._malloc_trim.cache_clear()
+    assert not heap.return_freed()
+    heap._malloc_trim.cache_clear()
