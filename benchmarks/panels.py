@@ -15,9 +15,9 @@ from typing import Any
 import numpy
 from common import Results, parser
 
-from course_lib import data, models, profiling
+from course_lib import data, models, profiling, training, widgets
 from course_lib.calculator.hardware import THIS_MACHINE
-from course_lib.widgets import Panel, calculator_panel, roofline_panel, sparsity_panel
+from course_lib.widgets import Panel
 from course_lib.widgets.calculator import STRENGTHS
 from course_lib.widgets.controls import Choice, Control, Slider, Toggle
 
@@ -25,16 +25,31 @@ GOAL_MS = 100.0
 TECHNIQUE_OF = {strength: technique for technique, strength in STRENGTHS.items()}
 
 
+SHOWN = 8  # pictures in the panel of distillation, as in its lesson
+
+
 def panels() -> Iterator[tuple[str, Panel, float]]:
     """Name, panel, and the seconds it took to make; on the shipped models."""
     model = models.load("resnet18")
-    batch = data.load("fashion_mnist").validation.example(1)
-    frame, roof = profiling.layers(model, batch), profiling.roofline()
+    images = data.load("fashion_mnist").validation.subset(SHOWN)
+    frame, roof = profiling.layers(model, images.example(1)), profiling.roofline()
+    logits = training.predict_logits(model, images)
     makers = {
-        "sparsity_panel, ResNet18": lambda: sparsity_panel(model),
-        "sparsity_panel, MiniLM": lambda: sparsity_panel(models.load("minilm")),
-        "calculator_panel": calculator_panel,
-        "roofline_panel, ResNet18": lambda: roofline_panel(frame, roof, model="ResNet18"),
+        "calculator_panel": widgets.calculator_panel,
+        "roofline_panel, ResNet18": lambda: widgets.roofline_panel(frame, roof, model="ResNet18"),
+        "sparsity_panel, ResNet18": lambda: widgets.sparsity_panel(model),
+        "sparsity_panel, MiniLM": lambda: widgets.sparsity_panel(models.load("minilm")),
+        "width_panel": widgets.width_panel,
+        "bits_panel": widgets.bits_panel,
+        "clipping_panel": widgets.clipping_panel,
+        "aware_panel": widgets.aware_panel,
+        "gptq_panel": widgets.gptq_panel,
+        "few_bits_panel": widgets.few_bits_panel,
+        "distillation_panel": lambda: widgets.distillation_panel(
+            logits, logits / 2, images.labels, images.classes, images.inputs
+        ),
+        "stage_panel": widgets.stage_panel,
+        "rank_panel": widgets.rank_panel,
     }
     for name, make in makers.items():
         start = time.perf_counter()
