@@ -87,12 +87,19 @@ def compare(splits: data.Splits) -> Iterable[parts.Row]:
     yield from json.loads(table.to_json())["rows"]
 
 
+def speeds(splits: data.Splits) -> Iterable[parts.Row]:
+    """How fast ResNet18 is with the ranks of each target."""
+    plans = {row["target"]: row["plan"] for row in read(FILE)["tuned"]["rows"]}
+    return parts.speeds(models.load("resnet18"), plans, splits.test.subset(64))
+
+
 PARTS: dict[str, Part] = {
     "untrained": parts.untrained,
     "seconds": parts.seconds,
     "forms": parts.forms,
     "tuned3": tuned("3"),
     "tuned8": tuned("8"),
+    "speeds": speeds,
     "compare": compare,
     "minilm": parts.minilm,
     "embedding": parts.embedding,

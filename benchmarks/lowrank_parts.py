@@ -125,6 +125,19 @@ def tuned_resnet18(target: str, rows: list[Row], splits: data.Splits) -> tuple[n
     return storage.load(file), {"target": target, **json.loads(notes.read_text())}
 
 
+def speeds(before: nn.Module, plans: dict[str, Any], split: data.Split) -> Iterator[Row]:
+    """How fast each plan is; only the shapes matter for that, so nothing is trained."""
+    cut = {target: lowrank.factorize(before, plan).model for target, plan in plans.items()}
+    names, settings = ["baseline", *cut], ((1, 2), (32, 2))
+    table = report.compare(before, *cut.values(), on=split, names=names, settings=settings, memory=False)
+    for row in table.rows:
+        yield {
+            "target": row.name, "parameters": row.parameters, "macs": row.macs, "speedup": row.speedup,
+            "speedup_batch_32": row.speedup_at(report.Setting("onnx", 32, 2)),
+            "speedup_eager": row.speedup_at(report.Setting("eager", 1, 2)), "latency_ms": row.to_dict()["latency_ms"],
+        }  # fmt: skip
+
+
 def minilm_layers(model: nn.Module) -> list[str]:
     """The matrices of the encoder."""
     return [name for name in lowrank.factorable(model, "svd") if ".encoder." in name]
@@ -155,7 +168,7 @@ def tuned_minilm(splits: data.Splits, size: float = 0.5) -> tuple[lowrank.LowRan
     """MiniLM with its encoder at half the size: cut by data-aware SVD, and after fine-tuning."""
     model, file = models.load("minilm"), RUNS / f"minilm_{size:g}.safetensors"
     layers = minilm_layers(model)
-    moments = lowrank.output_moments(model, splits.train.subset(CALIBRATION), layers)
+    moments = lowrank.output_moments(model, splits.train.subset(CALIBRATION), layers, batch_size=128)
     cut = lowrank.factorize(model, lowrank.plan_for_size(model, size, layers=layers), moments)
     if not file.exists():
         result = lowrank.fine_tune(

@@ -36,7 +36,7 @@ def output_moments(
     handles = [modules[name].register_forward_hook(_adder(sums[name], padding)) for name in layers]
     try:
         with evaluating(model):
-            for inputs, _ in split.take(split.shortest_first()).batches(batch_size):
+            for inputs, _ in split.batches(batch_size):
                 padding[0] = inputs["attention_mask"].bool() if isinstance(inputs, dict) else None
                 models.forward(model, inputs)
     finally:
