@@ -71,8 +71,8 @@ def name_points(
     (left, right), (low, high) = numpy.log(axes.get_xlim()), axes.get_ylim()
     across = [float((numpy.log(size) - left) / (right - left)) for size in x]
     up = [(value - low) / (high - low) for value in y]
-    spans = [[(end - low) / (high - low) for end in bar] for bar in bars]
-    taken = [(at - 0.008, at + 0.008, *span) for at, span in zip(across, spans, strict=True)]
+    spans = [((start - low) / (high - low), (end - low) / (high - low)) for start, end in bars]
+    taken: list[Box] = [(at - 0.008, at + 0.008, *span) for at, span in zip(across, spans, strict=True)]
     for index, name in enumerate(names):
         box = _free_place(across[index], up[index], CHARACTER * len(name), taken)
         taken.append(box)
