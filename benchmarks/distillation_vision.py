@@ -19,13 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import distillation_vision_parts as parts
-import pandas
-import torch
 from build_assets import build_manifest
-from common import Results, parser
+from common import Results, merge, parser
 from train_baselines import full_fashion_mnist
 
-from course_lib import assets, data, models, profiling, report, storage
+from course_lib import assets, data, models, report, storage
 from course_lib.files import write_atomically
 
 RESULTS = assets.FOLDER / "results"
@@ -39,10 +37,11 @@ CARD = """# Small students of ResNet18, on Fashion-MNIST
 `results/student_10.safetensors`, `results/student_100.safetensors` and `results/student_400.safetensors`: residual nets
 with a tenth, a hundredth and a four-hundredth of the parameters of the shipped `resnet18`. They look at the pictures in
 their original size of 28×28 (they take the doubled ones and average them down first). Each was trained from random
-weights on all 58,000 training images, flipped and shifted, for {epochs} passes in the order of size, on the answers of
-`resnet18` (share {alpha:g}, temperature {temperature:g}) and on the labels; seed 0, fp16 values. Choices were made on
-the validation split; the figures are of the test split. *Alone* is the same student trained as long on the labels only.
-Intervals: 95 %, paired bootstrap over pictures and the seeds that were trained (`students` in the results).
+weights on all 58,000 training images, flipped and moved by up to a pixel, for {epochs} passes in the order of size, on
+the answers of `resnet18` (share {alpha:g}, temperature {temperature:g}) and on the labels. The files hold the students
+of seed 0, as fp16. Choices were made on the validation split, that of the augmentation for both ways of training; the
+figures are of the test split, means over three seeds. *Alone* is the same student trained as long on the labels only.
+Intervals: 95 %, paired bootstrap over pictures and seeds (`students` and `gains` in the results).
 
 | student | parameters | stored bytes | speed-up | taught | retained | alone | gain in points |
 |---|---|---|---|---|---|---|---|
@@ -78,15 +77,6 @@ def models_table(splits: data.Splits) -> list[parts.Row]:
     rows = json.loads(table.to_json())["rows"]
     over_eager = [measured.speedup_over_eager for measured in table.rows]
     return [row | {"eager_speedup": faster} for row, faster in zip(rows, over_eager, strict=True)]
-
-
-def merge(part: str, rows: list[parts.Row], target: Path) -> dict[str, Any]:
-    """Print the rows of one part and put them into the results file."""
-    print(f"\n{part}\n{pandas.DataFrame(rows).to_string()}", flush=True)
-    results = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
-    results[part] = {"machine": str(profiling.machine()), "threads": torch.get_num_threads(), "rows": rows}
-    write_atomically(target, json.dumps(results, indent=1) + "\n")
-    return results
 
 
 def write_card(results: dict[str, Any]) -> None:
@@ -126,9 +116,8 @@ def quick(arguments: Any) -> None:
 
 
 def main() -> None:
-    options = parser(__doc__)
+    options = parser(__doc__, parts=[*PARTS, "models"])
     options.add_argument("--next", action="store_true", help="one piece of the next training")
-    options.add_argument("--only", nargs="+", choices=[*PARTS, "models"], default=[*PARTS, "models"])
     options.add_argument("--source", type=Path, help="folder with fashion-mnist/, for all 58,000 images")
     arguments = options.parse_args()
     if arguments.quick:
@@ -140,7 +129,7 @@ def main() -> None:
     target = arguments.json or FILE
     results: dict[str, Any] = {}
     for part in arguments.only:
-        results = merge(part, list(PARTS[part](splits)) if part in PARTS else models_table(splits), target)
+        results = merge(target, part, PARTS[part](splits) if part in PARTS else models_table(splits))
     if target == FILE and {*PARTS, "models"} <= set(results):
         write_card(results)
     build_manifest()

@@ -22,16 +22,16 @@ Row = dict[str, Any]
 
 TEACHER_CHUNK = 2000
 STUDENTS: dict[str, dict[str, Any]] = {
-    "10": {"channels": [32, 64, 128, 192], "blocks": [1, 1, 1, 1], "shrink": 2},
-    "100": {"channels": [24, 40, 72], "blocks": [1, 1, 1], "shrink": 2},
-    "400": {"channels": [8, 16, 40], "blocks": [1, 1, 1], "shrink": 2, "stem_stride": 1},
+    "10": {"channels": [32, 64, 128, 176], "blocks": [1, 1, 1, 1], "shrink": 2},
+    "100": {"channels": [32, 32, 64], "blocks": [1, 1, 1], "shrink": 2},
+    "400": {"channels": [16, 16, 32], "blocks": [1, 1, 1], "shrink": 2},
 }
 FIT = {
-    "optimizer": "sgd", "weight_decay": 2e-4, "schedule": "one_cycle", "batch_size": 64, "augment": True,
-    "precision": "bf16",
+    "optimizer": "sgd", "weight_decay": 2e-4, "schedule": "one_cycle", "batch_size": 64,
+    "augment": data.Augmentation(shift=1, hole=0), "precision": "bf16",
 }  # fmt: skip
-EPOCHS = {"10": 8, "100": 6, "400": 6}
-SEEDS = {"10": (0,), "100": (0,), "400": (0,)}
+EPOCHS = {"10": 10, "100": 8, "400": 8}
+SEEDS = (0, 1, 2)
 TEMPERATURES, ALPHAS = (1.0, 2.0, 4.0, 8.0, 16.0), (0.5, 1.0)
 
 
@@ -154,22 +154,21 @@ def taught(student: str, seed: int = 0) -> Run:
     return Run(student, seed=seed, epochs=EPOCHS[student])
 
 
-PAIRS = {
-    key: [(taught(key, seed), replace(taught(key, seed), teacher=None)) for seed in SEEDS[key]] for key in STUDENTS
-}
-FEW = [
-    (run, replace(run, teacher=None)) for run in (Run("10", seed=seed, epochs=5, images=6_000) for seed in (0, 1, 2))
-]
+PAIRS = {key: [(taught(key, seed), replace(taught(key, seed), teacher=None)) for seed in SEEDS] for key in STUDENTS}
+FEW = [(run, replace(run, teacher=None)) for run in (Run("10", seed=seed, epochs=8, images=6_000) for seed in SEEDS)]
+GRID_ALONE = [Run("100", None, seed=seed, epochs=5, images=12_000) for seed in SEEDS]
 GRID = [
-    Run("100", epochs=4, images=6_000, alpha=alpha, temperature=temperature)
+    [replace(run, teacher="resnet18", alpha=alpha, temperature=temperature) for run in GRID_ALONE]
     for temperature in TEMPERATURES
     for alpha in ALPHAS
 ]
-GRID_ALONE = Run("100", None, epochs=4, images=6_000)
-GAP = {teacher: [Run("400", teacher, epochs=4, images=6_000)] for teacher in (None, "100", "10", "resnet18")}
+GAP = {
+    teacher: [Run("400", teacher, seed=seed, epochs=5, images=12_000) for seed in SEEDS]
+    for teacher in (None, "100", "10", "resnet18")
+}
 PLAN = [
     *(run for pairs in PAIRS.values() for pair in pairs for run in pair),
-    *(run for pair in FEW for run in pair), *GRID, GRID_ALONE,
+    *(run for pair in FEW for run in pair), *GRID_ALONE, *(run for runs in GRID for run in runs),
     *(run for runs in GAP.values() for run in runs),
 ]  # fmt: skip
 
@@ -254,13 +253,18 @@ def grid(splits: data.Splits) -> Iterator[Row]:
 
     With alpha 1 no label has any weight: these students learned from the teacher alone.
     """
-    for run in [GRID_ALONE, *GRID]:
-        train_student(run, splits)
-        evaluation = training.evaluate(storage.load(run.file), splits.validation)
+    for runs in [GRID_ALONE, *GRID]:
+        judged = []
+        for run in runs:
+            train_student(run, splits)
+            judged.append(training.evaluate(storage.load(run.file), splits.validation))
+        accuracies = [one.accuracy for one in judged]
+        run = runs[0]
         yield {
             "student": run.student, "temperature": run.temperature, "alpha": run.alpha if run.teacher else 0.0,
-            "epochs": run.epochs, "images": run.images, "validation_accuracy": evaluation.accuracy,
-            "validation_loss": evaluation.loss,
+            "epochs": run.epochs, "images": run.images, "seeds": [run.seed for run in runs],
+            "validation_accuracies": accuracies, "validation_accuracy": sum(accuracies) / len(accuracies),
+            "validation_loss": sum(one.loss for one in judged) / len(judged),
         }  # fmt: skip
 
 

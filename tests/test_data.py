@@ -1,5 +1,7 @@
 """The shipped splits are what the design says, and the test split cannot be learned from."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -90,6 +92,26 @@ def test_augmentation_keeps_shape_and_dtype_and_changes_pictures():
     moved = data.augment_images(images, torch.Generator().manual_seed(0))
     assert moved.shape == images.shape and moved.dtype == torch.uint8
     assert not torch.equal(moved, images)
+
+
+def test_augmentation_of_zero_pixels_only_flips():
+    split = replace(tiny("train"), inputs=torch.randint(0, 256, tiny("train").inputs.shape, dtype=torch.uint8))
+    plain, _ = next(split.batches(len(split)))
+    only_flips, _ = next(split.batches(len(split), augment=data.Augmentation(shift=0, hole=0), seed=1))
+    kept = (only_flips == plain).flatten(1).all(dim=1)
+    flipped = (only_flips == plain.flip(-1)).flatten(1).all(dim=1)
+    assert (kept | flipped).all() and flipped.any() and kept.any()
+
+
+def test_true_stands_for_the_default_augmentation():
+    first, second = (next(tiny("train").batches(4, augment=how, seed=3))[0] for how in (True, data.Augmentation()))
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("options", [{"shift": -1}, {"hole": 2.5}, {"shift": True}])
+def test_augmentation_refuses_other_than_whole_pixels(options):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be a whole number of pixels of at least 0, got"):
+        data.Augmentation(**options)
 
 
 def test_augmentation_moves_all_channels_of_an_image_alike():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,6 +22,24 @@ def prepare_images(images: Tensor, upscale: int = 1) -> Tensor:
     return values.expand(-1, 3, -1, -1).contiguous() if values.shape[1] == 1 else values
 
 
+@dataclass(frozen=True)
+class Augmentation:
+    """How far training pictures are changed; they are always flipped at random.
+
+    Args:
+        shift: pixels by which they move at most in each direction.
+        hole: width of the blank square in half of them; 0 for none. Small nets often learn more without.
+    """
+
+    shift: int = 2
+    hole: int = 8
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise ValueError(f"{name} must be a whole number of pixels of at least 0, got {value!r}")
+
+
 def augment_images(images: Tensor, generator: torch.Generator, shift: int = 2, hole: int = 8) -> Tensor:
     """Flip, shift by up to ``shift`` pixels, and blank one ``hole`` × ``hole`` square in half of the images.
 
@@ -37,7 +56,7 @@ def augment_images(images: Tensor, generator: torch.Generator, shift: int = 2, h
     inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
     top, left, use = draw(0, height), draw(0, width), draw(0, 2).bool()
     in_hole = ((rows - top).abs() <= hole // 2)[:, :, None] & ((columns - left).abs() <= hole // 2)[:, None, :]
-    keep = inside & ~(in_hole & use[:, :, None])
+    keep = inside & ~(in_hole & use[:, :, None]) if hole else inside
     flat = rows.clamp(0, height - 1)[:, :, None] * width + columns.clamp(0, width - 1)[:, None, :]
     planes = images.reshape(batch, -1, height * width)
     moved = planes.gather(2, flat.reshape(batch, 1, -1).expand_as(planes))

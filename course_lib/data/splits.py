@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from course_lib.arguments import check_choice, check_positive
-from course_lib.data.inputs import augment_images, group_by_length, prepare_images, trim_padding
+from course_lib.data.inputs import Augmentation, augment_images, group_by_length, prepare_images, trim_padding
 
 Inputs = Tensor | dict[str, Tensor]
 SPLIT_NAMES = ("train", "validation", "test")
@@ -56,15 +56,18 @@ class Split:
 
     def __getitem__(self, index: int) -> tuple[Inputs, Tensor]:
         rows = torch.tensor([range(len(self))[index]])
-        return self._prepare(self._rows(rows), augment=None), self.labels[rows]
+        return self._prepare(self._rows(rows)), self.labels[rows]
 
     def __repr__(self) -> str:
         return f"Split({self.dataset}/{self.name}, {len(self):,} examples, {len(self.classes)} classes)"
 
     def batches(
-        self, batch_size: int = 256, *, shuffle: bool = False, augment: bool = False, seed: int = 0
+        self, batch_size: int = 256, *, shuffle: bool = False, augment: bool | Augmentation = False, seed: int = 0
     ) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield ``(inputs, labels)`` as the models take them: float images ``(B, 3, H, W)`` or token dicts.
+
+        Args:
+            augment: whether pictures are changed at random, or how far (``True``: as ``Augmentation()``).
 
         Raises:
             TestSplitError: if the test split is asked for in shuffled or augmented order.
@@ -78,7 +81,11 @@ class Split:
         if shuffle and isinstance(self.inputs, Mapping):
             batches = group_by_length(order, self.inputs["attention_mask"].sum(dim=1), batch_size, generator)
         for rows in batches:
-            yield self._prepare(self._rows(rows), generator if augment else None), self.labels[rows]
+            inputs = self._rows(rows)
+            if augment and isinstance(inputs, Tensor) and inputs.dtype == torch.uint8:
+                how = Augmentation() if augment is True else augment
+                inputs = augment_images(inputs, generator, how.shift, how.hole)
+            yield self._prepare(inputs), self.labels[rows]
 
     def subset(self, size: int, seed: int = 0) -> Split:
         """A fixed random part of this split with at most ``size`` examples, under the same split name."""
@@ -106,13 +113,11 @@ class Split:
             return {key: value[rows] for key, value in self.inputs.items()}
         return self.inputs[rows]
 
-    def _prepare(self, inputs: Inputs, augment: torch.Generator | None) -> Inputs:
+    def _prepare(self, inputs: Inputs) -> Inputs:
         if isinstance(inputs, Mapping):
             return trim_padding(inputs)
         if inputs.dtype != torch.uint8:
             return inputs
-        if augment is not None:
-            inputs = augment_images(inputs, augment)
         return prepare_images(inputs, self.upscale)
 
 

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from course_lib import heap, models
 from course_lib.arguments import check_choice, check_positive
-from course_lib.data import Split, refuse_test
+from course_lib.data import Augmentation, Split, refuse_test
 from course_lib.training.evaluation import evaluate
 from course_lib.training.record import History, Run
 
@@ -54,7 +54,7 @@ def fit(
     weight_decay: float = 0.01,
     schedule: str = "one_cycle",
     batch_size: int = 128,
-    augment: bool = False,
+    augment: bool | Augmentation = False,
     loss: Loss | None = None,
     after_step: StepHook | None = None,
     precision: str = "fp32",
@@ -71,6 +71,7 @@ def fit(
         validation: evaluated after every epoch, if given.
         optimizer: ``"adamw"`` or ``"sgd"`` (Nesterov momentum 0.9).
         schedule: ``"one_cycle"`` (Smith, 2018), ``"linear"`` (decay to zero) or ``"constant"``.
+        augment: whether training pictures are changed at random, or how far; see ``data.Augmentation``.
         loss: ``(model, inputs, labels) -> scalar``; cross entropy by default.
         after_step: called as ``(model, step, total_steps)`` after every update, for example to re-apply masks.
         precision: ``"fp32"``, or ``"bf16"`` for mixed precision.
