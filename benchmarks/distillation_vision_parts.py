@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 TEACHER_CHUNK = 2000
 STUDENTS: dict[str, dict[str, Any]] = {
-    "10": {"channels": [32, 64, 128, 176], "blocks": [1, 1, 1, 1], "shrink": 2},
+    "10": {"channels": [16, 48, 96, 192], "blocks": [1, 1, 1, 1], "shrink": 2},
     "100": {"channels": [32, 32, 64], "blocks": [1, 1, 1], "shrink": 2},
     "400": {"channels": [16, 16, 32], "blocks": [1, 1, 1], "shrink": 2},
 }
