@@ -1,4 +1,4 @@
-"""Fill the generated parts of README.md: the course map, and the table of the shipped results.
+"""Fill the generated parts of README.md: the course map, and the tables of the shipped results.
 
     python benchmarks/build_readme.py
     python benchmarks/build_readme.py --quick    # say which parts are out of date, write nothing
@@ -20,9 +20,19 @@ from course_lib import assets
 from course_lib.files import write_atomically
 from course_lib.formats import byte_size
 from course_lib.learning.course_map import LESSONS
+from course_lib.report.tables import percent
 
 README = Path(__file__).parents[1] / "README.md"
-RESULTS = assets.FOLDER / "results" / "pruning.json"
+IMAGES, FILMS = "ResNet18, fashion images", "MiniLM, movie sentences"
+TABLES = {
+    "results:pruning": ("pruning", "compare", IMAGES),
+    "results:pruning-minilm": ("pruning", "minilm", FILMS),
+    "results:structured": ("structured", "points", IMAGES),
+    "results:low-rank": ("lowrank", "compare", IMAGES),
+    "results:low-rank-minilm": ("lowrank", "minilm", FILMS),
+}
+"""Name of a part of the README → results file, table in it, what is measured."""
+QUANTIZED = "results:quantization-minilm"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -42,11 +52,28 @@ def course_map() -> str:
 
 
 def results_table(part: dict[str, Any], model: str) -> str:
-    """The comparison of one run: a baseline and its pruned files, and where it was measured."""
+    """The comparison of one run: a baseline and its smaller files, and where it was measured."""
     header = [model, "file", "smaller", "test accuracy", "retained (95 % interval)", "latency", "speed-up"]
     rows = [_result_row(row) for row in part["rows"]]
     note = f"Latency: median on ONNX Runtime, batch 1, 2 threads, against the same runtime. Machine: {part['machine']}."
     return f"{markdown(header, rows)}\n\n{note}"
+
+
+def quantized_table(part: dict[str, Any]) -> str:
+    """MiniLM with few bits per weight, against the fp16 file; no latency, for the integers are unpacked to compute."""
+    header = [FILMS, "file", "smaller", "test accuracy", "retained (95 % interval)", "amazon", "tweets"]
+    whole = part["rows"][0]["stored_bytes"]
+    rows = []
+    for row in part["rows"]:
+        is_baseline = row["group_size"] is None
+        name = "fp16" if is_baseline else f"{row['bits']} bits, {row['method'].upper()}"
+        name += f", embeddings {row['embedding_bits']} bits" if not is_baseline else ""
+        rows.append([
+            name, byte_size(row["stored_bytes"]), f"{whole / row['stored_bytes']:.1f}×", percent(row["movies"]),
+            "–" if is_baseline else _interval(row["movies_retained"], row["movies_low"], row["movies_high"]),
+            *(percent(row[f"{domain}_retained"]) if f"{domain}_low" in row else "–" for domain in ("amazon", "tweets")),
+        ])  # fmt: skip
+    return f"{markdown(header, rows)}\n\nAmazon and tweets: retained there; a dash where it was not measured."
 
 
 def fill(text: str, name: str, content: str) -> str:
@@ -65,24 +92,32 @@ def fill(text: str, name: str, content: str) -> str:
 def build(text: str) -> str:
     """The README with every generated part renewed."""
     text = fill(text, "course-map", course_map())
-    results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    text = fill(text, "results:pruning", results_table(results["compare"], "ResNet18, fashion images"))
-    return fill(text, "results:pruning-minilm", results_table(results["minilm"], "MiniLM, movie sentences"))
+    for name, (file, table, model) in TABLES.items():
+        text = fill(text, name, results_table(shipped(file)[table], model))
+    return fill(text, QUANTIZED, quantized_table(shipped("quantization_llm")["minilm"]))
+
+
+def shipped(name: str) -> dict[str, Any]:
+    """A results file as it lies here, whatever the manifest says."""
+    return json.loads((assets.FOLDER / "results" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def _result_row(row: dict[str, Any]) -> list[str]:
     latency = next((entry["p50"] for entry in row["latency_ms"]), None)
-    low, high = row["retained_low"], row["retained_high"]
     is_baseline = row["ratio"] == 1 and row["retained"] == 1
     return [
         row["name"],
         byte_size(row["stored_bytes"]),
         f"{row['ratio']:.1f}×",
-        f"{row['accuracy']:.1%}".replace("%", " %"),
-        "–" if is_baseline else f"{100 * row['retained']:.1f} % ({100 * low:.1f}–{100 * high:.1f})",
-        "–" if latency is None else f"{latency:.1f} ms",
+        percent(row["accuracy"]),
+        "–" if is_baseline else _interval(row["retained"], row["retained_low"], row["retained_high"]),
+        "–" if latency is None else f"{latency:.{1 if latency >= 1 else 2}f} ms",
         "–" if is_baseline or row["speedup"] is None else f"{row['speedup']:.1f}×",
     ]
+
+
+def _interval(value: float, low: float, high: float) -> str:
+    return f"{percent(value)} ({100 * low:.1f}–{100 * high:.1f})"
 
 
 def parts(text: str) -> dict[str, str]:

@@ -73,14 +73,7 @@ def sentences(counts: Sequence[int]) -> data.Split:
         for domain, count in zip(data.SENTIMENT_DOMAINS, counts, strict=True)
         if count
     ]
-    tokens: list[Any] = [split.inputs for split in splits]
-    longest = max(part["input_ids"].shape[1] for part in tokens)
-    inputs = {
-        key: torch.cat([F.pad(part[key], (0, longest - part[key].shape[1])) for part in tokens])
-        for key in ("input_ids", "attention_mask")
-    }
-    labels = torch.cat([split.labels for split in splits])
-    return data.Split("sentiment", "train", inputs, labels, splits[0].classes)
+    return data.join(splits)
 
 
 def chosen(rows: Sequence[Row]) -> str:

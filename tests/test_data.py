@@ -160,3 +160,20 @@ def test_cifar_comes_as_three_splits_through_the_standard_loader(monkeypatch, tm
     splits = data.load("cifar10", root=tmp_path)
     assert [len(part) for part in (splits.train, splits.validation, splits.test)] == [38, 2, 6]
     assert splits.test.example(2).shape == (2, 3, 32, 32)
+
+
+def test_joined_splits_keep_their_examples_and_what_they_are():
+    domains = [data.load("sentiment", domain=domain).train.subset(3) for domain in data.SENTIMENT_DOMAINS]
+    joined = data.join(domains)
+    assert len(joined) == 9 and joined.name == "train" and joined.dataset.count("sentiment/") == 3
+    assert joined.texts == domains[0].texts + domains[1].texts + domains[2].texts
+    for number, split, row in ((1, domains[0], 1), (8, domains[2], 2)):
+        (found, _), (wanted, _) = joined[number], split[row]
+        assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+
+
+def test_splits_that_are_not_alike_are_not_joined():
+    movies = data.load("sentiment")
+    for splits in ([], [movies.train, movies.test], [movies.train, data.load("fashion_mnist").train]):
+        with pytest.raises(ValueError, match="splits must be one or more of one name, classes and upscale"):
+            data.join(splits)

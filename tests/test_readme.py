@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import runpy
 from dataclasses import replace
@@ -29,15 +28,23 @@ def test_the_generated_parts_are_up_to_date():
     assert BUILDER["build"](README) == README, "run: python benchmarks/build_readme.py"
 
 
-@pytest.mark.parametrize(("part", "key"), [("results:pruning", "compare"), ("results:pruning-minilm", "minilm")])
-def test_a_results_table_shows_the_figures_of_the_shipped_run(part, key):
-    results = json.loads(BUILDER["RESULTS"].read_text(encoding="utf-8"))[key]
+@pytest.mark.parametrize("part", BUILDER["TABLES"])
+def test_a_results_table_shows_the_figures_of_the_shipped_run(part):
+    file, key, _ = BUILDER["TABLES"][part]
+    results = BUILDER["shipped"](file)[key]
     text = BUILDER["parts"](README)[part]
     assert len(results["rows"]) >= 3
     for row in results["rows"]:
         line = next(line for line in text.splitlines() if line.startswith(f"| {row['name']} |"))
         assert f"{100 * row['accuracy']:.1f} %" in line
     assert results["machine"] in text
+
+
+def test_the_table_of_few_bits_shows_every_row():
+    text = BUILDER["parts"](README)[BUILDER["QUANTIZED"]]
+    rows = BUILDER["shipped"]("quantization_llm")["minilm"]["rows"]
+    assert text.count("\n| ") == len(rows) + 1
+    assert all(f"| {100 * row['movies']:.1f} % |" in text for row in rows)
 
 
 def test_a_row_is_written_with_units_and_interval():

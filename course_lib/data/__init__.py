@@ -14,10 +14,11 @@ from course_lib.data.sentiment import (
     tokenize,
     tokenizer,
 )
-from course_lib.data.splits import SPLIT_NAMES, Inputs, Split, Splits, TestSplitError, refuse_test
+from course_lib.data.splits import SPLIT_NAMES, Inputs, Split, Splits, TestSplitError, join, refuse_test
 
 __all__ = [
     "FASHION_CLASSES", "MAX_TOKENS", "SENTIMENT_CLASSES", "SENTIMENT_DOMAINS", "SPLIT_NAMES", "Augmentation", "Inputs",
-    "Split", "Splits", "TestSplitError", "augment_images", "group_by_length", "load", "prepare_images", "refuse_test",
+    "Split", "Splits", "TestSplitError", "augment_images", "group_by_length", "join", "load", "prepare_images",
+    "refuse_test",
     "sentences", "tokenize", "tokenizer", "trim_padding",
 ]  # fmt: skip

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from course_lib.arguments import check_choice, check_positive
 from course_lib.data.inputs import Augmentation, augment_images, group_by_length, prepare_images, trim_padding
@@ -119,6 +120,35 @@ class Split:
         if inputs.dtype != torch.uint8:
             return inputs
         return prepare_images(inputs, self.upscale)
+
+
+def join(splits: Sequence[Split]) -> Split:
+    """The examples of several splits as one, in their order; sentences are padded to the longest.
+
+    Raises:
+        ValueError: if there is none, or they differ in name, classes or upscale: sentences of test must not pass for
+            others.
+    """
+    if not splits or len({(split.name, split.classes, split.upscale) for split in splits}) != 1:
+        raise ValueError(f"splits must be one or more of one name, classes and upscale, got {list(splits)}")
+    parts: list[Inputs] = [split.inputs for split in splits]
+    inputs: Inputs
+    if isinstance(parts[0], Mapping):
+        inputs = {key: _padded([part[key] for part in parts]) for key in parts[0]}  # type: ignore[index]
+    else:
+        inputs = torch.cat(parts)  # type: ignore[arg-type]
+    texts = tuple(text for split in splits for text in split.texts)
+    labels = torch.cat([split.labels for split in splits])
+    dataset = " + ".join(dict.fromkeys(split.dataset for split in splits))
+    return Split(
+        dataset, splits[0].name, inputs, labels, splits[0].classes, texts if len(texts) == len(labels) else (),
+        splits[0].upscale,
+    )  # fmt: skip
+
+
+def _padded(rows: Sequence[Tensor]) -> Tensor:
+    longest = max(one.shape[1] for one in rows)
+    return torch.cat([functional.pad(one, (0, longest - one.shape[1])) for one in rows])
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ class LLMQuantizer:
         model_name: ``"tiny_llama"`` or ``"minilm"`` (shipped), a folder, or the name of a Hugging Face model.
         calibration: examples from train or validation; by default drawn from the train split of the shipped sentences,
             cut into the model's own tokens.
-        samples: how many examples are drawn.
+        samples: how many examples are drawn; for MiniLM so many of each domain, which kept it closest to the original
+            on validation (`benchmarks/quantization_llm.py`, table `calibration`).
 
     Raises:
         ConnectionError: if the model or its tokenizer has to be fetched and the network is not there.
@@ -61,9 +62,12 @@ class LLMQuantizer:
 
 
 def default_calibration(model_name: str, model: nn.Module, samples: int = SAMPLES) -> Split:
-    """Examples of the shipped train split as ``model`` takes them: token windows, or sentences for a classifier."""
+    """Examples of the shipped train split as ``model`` takes them: token windows, or sentences of
+    all domains for MiniLM.
+    """
     if model_name == "minilm":
-        return data.load("sentiment").train.subset(samples)
+        domains = [data.load("sentiment", domain=domain) for domain in data.SENTIMENT_DOMAINS]
+        return data.join([one.train.subset(samples) for one in domains])
     encoder = None if model_name == "tiny_llama" else models.hugging_face_tokenizer(model_name)
     config: Any = model.config
     longest = int(getattr(config, "max_position_embeddings", language.WINDOW))

@@ -7,7 +7,7 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from course_lib import assets, data, language, models, storage
+from course_lib import assets, data, language, models, quantization, storage
 from course_lib.quantization import LLMQuantizer
 from tests.quantization.small_transformers import KINDS, small
 
@@ -22,6 +22,18 @@ def test_it_takes_the_tiny_llama_and_four_bits_unless_told_otherwise(quantizer):
     result = quantizer.gptq_quantization()
     assert set(result.report["bits"]) == {4} and result.method == "gptq"
     assert quantizer.awq_quantization().method == "awq"
+
+
+def test_minilm_is_calibrated_with_what_was_measured_to_be_best():
+    found = quantization.llm.default_calibration("minilm", models.load("minilm"), 4)
+    rows = assets.results("quantization_llm")["calibration"]["rows"]
+    total: dict[tuple[int, ...], float] = {}
+    for row in rows:
+        if row["counts"] and row["corrected"]:
+            total[tuple(row["counts"])] = total.get(tuple(row["counts"]), 0) + row["divergence"]
+    best = min(total, key=total.__getitem__)
+    assert best == (128, 128, 128) and quantization.llm.SAMPLES == 128
+    assert len(found) == 4 * len(best) and found.name == "train"
 
 
 def test_methods_do_not_stack_and_the_model_stays(quantizer):
