@@ -2,7 +2,7 @@
 
     python benchmarks/distillation_bert.py --quick                # re-measure the shipped student (≤ 3 minutes)
     python benchmarks/distillation_bert.py --seconds 300          # train for so long; run again to go on
-    python benchmarks/distillation_bert.py --only accuracy speed  # measure what is trained
+    python benchmarks/distillation_bert.py                        # measure what is trained
 
 Only shipped sentences are read. Trained students are kept in runs/distillation_bert/; each part is merged into the
 results file when it is done. --json names another results file.
@@ -11,17 +11,15 @@ results file when it is done. --json names another results file.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import distillation_bert_parts as parts
-import pandas
 import torch
 from build_assets import build_manifest
-from common import Results, parser
+from common import Results, merge, parser
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -31,6 +29,7 @@ from course_lib.files import write_atomically
 RESULTS = assets.FOLDER / "results"
 FILE = RESULTS / "distillation_bert.json"
 SHIPPED = "minilm_student_tenth"
+SHAPES = ("half", "middle", "tenth")
 QUICK_RUNS = 15
 
 CARD = """# A tenth of MiniLM
@@ -50,13 +49,12 @@ this card. Licence: Apache-2.0. For teaching compression; limits as in `minilm.m
 """
 
 
-def found() -> Iterator[tuple[str, int, Path]]:
-    """Name, seed and file of every student that is trained."""
+def found() -> Iterator[tuple[str, list[Path]]]:
+    """Name and files of every student that is trained, one file per seed."""
     for name in parts.CASES:
-        for seed in parts.SEEDS:
-            file = parts.RUNS / f"{name}_{seed}.safetensors"
-            if file.exists():
-                yield name, seed, file
+        files = [parts.RUNS / f"{name}_{seed}.safetensors" for seed in parts.SEEDS]
+        if any(file.exists() for file in files):
+            yield name, [file for file in files if file.exists()]
 
 
 def tests() -> dict[str, data.Split]:
@@ -78,33 +76,38 @@ def accuracy() -> Iterator[dict[str, Any]]:
     """Every trained student on the test split of every domain, against the teacher on the same sentences."""
     teacher = parts.teacher()
     before = correct("teacher", teacher)
-    yield row("teacher", 0, teacher, before, before)
-    for name, seed, file in found():
-        student = storage.load(file)
-        validation = training.evaluate(student, parts.movies().validation).accuracy
-        yield row(name, seed, student, before, correct(file.stem, student)) | {
-            "validation": validation, "stored_bytes": storage.stored_bytes(file),
+    yield row("teacher", [0], teacher, before, [before])
+    for name, files in found():
+        students = [storage.load(file) for file in files]
+        after = [correct(file.stem, student) for file, student in zip(files, students, strict=True)]
+        seeds = [int(file.stem.rpartition("_")[2]) for file in files]
+        validation = [training.evaluate(student, parts.movies().validation).accuracy for student in students]
+        yield row(name, seeds, students[0], before, after) | {
+            "epochs": parts.CASES[name].epochs, "validation": validation,
+            "stored_bytes": storage.stored_bytes(files[0]),
         }  # fmt: skip
 
 
-def row(name: str, seed: int, model: Any, before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Any]:
-    """Accuracy, share of the teacher's, and its interval, for each domain."""
-    figures: dict[str, Any] = {"name": name, "seed": seed, "parameters": profiling.count_parameters(model)}
+def row(
+    name: str, seeds: list[int], model: Any, before: dict[str, Tensor], after: list[dict[str, Tensor]]
+) -> dict[str, Any]:
+    """Mean accuracy over the seeds, share of the teacher's, and its interval over sentences and seeds, by domain."""
+    figures: dict[str, Any] = {"name": name, "seeds": seeds, "parameters": profiling.count_parameters(model)}
     figures["macs"] = profiling.count_macs(model, parts.movies().test.example(1))
     for domain, theirs in before.items():
-        ours = after[domain]
-        low, high = report.paired_bootstrap(theirs, ours)
+        ours = torch.cat([answers[domain] for answers in after])
+        low, high = report.paired_bootstrap(theirs.repeat(len(after)), ours)
         share = float(ours.double().mean())
         figures |= {
             domain: share, f"{domain}_retained": share / float(theirs.double().mean()), f"{domain}_low": low,
-            f"{domain}_high": high,
+            f"{domain}_high": high, f"{domain}_seeds": [float(one[domain].double().mean()) for one in after],
         }  # fmt: skip
     return figures
 
 
 def speed() -> Iterator[dict[str, Any]]:
     """Time of one student per shape, in turns with the teacher; the threads are those of this process."""
-    files = {name: file for name, seed, file in found() if seed == parts.SEEDS[0]}
+    files = {name: files[0] for name, files in found() if name in SHAPES}
     threads = min(2, torch.get_num_threads())
     table = report.compare(
         models.load("minilm"), *files.values(), names=["teacher", *files], on=parts.movies().validation.subset(64),
@@ -120,20 +123,11 @@ def speed() -> Iterator[dict[str, Any]]:
 PARTS = {"accuracy": accuracy, "speed": speed}
 
 
-def run(part: str, target: Path) -> None:
-    """Measure one part, and merge its rows into the results file."""
-    rows = list(PARTS[part]())
-    print(f"\n{part}\n{pandas.DataFrame(rows).to_string()}", flush=True)
-    results = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
-    results[part] = {"machine": str(profiling.machine()), "threads": torch.get_num_threads(), "rows": rows}
-    write_atomically(target, json.dumps(results, indent=1) + "\n")
-
-
 def ship(rows: list[dict[str, Any]]) -> None:
     """Copy the smallest student of the first seed, and write its card."""
     shutil.copy(parts.RUNS / f"tenth_{parts.SEEDS[0]}.safetensors", RESULTS / f"{SHIPPED}.safetensors")
     teacher = next(one for one in rows if one["name"] == "teacher")
-    student = next(one for one in rows if (one["name"], one["seed"]) == ("tenth", parts.SEEDS[0]))
+    student = next(one for one in rows if one["name"] == "tenth")
     lines = [
         f"| {domain} | {student[domain]:.2%} | {student[f'{domain}_retained']:.1%} "
         f"| {student[f'{domain}_low']:.1%} to {student[f'{domain}_high']:.1%} |"
@@ -166,27 +160,26 @@ def quick(arguments: argparse.Namespace) -> None:
     shown = ("name", "stored_bytes", "parameters", "accuracy", "retained", "speedup")
     results.table("now", [{key: one.to_dict()[key] for key in shown} for one in table.rows])
     rows = assets.results("distillation_bert")["accuracy"]["rows"]
-    kept = ("name", "seed", "parameters", "movies", "movies_retained")
+    kept = ("name", "seeds", "parameters", "movies", "movies_retained")
     results.table("when shipped", [{key: one[key] for key in kept} for one in rows])
     results.save()
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--seconds", type=int, default=0, help="train for so long before measuring")
-    options.add_argument("--only", nargs="+", choices=list(PARTS), default=[], help="parts to measure")
+    options = parser(__doc__, parts=PARTS)
+    options.add_argument("--seconds", type=int, default=0, help="train for so long, and measure nothing")
     arguments = options.parse_args()
     if arguments.quick:
         quick(arguments)
-        return
-    if arguments.seconds:
+    elif arguments.seconds:
         train(arguments.seconds)
-    target = arguments.json or FILE
-    for part in arguments.only:
-        run(part, target)
-    if target == FILE and "accuracy" in arguments.only:
-        ship(json.loads(target.read_text(encoding="utf-8"))["accuracy"]["rows"])
-        build_manifest()
+    else:
+        target = arguments.json or FILE
+        for part in arguments.only:
+            results = merge(target, part, PARTS[part]())
+        if target == FILE and "accuracy" in arguments.only:
+            ship(results["accuracy"]["rows"])
+            build_manifest()
 
 
 if __name__ == "__main__":

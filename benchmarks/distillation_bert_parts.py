@@ -22,13 +22,15 @@ SEEDS = (0, 1, 2)
 THREE_SEEDS = ("tenth", "half")
 ROWS, FACTOR = 10_000, 128
 TENTH = {"hidden_size": 192, "num_layers": 2, "num_heads": 6, "intermediate_size": 384}
+MIDDLE = {"hidden_size": 256, "num_layers": 2, "num_heads": 8, "intermediate_size": 768}
+TEACHER_WIDTH = 384
 HALF = {"hidden_size": 384, "num_layers": 3, "num_heads": 12, "intermediate_size": 1536}
-EPOCHS = {"tenth": 6, "half": 1}
+HALF_LAYERS = (0, 1, 2)
+COPIES = 6
+EPOCHS = {"tenth": 3, "half": 1, "plain": 6}
 OPTIONS = {"batch_size": 64, "precision": "bf16", "progress": False, "weight_decay": 0.01}
 SOFT = distillation.Recipe(alpha=0.9, temperature=4.0)
 LABELS_ONLY = distillation.Recipe(alpha=0.0)
-# DistilBERT's weights 5 : 2 : 1 of soft targets, task and cosine, divided by the first two (Sanh et al., 2019).
-TRIPLE = distillation.Recipe(alpha=5 / 7, temperature=2.0, hidden=1 / 7, hidden_kind="cosine")
 
 
 class OutOfTimeError(RuntimeError):
@@ -53,11 +55,21 @@ def transfer_text() -> Split:
     return replace(text, labels=torch.zeros_like(text.labels))
 
 
-def teacher_answers(split: Split) -> torch.Tensor:
-    """The teacher's logits, in bf16 arithmetic, kept in runs/."""
+@cache
+def rewritten_text() -> Split:
+    """``COPIES`` rewritten versions of every train sentence of the three domains, words exchanged within a domain."""
+    splits = [data.load("sentiment", domain=domain).train for domain in data.SENTIMENT_DOMAINS]
+    text = distillation.rewritten_split(splits[0], COPIES)
+    for split in splits[1:]:
+        text, _ = distillation.joined(text, distillation.rewritten_split(split, COPIES))
+    return text
+
+
+def teacher_answers(split: Split, source: nn.Module | None = None, label: str = "teacher") -> torch.Tensor:
+    """The logits of a teacher (the original by default), in bf16 arithmetic, kept in runs/."""
     with torch.autocast("cpu", torch.bfloat16):
         return distillation.teacher_logits(
-            teacher(), split, cache=RUNS / f"teacher_{len(split)}.safetensors", batch_size=64
+            source or teacher(), split, cache=RUNS / f"{label}_{len(split)}.safetensors", batch_size=64
         ).float()
 
 
@@ -67,56 +79,98 @@ def vocabulary() -> list[int]:
     return distillation.frequent_tokens(splits, ROWS)
 
 
-def student_of(source: nn.Module, shape: dict[str, int], slim: bool, initialise: str = "teacher") -> nn.Module:
-    """A student of this shape; with ``slim``, its word embedding is trimmed and factorised."""
-    extra = {"embedding_rows": ROWS, "embedding_factor": FACTOR} if slim else {}
-    size = distillation.BertSize(**shape, **extra)
-    sentences = movies().train if shape["hidden_size"] < 384 else None
-    return distillation.bert_student(
-        source, size, tokens=vocabulary() if slim else None, sentences=sentences, initialise=initialise
-    )
-
-
 @dataclass(frozen=True)
 class Case:
-    """One way to a student: its shape, what it reads, and what it is asked to match."""
+    """One way to a student: its shape, what it reads, and what it is asked to match.
+
+    Args:
+        rewritten: whether it reads ``rewritten_text``, too.
+        source: name of the case whose student it starts from and listens to, beside the original teacher.
+    """
 
     shape: dict[str, int]
     slim: bool
-    recipe: distillation.Recipe
+    recipe: distillation.Recipe = SOFT
     labels: bool = True
     transfer: bool = True
+    rewritten: bool = True
     initialise: str = "teacher"
+    layers: Any = "uniform"
+    source: str | None = None
     epochs: int = EPOCHS["tenth"]
-    learning_rate: float = 5e-4
+    learning_rate: float = 1e-3
 
 
+PLAIN = {"rewritten": False, "epochs": EPOCHS["plain"], "learning_rate": 5e-4}
 CASES = {
-    "tenth": Case(TENTH, True, SOFT),
-    "half": Case(HALF, False, TRIPLE, transfer=False, epochs=EPOCHS["half"], learning_rate=1e-4),
-    "tenth_labels_only": Case(TENTH, True, LABELS_ONLY, transfer=False),
+    "tenth": Case(TENTH, True),
+    "half": Case(HALF, False, layers=HALF_LAYERS, epochs=EPOCHS["half"], learning_rate=2e-4),
+    "tenth_labels_only": Case(TENTH, True, LABELS_ONLY, transfer=False, **PLAIN),
+    "tenth_not_rewritten": Case(TENTH, True, **PLAIN),
     "tenth_label_free": Case(TENTH, True, replace(SOFT, alpha=1.0), labels=False),
-    "tenth_random_start": Case(TENTH, True, SOFT, initialise="random"),
+    # three stages with as many passes in all as "tenth": half, middle, tenth
+    "middle": Case(MIDDLE, False, source="half", epochs=1, learning_rate=5e-4),
+    "tenth_in_stages": Case(TENTH, True, source="middle", epochs=1),
 }
 
 
+def student_of(source: nn.Module, case: Case) -> nn.Module:
+    """An untrained student; where it is slim, its word embedding is trimmed and factorised."""
+    extra = {"embedding_rows": ROWS, "embedding_factor": FACTOR} if case.slim else {}
+    narrower = case.shape["hidden_size"] < TEACHER_WIDTH
+    return distillation.bert_student(
+        source, distillation.BertSize(**case.shape, **extra), tokens=vocabulary() if case.slim else None,
+        layers=case.layers, sentences=movies().train if narrower else None, initialise=case.initialise,
+    )  # fmt: skip
+
+
+def reading(case: Case, seed: int) -> tuple[Split | None, Split | None, torch.Tensor]:
+    """Labelled sentences, sentences without labels, and what is heard about the first and then the second."""
+    labelled = movies().train if case.labels else None
+    unlabelled = [] if case.labels else [movies().train]
+    unlabelled += [transfer_text()] if case.transfer else []
+    unlabelled += [rewritten_text()] if case.rewritten else []
+    heard = torch.cat([answers(case, part, seed) for part in (labelled, *unlabelled) if part is not None])
+    text: Split | None = None
+    for part in unlabelled:
+        text, _ = distillation.joined(text, part)
+    return labelled, text, heard
+
+
+def answers(case: Case, split: Split, seed: int) -> torch.Tensor:
+    """The teacher's logits; if the student listens to another student as well, the mean of both."""
+    if case.source is None:
+        return teacher_answers(split)
+    label = f"{case.source}_{seed}"
+    return torch.lerp(teacher_answers(split), teacher_answers(split, source_of(case, seed), label), 0.5)
+
+
+def source_of(case: Case, seed: int) -> nn.Module:
+    """The model from whose weights the student starts."""
+    return storage.load(kept(case.source, seed)) if case.source else teacher()
+
+
 def train_case(name: str, seed: int) -> nn.Module:
-    """Train one student; an interrupted training goes on from its checkpoint."""
+    """Train one student; an interrupted training goes on from its checkpoint. A whole word embedding stays as it is."""
     case = CASES[name]
+    train, transfer, heard = reading(case, seed)
     torch.manual_seed(seed)
-    student = student_of(teacher(), case.shape, case.slim, case.initialise)
-    train = movies().train if case.labels else None
-    transfer = transfer_text() if case.transfer else None
-    targets = torch.cat([teacher_answers(part) for part in (train, transfer) if part is not None])
+    student: Any = student_of(source_of(case, seed), case)
+    if not case.slim:
+        student.bert.embeddings.word_embeddings.requires_grad_(False)
+    if case.rewritten:  # text that is new nearly every time takes the place of dropout
+        for module in student.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
     checkpoint = RUNS / f"{name}_{seed}.checkpoint"
     result = distillation.distil(
-        teacher(), student, train, recipe=case.recipe, transfer=transfer, targets=targets, epochs=case.epochs,
+        teacher(), student, train, recipe=case.recipe, transfer=transfer, targets=heard, epochs=case.epochs,
         learning_rate=case.learning_rate, seed=seed, checkpoint=checkpoint, **OPTIONS,
     )  # fmt: skip
     if result.history.interrupted:
         raise OutOfTimeError(name)
     checkpoint.unlink(missing_ok=True)
-    return result.model
+    return result.model.requires_grad_(True)
 
 
 def kept(name: str, seed: int, make: Callable[[str, int], nn.Module] = train_case) -> Path:

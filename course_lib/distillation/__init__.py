@@ -21,6 +21,7 @@ from course_lib.distillation.matching import (
     layer_map,
     match_layers,
 )
+from course_lib.distillation.rewriting import Rewriting, rewritten, rewritten_split
 from course_lib.distillation.students import (
     BertSize,
     bert_student,
@@ -31,9 +32,10 @@ from course_lib.distillation.students import (
 from course_lib.distillation.targets import as_split, frozen, joined, teacher_logits
 
 __all__ = [
-    "BertSize", "DistillationResult", "KnowledgeDistiller", "ProgressiveDistiller", "Projection", "Recipe", "Stage",
+    "BertSize", "DistillationResult", "KnowledgeDistiller", "ProgressiveDistiller", "Projection", "Recipe", "Rewriting",
+    "Stage",
     "as_split", "attention_map_loss", "attention_maps", "attention_transfer", "attention_transfer_loss",
     "bert_student", "distil", "distillation_loss", "feature_maps", "frequent_tokens", "frozen", "hidden_state_loss",
     "hidden_states", "joined", "layer_map", "main_directions", "match_layers", "relational_loss", "resnet_student",
-    "soft_target_loss", "soft_targets", "teacher_logits", "triple_loss",
+    "rewritten", "rewritten_split", "soft_target_loss", "soft_targets", "teacher_logits", "triple_loss",
 ]  # fmt: skip
