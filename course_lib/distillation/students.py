@@ -162,16 +162,26 @@ def main_directions(teacher: nn.Module, width: int, sentences: Split | None = No
     if width == full:
         return torch.eye(full)
     if sentences is None:
-        states = network.bert.embeddings.word_embeddings.weight
+        states = network.bert.embeddings.word_embeddings.weight.double()
+        moment = states.T @ states
     else:
-        refuse_test(sentences, "used to initialise a student")
-        batch: Any = sentences.subset(RESIDUAL_SENTENCES).example(RESIDUAL_SENTENCES)
-        with evaluating(teacher):
+        moment = _state_moment(teacher, sentences)
+    return torch.linalg.eigh(moment).eigenvectors.flip(1)[:, :width].float()
+
+
+def _state_moment(teacher: nn.Module, sentences: Split) -> Tensor:
+    """Sum of ``h hᵀ`` over the hidden states ``h`` of all layers and words; few sentences at a time save memory."""
+    refuse_test(sentences, "used to initialise a student")
+    moment: Any = 0
+    with evaluating(teacher):
+        batches: Any = sentences.subset(RESIDUAL_SENTENCES).batches(32)
+        for batch, _ in batches:
+            real = batch["attention_mask"].bool()
             output = teacher(**batch, output_hidden_states=True)
-        real = batch["attention_mask"].bool()
-        states = torch.cat([state[real] for state in output.hidden_states])
-    vectors = torch.linalg.eigh(states.double().T @ states.double()).eigenvectors
-    return vectors.flip(1)[:, :width].float()
+            for state in output.hidden_states:
+                words = state[real].double()
+                moment = moment + words.T @ words
+    return moment
 
 
 def _check_fits(size: BertSize, original: Any) -> None:
