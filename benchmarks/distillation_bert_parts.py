@@ -27,7 +27,7 @@ TEACHER_WIDTH = 384
 HALF = {"hidden_size": 384, "num_layers": 3, "num_heads": 12, "intermediate_size": 1536}
 HALF_LAYERS = (0, 1, 2)
 COPIES = 6
-EPOCHS = {"tenth": 3, "half": 1, "plain": 6}
+EPOCHS = {"tenth": 4, "half": 2, "plain": 6}
 OPTIONS = {"batch_size": 64, "precision": "bf16", "progress": False, "weight_decay": 0.01}
 SOFT = distillation.Recipe(alpha=0.9, temperature=4.0)
 LABELS_ONLY = distillation.Recipe(alpha=0.0)
@@ -108,7 +108,7 @@ CASES = {
     "tenth_labels_only": Case(TENTH, True, LABELS_ONLY, transfer=False, **PLAIN),
     "tenth_not_rewritten": Case(TENTH, True, **PLAIN),
     "tenth_label_free": Case(TENTH, True, replace(SOFT, alpha=1.0), labels=False),
-    # three stages with as many passes in all as "tenth": half, middle, tenth
+    # three stages with as many passes in all as "tenth": half twice, middle and tenth once
     "middle": Case(MIDDLE, False, source="half", epochs=1, learning_rate=5e-4),
     "tenth_in_stages": Case(TENTH, True, source="middle", epochs=1),
 }

@@ -71,7 +71,7 @@ def seconds(splits: data.Splits) -> Iterator[Row]:
         "layers": len(layers),
         "seconds": time.perf_counter() - started,
     }
-    for way, (kind, aware) in WAYS.items():
+    for way, (kind, aware) in {**WAYS, "CP": ("cp", False)}.items():
         started = time.perf_counter()
         plan = lowrank.plan_for_size(model, 1 / 3, kind, layers)
         lowrank.factorize(model, plan, moments if aware else None)

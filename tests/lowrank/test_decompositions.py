@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
+import tensorly
 import torch
+from tensorly.decomposition import parafac
 from torch import nn
 from torch.nn import functional as F
 
@@ -52,6 +56,27 @@ def test_cp_finds_the_terms_that_a_filter_bank_was_made_of():
     layer = nn.Conv2d(7, 8, 3, bias=False)
     layer.weight.data = torch.einsum("or,ir,hr,wr->oihw", out, into, high, wide)
     assert lowrank.relative_error(layer.weight, lowrank.merge(lowrank.factor_layer(layer, "cp", [2]))) < 0.02
+
+
+def test_cp_is_as_close_as_that_of_tensorly_after_as_many_sweeps():
+    weight = noise(24, 20, 3, 3)
+    reduce, vertical, horizontal, expand = lowrank.cp_factors(weight, 30, sweeps=10)
+    ours = torch.einsum("or,ri,rh,rw->oihw", expand, reduce, vertical[:, 0, :, 0], horizontal[:, 0, 0])
+    with tensorly.backend_context("pytorch", local_threadsafe=True):
+        theirs = tensorly.cp_to_tensor(parafac(weight, 30, n_iter_max=10, init="random", random_state=0, tol=0))
+    assert lowrank.relative_error(weight, ours) <= lowrank.relative_error(weight, theirs) + 0.01
+
+
+def test_cp_of_a_large_layer_takes_seconds():
+    started = time.perf_counter()
+    lowrank.cp_factors(noise(256, 128, 3, 3), 252)
+    assert time.perf_counter() - started < 10  # 0.2 s on two free cores; half a minute before
+
+
+@pytest.mark.parametrize("rank", [1, 3, 8])
+def test_cp_of_a_filter_bank_of_zeros_is_zeros(rank):
+    factors = lowrank.cp_factors(torch.zeros(6, 5, 3, 3), rank)
+    assert all(torch.isfinite(factor).all() for factor in factors) and not factors[-1].any()
 
 
 def test_more_sweeps_of_tucker_are_not_worse():
