@@ -4,7 +4,14 @@ Splits are sacred. Training, tuning and calibration use ``train`` or ``validatio
 number that is reported, and refuses to be shuffled or handed to a function that learns from it.
 """
 
-from course_lib.data.inputs import Augmentation, augment_images, group_by_length, prepare_images, trim_padding
+from course_lib.data.inputs import (
+    Augmentation,
+    augment_images,
+    group_by_length,
+    move_images,
+    prepare_images,
+    trim_padding,
+)
 from course_lib.data.loading import FASHION_CLASSES, load
 from course_lib.data.sentiment import (
     MAX_TOKENS,
@@ -18,7 +25,6 @@ from course_lib.data.splits import SPLIT_NAMES, Inputs, Split, Splits, TestSplit
 
 __all__ = [
     "FASHION_CLASSES", "MAX_TOKENS", "SENTIMENT_CLASSES", "SENTIMENT_DOMAINS", "SPLIT_NAMES", "Augmentation", "Inputs",
-    "Split", "Splits", "TestSplitError", "augment_images", "group_by_length", "join", "load", "prepare_images",
-    "refuse_test",
-    "sentences", "tokenize", "tokenizer", "trim_padding",
+    "Split", "Splits", "TestSplitError", "augment_images", "group_by_length", "join", "load", "move_images",
+    "prepare_images", "refuse_test", "sentences", "tokenize", "tokenizer", "trim_padding",
 ]  # fmt: skip

@@ -50,17 +50,32 @@ def augment_images(images: Tensor, generator: torch.Generator, shift: int = 2, h
     def draw(low: int, high: int) -> Tensor:
         return torch.randint(low, high, (batch, 1), generator=generator)
 
-    columns = torch.arange(width).expand(batch, -1)
-    columns = torch.where(draw(0, 2).bool(), width - 1 - columns, columns) + draw(-shift, shift + 1)
-    rows = torch.arange(height).expand(batch, -1) + draw(-shift, shift + 1)
-    inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
+    mirrored, right, down = draw(0, 2).bool(), draw(-shift, shift + 1), draw(-shift, shift + 1)
     top, left, use = draw(0, height), draw(0, width), draw(0, 2).bool()
-    in_hole = ((rows - top).abs() <= hole // 2)[:, :, None] & ((columns - left).abs() <= hole // 2)[:, None, :]
-    keep = inside & ~(in_hole & use[:, :, None]) if hole else inside
+    if hole:
+        rows, columns = ((torch.arange(size) - start).abs() for size, start in ((height, top), (width, left)))
+        blank = ((rows <= hole // 2) & use)[:, :, None] & (columns <= hole // 2)[:, None, :]
+        images = images.masked_fill(blank.reshape(batch, *[1] * (images.dim() - 3), height, width), 0)
+    return move_images(images, mirrored, down, right)
+
+
+def move_images(images: Tensor, mirrored: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Each picture as seen through a window that is moved ``down`` and ``right``; what lies outside is black.
+
+    Args:
+        images: ``(B, …, H, W)``.
+        mirrored: boolean ``(B, 1)``; which windows are looked at in a mirror.
+        down: pixels, ``(B, 1)``, and ``right`` likewise; negative values move up and to the left.
+    """
+    batch, height, width = len(images), images.shape[-2], images.shape[-1]
+    columns = torch.arange(width).expand(batch, -1)
+    columns = torch.where(mirrored, width - 1 - columns, columns) + right
+    rows = torch.arange(height).expand(batch, -1) + down
+    inside = ((rows >= 0) & (rows < height))[:, :, None] & ((columns >= 0) & (columns < width))[:, None, :]
     flat = rows.clamp(0, height - 1)[:, :, None] * width + columns.clamp(0, width - 1)[:, None, :]
     planes = images.reshape(batch, -1, height * width)
     moved = planes.gather(2, flat.reshape(batch, 1, -1).expand_as(planes))
-    return (moved * keep.reshape(batch, 1, -1)).reshape(images.shape)
+    return (moved * inside.reshape(batch, 1, -1)).reshape(images.shape)
 
 
 def group_by_length(order: Tensor, lengths: Tensor, batch_size: int, generator: torch.Generator) -> list[Tensor]:

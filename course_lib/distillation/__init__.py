@@ -30,12 +30,14 @@ from course_lib.distillation.students import (
     resnet_student,
 )
 from course_lib.distillation.targets import as_split, frozen, joined, teacher_logits
+from course_lib.distillation.views import Views, view_logits, views
 
 __all__ = [
     "BertSize", "DistillationResult", "KnowledgeDistiller", "ProgressiveDistiller", "Projection", "Recipe", "Rewriting",
-    "Stage",
+    "Stage", "Views",
     "as_split", "attention_map_loss", "attention_maps", "attention_transfer", "attention_transfer_loss",
     "bert_student", "distil", "distillation_loss", "feature_maps", "frequent_tokens", "frozen", "hidden_state_loss",
     "hidden_states", "joined", "layer_map", "main_directions", "match_layers", "relational_loss", "resnet_student",
-    "rewritten", "rewritten_split", "soft_target_loss", "soft_targets", "teacher_logits", "triple_loss",
+    "rewritten", "rewritten_split", "soft_target_loss", "soft_targets", "teacher_logits", "triple_loss", "view_logits",
+    "views",
 ]  # fmt: skip

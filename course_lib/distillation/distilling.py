@@ -16,6 +16,7 @@ from course_lib.data import Split, refuse_test
 from course_lib.distillation.losses import hidden_state_loss, soft_target_loss
 from course_lib.distillation.matching import Projection, hidden_states, layer_map, match_layers, token_mask
 from course_lib.distillation.targets import frozen, joined, teacher_logits
+from course_lib.distillation.views import Views, view_logits
 
 
 @dataclass(frozen=True)
@@ -76,12 +77,15 @@ def distil(
     """Train ``student`` in place on the answers of ``teacher``.
 
     The teacher is asked once about every example, and its logits are kept; with ``augment=True`` they are those of the
-    picture before it was flipped and shifted. Hidden states, if they are matched, are computed anew in every step.
+    picture before it was flipped and shifted. If ``train`` are ``views`` of pictures, it is asked once about every
+    version, and the student hears what it said of the one that is shown. Hidden states, if they are matched, are
+    computed anew in every step.
 
     Args:
         train: labelled examples; None for distillation without any label.
         transfer: further examples whose labels stay unseen.
-        targets: logits of the teacher ``(N, classes)`` for ``train`` followed by ``transfer``, if they are known.
+        targets: logits of the teacher ``(N, classes)`` for ``train`` followed by ``transfer``, if they are known; for
+            views as ``view_logits`` gives them.
         fit_options: passed on to ``training.fit``: ``augment``, ``patience``, ``checkpoint``, ``precision``, ….
 
     Raises:
@@ -96,12 +100,13 @@ def distil(
     check_same_vocabulary(teacher, student)
     teacher = frozen(teacher)
     classes = _count_classes("student", student, examples)
+    many = len(examples.versions) if isinstance(examples, Views) else 1
     if targets is None:
         _count_classes("teacher", teacher, examples)
-        targets = teacher_logits(teacher, examples)
-    _check_targets(classes, examples, targets)
+        targets = view_logits(teacher, examples) if isinstance(examples, Views) else teacher_logits(teacher, examples)
+    _check_targets(classes, many * len(examples), targets)
     apprentice = Apprentice(teacher, student, recipe)
-    objective = Objective(apprentice, recipe, targets, examples.labels, seen)
+    objective = Objective(apprentice, recipe, targets, examples.labels.repeat(many), seen.repeat(many))
     numbered = replace(examples, labels=torch.arange(len(examples)))
     history = training.fit(
         apprentice, numbered, validation, loss=objective, epochs=epochs, learning_rate=learning_rate, **fit_options
@@ -189,9 +194,9 @@ def _count_classes(role: str, model: nn.Module, examples: Split) -> int:
     return answer.shape[1]
 
 
-def _check_targets(classes: int, examples: Split, targets: Tensor) -> None:
-    if len(targets) != len(examples):
-        raise ValueError(f"targets must have one row for each of the {len(examples)} examples, got {len(targets)}")
+def _check_targets(classes: int, examples: int, targets: Tensor) -> None:
+    if len(targets) != examples:
+        raise ValueError(f"targets must have one row for each of the {examples} examples, got {len(targets)}")
     if targets.shape[1] != classes:
         raise ValueError(f"student and teacher must answer with the same classes, got {classes} and {targets.shape[1]}")
 
