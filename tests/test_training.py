@@ -37,6 +37,12 @@ def test_training_learns_and_ends_in_eval_mode():
     assert not model.training
 
 
+def test_no_gradients_are_kept_after_training():
+    model = fresh_model()
+    fit(model, epochs=1)
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
 def test_the_same_seed_gives_the_same_weights():
     first, second, other = fresh_model(), fresh_model(), fresh_model()
     fit(first, seed=5), fit(second, seed=5), fit(other, seed=6)

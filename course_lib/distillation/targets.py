@@ -18,10 +18,16 @@ from torch.nn import functional as F
 from course_lib import training
 from course_lib.data import Split, refuse_test
 from course_lib.files import write_atomically
+from course_lib.training.evaluation import BATCH_SIZE
 
 
 def frozen(teacher: nn.Module) -> nn.Module:
-    """A copy of ``teacher`` in eval mode that takes no gradients; a warning says so if it was in training mode."""
+    """A copy of ``teacher`` in eval mode that takes no gradients; a warning says so if it was in training mode.
+
+    A teacher that is frozen already answers as it is: a second copy would only take memory.
+    """
+    if not any(part.training for part in teacher.modules()) and not any(p.requires_grad for p in teacher.parameters()):
+        return teacher
     if teacher.training:
         warnings.warn(
             "the teacher was in training mode, where dropout and BatchNorm make its answers noisy; a copy of it in "
@@ -32,7 +38,12 @@ def frozen(teacher: nn.Module) -> nn.Module:
 
 
 def teacher_logits(
-    teacher: nn.Module, split: Split, *, cache: str | Path | None = None, batch_size: int = 250, progress: bool = False
+    teacher: nn.Module,
+    split: Split,
+    *,
+    cache: str | Path | None = None,
+    batch_size: int = BATCH_SIZE,
+    progress: bool = False,
 ) -> Tensor:
     """The teacher's logits ``(N, classes)`` on the examples of ``split`` as they are stored, without augmentation.
 

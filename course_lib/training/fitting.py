@@ -135,6 +135,7 @@ class _Stepper:
             if self.after_step is not None:
                 self.after_step(self.model, step, self.bar.total)
             self.bar.update()
+        self.model.zero_grad(set_to_none=True)  # the last gradients are as large as the model, and of no use any more
         return torch.stack(losses).mean().item()
 
     def step(self, inputs: Any, labels: Tensor) -> Tensor:

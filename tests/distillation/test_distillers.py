@@ -105,6 +105,14 @@ def test_a_teacher_in_training_mode_is_said_once(teacher):
     assert len([one for one in caught if "training mode" in str(one.message)]) == 1
 
 
+def test_a_teacher_that_is_frozen_already_is_not_copied_again(teacher):
+    copied = KnowledgeDistiller(teacher, SMALL).teacher
+    assert copied is not teacher
+    assert KnowledgeDistiller(copied, SMALL).teacher is copied
+    copied.bert.encoder.layer[0].train()
+    assert KnowledgeDistiller(copied, SMALL).teacher is not copied
+
+
 STAGES = [{"hidden_size": 12, "num_heads": 2, "num_layers": 3, "intermediate_size": 24}, SMALL]
 
 
