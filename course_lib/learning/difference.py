@@ -104,6 +104,8 @@ def _tensor_difference(got: Any, expected: Any, tolerance: Tolerance) -> str | N
         _number_difference(theirs[place].item(), mine[place].item(), (0.0, 0.0)) if mine.dtype != torch.bool else None
     )
     values = values or f"expected {mine[place].item()}, got {theirs[place].item()}"
+    if not first:
+        return values
     return f"at index {first}: {values} ({differing:,} of {mine.numel():,} entries differ)"
 
 

@@ -103,6 +103,7 @@ def test_equal_values_pass(got, wanted):
             torch.eye(2),
             "the value: expected a dense tensor, got float32 tensor of shape (2, 2) that is not dense",
         ),
+        (torch.tensor(1.0), torch.tensor(0.5), "the value: expected 0.5, got 1.0"),
         (numpy.ones(2), numpy.zeros(2), "the value at index [0]: expected 0.0, got 1.0 (2 of 2 entries differ)"),
         ([1.0], numpy.zeros(1), "the value: expected a NumPy array, got [1.0]"),
         (numpy.array([None]), numpy.zeros(1), "the value: expected numbers of dtype float64, got dtype object"),

@@ -13,6 +13,18 @@ from course_lib.learning.expect import expect, expect_close, expect_equal, expec
 from course_lib.learning.questions import probe, question
 
 LAYERS = "bert.encoder.layer."
+TRIPLE_ADVICE = {
+    (1.0, 0.0, 0.0): "only the soft part counts here: T² in front, batchmean, the teacher's probabilities as target",
+    (0.0, 1.0, 0.0): "only the task counts here: cross entropy with the labels, without temperature",
+    (0.0, 0.0, 1.0): "only the cosine counts here: 1 - cosine of each word, then one mean over all words of the batch",
+    (5.0, 2.0, 1.0): "each part alone is right; is each multiplied by its own weight?",
+}
+STAGE_ADVICE = {
+    1: "it learns in training mode from the original in eval mode: T² · KL, plain SGD, gradients cleared in each step; "
+    "after its last step it is only asked in eval mode",
+    2: "its target is the softmax of mixed logits: w times the original's, 1 - w times those of the stage before, "
+    "which answers in eval mode",
+}
 Chain = tuple[nn.Module, list[nn.Module], Tensor]
 
 
@@ -34,7 +46,7 @@ def check_layer_map(answer: Answer) -> None:
     """All sizes up to twelve, and students that have no layer or too many."""
     for theirs in (1, 2, 3, 4, 6, 7, 12):
         for ours in range(1, theirs + 1):
-            given = f"{ours} layers of {theirs}"
+            given = f"student_layers = {ours}, teacher_layers = {theirs}"
             found = answer(ours, theirs)
             expect(isinstance(found, tuple), f"the map should be a tuple, yours is {type(found).__name__}", given=given)
             expected = right.layer_map(ours, theirs)
@@ -117,13 +129,13 @@ def probe_student_state(answer: Answer, generator: torch.Generator) -> Any:
 def check_triple_loss(answer: Answer) -> None:
     """Each part alone, then all together; padding does not count, and no gradient reaches the teacher."""
     generator = torch.Generator().manual_seed(1)
-    for weights in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (5.0, 2.0, 1.0)):
+    for weights, advice in TRIPLE_ADVICE.items():
         for temperature in (1.0, 2.0, 5.0):
             student, teacher, labels, mask = _pair(generator)
             given = f"weights {weights} at temperature {temperature:g}"
             found = answer.in_place(student, teacher, labels, mask, temperature, weights)
             wanted = right.triple_loss(student, teacher, labels, mask, temperature, weights)
-            expect_close("loss", found, wanted, given=given, hint="look at the part whose weight is not 0")
+            expect_close("loss", found, wanted, given=given, hint=advice)
             reached = torch.autograd.grad(found, teacher, allow_unused=True)
             quiet = all(one is None or not one.any() for one in reached)
             expect(quiet, "a gradient reaches the teacher", given=given, hint="detach the teacher's logits and states")
@@ -160,12 +172,13 @@ def probe_triple_loss(answer: Answer, generator: torch.Generator) -> Any:
 def check_attention_loss(answer: Answer) -> None:
     """Different numbers of heads, padding in rows and columns, gradients, and maps that are missing."""
     generator = torch.Generator().manual_seed(2)
+    advice = "average each over its heads, square the difference, then one mean over the pairs that are both words"
     for heads in ((4, 4), (2, 6), (3, 1)):
         student, teacher, mask = _maps(heads, generator)
         given = f"{heads[0]} and {heads[1]} heads"
         found = answer.in_place(student, teacher, mask)
         expected = right.attention_loss(student, teacher, mask)
-        expect_close("loss", found, expected, given=given, hint="words only, both ways")
+        expect_close("loss", found, expected, given=given, hint=advice)
         (reached,) = torch.autograd.grad(found, teacher, allow_unused=True)
         apart = reached is None or not reached.any()
         expect(apart, "a gradient reaches the teacher", given=given, hint="detach its maps")
@@ -210,7 +223,7 @@ def check_distil_in_stages(answer: Answer) -> None:
         found, agreement = answer.in_place(teacher, students, *settings)
         wanted, shares = right.distil_in_stages(teacher, students, *settings)
         given = (
-            f"{count} stages, temperature = {temperature:g}, steps = {steps}, learning_rate = {rate:g}, "
+            f"number of students = {count}, temperature = {temperature:g}, steps = {steps}, learning_rate = {rate:g}, "
             f"original_weight = {weight:g}"
         )
         expect_equal("number of finished stages", len(found), count, given=given)
@@ -218,9 +231,11 @@ def check_distil_in_stages(answer: Answer) -> None:
         modes = [one.training for one in (teacher, *students)]
         expect_equal("modes of what was given", modes, [True] + [False] * count, given=given, hint="work on copies")
         for number, (ours, theirs) in enumerate(zip(found, wanted, strict=True), start=1):
-            expect_close(f"weights of stage {number}", _numbers([ours]), _numbers([theirs]), given=given, rtol=1e-3)
+            what, advice = f"weights of stage {number}", STAGE_ADVICE[min(number, 2)]
+            expect_close(what, _numbers([ours]), _numbers([theirs]), given=given, hint=advice, rtol=1e-3)
             expect(not ours.training, f"stage {number} should be handed over in eval mode", given=given)
-        expect_close("agreement", torch.tensor(agreement), torch.tensor(shares), given=given)
+        advice = "count the inputs on which the stage, in eval mode, names the class of the original"
+        expect_close("agreement", torch.tensor(agreement), torch.tensor(shares), given=given, hint=advice)
 
 
 @probe("10.5")
