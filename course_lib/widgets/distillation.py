@@ -115,7 +115,7 @@ def distillation_panel(
         lambda result: draw(result[0], result[1], classes),
         numbers=lambda result: result[2],
         title="What the student is asked to say",
-        subtitle="Drag, or focus a slider and use the arrow keys. The bars on the right push the student's logits.",
+        subtitle="Drag, or focus a slider and use the arrow keys. Second chart: bars to the right push a logit up.",
         picture=choice(*[(name, row) for row, name in enumerate(names)]),
         temperature=slider(temperature, 0.5, 20.0, 0.5),
         alpha=slider(alpha, 0.0, 1.0, 0.05, label="Alpha, the teacher's share"),
