@@ -6,7 +6,7 @@ Hyper-parameters were chosen on validation; the test split is read for the rows 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,16 @@ from course_lib.distillation.distilling import Apprentice, Objective
 RUNS = Path(__file__).parent.parent / "runs" / "distillation"
 Row = dict[str, Any]
 
-TEACHER_CHUNK = 2000
 STUDENTS: dict[str, dict[str, Any]] = {
     "10": {"channels": [16, 48, 96, 192], "blocks": [1, 1, 1, 1], "shrink": 2},
-    "100": {"channels": [32, 32, 64], "blocks": [1, 1, 1], "shrink": 2},
+    "100": {"channels": [16, 48, 64], "blocks": [1, 1, 1], "shrink": 2},
     "400": {"channels": [16, 16, 32], "blocks": [1, 1, 1], "shrink": 2},
 }
+SHIFT = 1
 FIT = {
-    "optimizer": "sgd", "weight_decay": 2e-4, "schedule": "one_cycle", "batch_size": 64,
-    "augment": data.Augmentation(shift=1, hole=0), "precision": "bf16",
+    "optimizer": "sgd", "weight_decay": 2e-4, "schedule": "one_cycle", "batch_size": 64, "precision": "bf16",
 }  # fmt: skip
-EPOCHS = {"10": 10, "100": 8, "400": 8}
+EPOCHS = {"10": 10, "100": 10, "400": 10}
 SEEDS = (0, 1, 2)
 TEMPERATURES, ALPHAS = (1.0, 2.0, 4.0, 8.0, 16.0), (0.5, 1.0)
 
@@ -53,8 +52,8 @@ class Run:
     teacher: str | None = "resnet18"
     seed: int = 0
     epochs: int = 6
-    alpha: float = 0.9
-    temperature: float = 2.0
+    alpha: float = 1.0
+    temperature: float = 4.0
     images: int = 58_000
     learning_rate: float = 0.1
 
@@ -70,19 +69,37 @@ class Run:
         return RUNS / f"{self.name}.safetensors"
 
 
-def teacher_targets(split: data.Split, deadline: float) -> Tensor:
-    """Logits of ResNet18 on ``split``, kept in runs/ chunk by chunk; training images are asked in bf16."""
-    model = models.load("resnet18").to(memory_format=torch.channels_last)
-    parts = []
-    for number, images in enumerate(split.inputs.split(TEACHER_CHUNK)):  # type: ignore[union-attr]
-        file = RUNS / f"teacher_{split.name}_{number:03}.part"
-        if not file.exists():
-            if time.perf_counter() > deadline:
-                raise Stopped
-            RUNS.mkdir(parents=True, exist_ok=True)
-            torch.save(_answers(model, images, bf16=split.name == "train"), file)
-        parts.append(torch.load(file))
-    return torch.cat(parts)
+def teacher_targets(split: data.Split) -> Tensor:
+    """Logits of ResNet18 on ``split`` as it is, kept in runs/."""
+    return _kept(f"teacher_{split.name}", lambda: _answers(_teacher(), split.inputs, bf16=False))
+
+
+def view_targets(split: data.Split, deadline: float) -> Tensor:
+    """Logits of ResNet18 on every version of every picture, ``(versions, N, classes)``, asked in bf16, kept in runs/.
+
+    Raises:
+        Stopped: if the time was not enough; calling again goes on with the next version.
+    """
+    shown = distillation.views(split, SHIFT)
+    found = []
+    for number in range(len(shown.versions)):
+        name = f"teacher_{split.name}_view_{number:02}"
+        if time.perf_counter() > deadline and not (RUNS / f"{name}.part").exists():
+            raise Stopped
+        found.append(_kept(name, lambda number=number: _answers(_teacher(), shown.version(number).inputs, bf16=True)))
+    return torch.stack(found)
+
+
+def _kept(name: str, make: Callable[[], Tensor]) -> Tensor:
+    file = RUNS / f"{name}.part"
+    if not file.exists():
+        RUNS.mkdir(parents=True, exist_ok=True)
+        torch.save(make(), file)
+    return torch.load(file)
+
+
+def _teacher() -> nn.Module:
+    return models.load("resnet18").to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
@@ -95,25 +112,20 @@ def _answers(model: nn.Module, images: Tensor, bf16: bool) -> Tensor:
     return torch.cat(answers)
 
 
-def assistant_targets(student: str, split: data.Split) -> Tensor:
-    """Logits on ``split`` of a student that was taught by ResNet18, kept in runs/."""
-    file = RUNS / f"teacher_{student}_{len(split)}.part"
-    if not file.exists():
-        torch.save(training.predict_logits(storage.load(taught(student).file), split, batch_size=250), file)
-    return torch.load(file)
-
-
-def lesson_of(run: Run, splits: data.Splits, deadline: float) -> tuple[data.Split, Tensor]:
-    """The training images of a run, and what its teacher says about them (zeros if it has none)."""
+def lesson_of(run: Run, splits: data.Splits, deadline: float) -> tuple[distillation.Views, Tensor]:
+    """The pictures of a run, and what its teacher says about every version of them (zeros if it has none)."""
     train, rows = splits.train, torch.arange(len(splits.train))
     if run.images < len(train):
         rows = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[: run.images]
         train = train.take(rows)
+    shown = distillation.views(train, SHIFT)
     if run.teacher is None:
-        return train, torch.zeros(len(train), len(train.classes))
+        return shown, torch.zeros(len(shown.versions) * len(train), len(train.classes))
     if run.teacher == "resnet18":
-        return train, teacher_targets(splits.train, deadline)[rows]
-    return train, assistant_targets(run.teacher, train)
+        return shown, view_targets(splits.train, deadline)[:, rows].flatten(0, 1)
+    assistant = taught(run.teacher)
+    name = f"teacher_{run.teacher}_{len(train)}"
+    return shown, _kept(name, lambda: distillation.view_logits(storage.load(assistant.file), shown))
 
 
 def train_student(run: Run, splits: data.Splits, seconds: float = float("inf")) -> None:
@@ -130,8 +142,8 @@ def train_student(run: Run, splits: data.Splits, seconds: float = float("inf")) 
     student = distillation.resnet_student(**STUDENTS[run.student]).to(memory_format=torch.channels_last)
     recipe = distillation.Recipe(alpha=run.alpha if run.teacher else 0.0, temperature=run.temperature)
     apprentice = Apprentice(nn.Identity(), student, recipe)
-    objective = Objective(apprentice, recipe, targets, train.labels, torch.ones(len(train), dtype=torch.bool))
-    numbered = replace(train, labels=torch.arange(len(train)))
+    labels = train.labels.repeat(len(train.versions))
+    objective = Objective(apprentice, recipe, targets, labels, torch.ones(len(labels), dtype=torch.bool))
     checkpoint = RUNS / f"{run.name}.checkpoint"
 
     def stop_in_time(_model: nn.Module, step: int, total: int) -> None:
@@ -139,7 +151,7 @@ def train_student(run: Run, splits: data.Splits, seconds: float = float("inf")) 
             raise KeyboardInterrupt
 
     history = training.fit(
-        apprentice, numbered, splits.validation, loss=objective, epochs=run.epochs, checkpoint=checkpoint,
+        apprentice, train, splits.validation, loss=objective, epochs=run.epochs, checkpoint=checkpoint,
         learning_rate=run.learning_rate, seed=run.seed, after_step=stop_in_time, progress=False, **FIT,
     )  # fmt: skip
     print(run.name, [round(value, 4) for value in history.validation_accuracy], flush=True)
@@ -186,7 +198,7 @@ def train_next(splits: data.Splits, seconds: float) -> bool:
 
 def baseline(splits: data.Splits) -> training.Evaluation:
     """What ResNet18 answers on test, kept in runs/ because every row compares with it."""
-    return training.judge(teacher_targets(splits.test, float("inf")), splits.test)
+    return training.judge(teacher_targets(splits.test), splits.test)
 
 
 def answers(run: Run, splits: data.Splits) -> training.Evaluation:
