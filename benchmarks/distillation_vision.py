@@ -39,8 +39,8 @@ with a tenth, a hundredth and a four-hundredth of the parameters of the shipped 
 their original size of 28×28 (they take the doubled ones and average them down first). Each was trained from random
 weights on all 58,000 training images, flipped and moved by up to a pixel, for {epochs} passes in the order of size. At
 every visit it heard what `resnet18` says about the very version that it saw (temperature {temperature:g}, weight of the
-teacher {alpha:g}; with weight 1 no label is used). The files hold the students of seed 0, as fp16. Nothing was chosen on
-the test split; the figures are of the test split, means over three seeds. *Alone* is the same student, from the same
+teacher {alpha:g}; with weight 1 no label is used). The files hold the students of seed 0, as fp16. Nothing was chosen
+on the test split; the figures are of the test split, means over three seeds. *Alone* is the same student, from the same
 weights, on the same versions in the same order, with the labels only. Intervals: 95 %, paired bootstrap over pictures
 and seeds (`students` and `gains` in the results).
 

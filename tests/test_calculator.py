@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_lib.calculator import HARDWARE, TECHNIQUES, Figure, Outcome, estimate, measured, measurements, verdicts
+from course_lib.calculator import (
+    HARDWARE,
+    TECHNIQUES,
+    Figure,
+    Outcome,
+    estimate,
+    judged,
+    measured,
+    measurements,
+    verdicts,
+)
 from course_lib.calculator.formulas import bitmask_bytes, csr_bytes, low_rank_bytes, quantized_bytes, seconds
 
 MACHINES = st.sampled_from(sorted(HARDWARE))
@@ -190,6 +200,14 @@ def test_verdicts_of_the_headline():
     assert kinds == {
         "ratio": "does not hold", "memory": "does not hold", "speedup": "does not hold", "quality": "not measured"
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "claimed", "kind"),
+    [(10.2, 10, "holds"), (9.5, 10, "holds"), (9.4, 10, "does not hold"), (0.7, 0.7, "holds"), (0, 1, "does not hold")],
+)
+def test_a_figure_is_judged_by_what_was_claimed(found, claimed, kind):
+    assert judged(found, claimed) == kind
 
 
 def test_a_claim_that_needs_another_baseline_holds_under_conditions():

@@ -11,9 +11,9 @@ from course_lib.calculator.hardware import HARDWARE, Hardware
 from course_lib.calculator.measurements import measured
 from course_lib.calculator.outcomes import Figure, Outcome
 from course_lib.calculator.page import TECHNIQUES, Technique
-from course_lib.calculator.verdicts import Verdict, verdicts
+from course_lib.calculator.verdicts import Verdict, judged, verdicts
 
 __all__ = [
-    "HARDWARE", "TECHNIQUES", "Estimate", "Figure", "Hardware", "Outcome", "Technique", "Verdict", "estimate",
+    "HARDWARE", "TECHNIQUES", "Estimate", "Figure", "Hardware", "Outcome", "Technique", "Verdict", "estimate", "judged",
     "measured", "verdicts",
 ]  # fmt: skip

@@ -44,6 +44,11 @@ class Verdict:
         return f"{self.kind}: {self.reason}" if self.reason else self.kind
 
 
+def judged(found: float, claimed: float) -> str:
+    """``"holds"`` if what was found reaches the claim (95 % of it is enough), else ``"does not hold"``."""
+    return "holds" if _reached(found, claimed) else "does not hold"
+
+
 def verdicts(result: Estimate, measured: Outcome | None = None) -> dict[str, Verdict]:
     """Name of each claim (``ratio``, ``speedup``, ``quality``, ``memory``) → its verdict.
 
