@@ -23,6 +23,7 @@ from typing import Any
 
 import pandas
 import torch
+from torch import Tensor
 
 from course_lib import profiling, report, training
 from course_lib.files import write_atomically
@@ -122,3 +123,13 @@ def cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}" if abs(value) < 1_000_000 else compact(value)
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def points_gained(before: Tensor, after: Tensor) -> dict[str, Any]:
+    """Points of accuracy that ``after`` has over ``before``, boolean ``(N,)`` each, with the paired interval."""
+    old, new = before.double().mean().item(), after.double().mean().item()
+    low, high = report.paired_bootstrap(before, after)
+    return {
+        "points": 100 * (new - old), "points_low": 100 * old * (low - 1), "points_high": 100 * old * (high - 1),
+        "significant": low > 1 or high < 1,
+    }  # fmt: skip

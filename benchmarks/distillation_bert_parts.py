@@ -19,7 +19,6 @@ from course_lib.data import Split
 
 RUNS = Path(__file__).parent.parent / "runs" / "distillation_bert"
 SEEDS = (0, 1, 2)
-THREE_SEEDS = ("tenth", "half")
 ROWS, FACTOR = 10_000, 128
 TENTH = {"hidden_size": 192, "num_layers": 2, "num_heads": 6, "intermediate_size": 384}
 MIDDLE = {"hidden_size": 256, "num_layers": 2, "num_heads": 8, "intermediate_size": 768}

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from common import points_gained
 from torch import Tensor, nn
 
 from course_lib import data, distillation, models, report, storage, training
@@ -230,12 +231,9 @@ def row(runs: list[Run], splits: data.Splits) -> Row:
 def gain(after: list[Run], before: list[Run], splits: data.Splits) -> Row:
     """Accuracy of the runs ``after`` over that of ``before``, the same seeds, with the paired interval."""
     first, second = (torch.cat([answers(run, splits).correct for run in runs]) for runs in (before, after))
-    old, new = first.double().mean().item(), second.double().mean().item()
-    low, high = report.paired_bootstrap(first, second)
     return {
-        "student": after[0].student, "teacher": after[0].teacher or "none",
-        "seeds": [run.seed for run in after], "points": 100 * (new - old), "points_low": 100 * old * (low - 1),
-        "points_high": 100 * old * (high - 1), "significant": low > 1 or high < 1,
+        "student": after[0].student, "teacher": after[0].teacher or "none", "seeds": [run.seed for run in after],
+        **points_gained(first, second),
     }  # fmt: skip
 
 
