@@ -6,7 +6,7 @@ Hyper-parameters were chosen on validation; the test split is read for the rows 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,19 @@ from course_lib.distillation.distilling import Apprentice, Objective
 RUNS = Path(__file__).parent.parent / "runs" / "distillation"
 Row = dict[str, Any]
 
+TEACHER_CHUNK = 2000
 STUDENTS: dict[str, dict[str, Any]] = {
     "10": {"channels": [16, 48, 96, 192], "blocks": [1, 1, 1, 1], "shrink": 2},
-    "100": {"channels": [16, 48, 64], "blocks": [1, 1, 1], "shrink": 2},
+    "100": {"channels": [32, 32, 64], "blocks": [1, 1, 1], "shrink": 2},
     "400": {"channels": [16, 16, 32], "blocks": [1, 1, 1], "shrink": 2},
 }
-SHIFT = 1
 FIT = {
-    "optimizer": "sgd", "weight_decay": 2e-4, "schedule": "one_cycle", "batch_size": 64, "precision": "bf16",
+    "optimizer": "sgd", "weight_decay": 2e-4, "schedule": "one_cycle", "batch_size": 64,
+    "augment": data.Augmentation(shift=1, hole=0), "precision": "bf16",
 }  # fmt: skip
-EPOCHS = {"10": 10, "100": 10, "400": 10}
+EPOCHS = {"10": 10, "100": 8, "400": 8}
 SEEDS = (0, 1, 2)
+MORE_SEEDS = {"10": (3, 4, 5)}  # what the teacher adds to this one is too little for three seeds to tell it from chance
 TEMPERATURES, ALPHAS = (1.0, 2.0, 4.0, 8.0, 16.0), (0.5, 1.0)
 
 
@@ -47,60 +49,59 @@ class Run:
         student: key of ``STUDENTS``.
         teacher: ``"resnet18"``, the key of a student that was taught by it, or None for labels only.
         images: how many training images are used at most.
+        consistent: whether the teacher speaks about the very version of a picture that the student sees, instead of
+            about the picture as it is stored.
     """
 
     student: str
     teacher: str | None = "resnet18"
     seed: int = 0
     epochs: int = 6
-    alpha: float = 1.0
-    temperature: float = 4.0
+    alpha: float = 0.9
+    temperature: float = 2.0
     images: int = 58_000
     learning_rate: float = 0.1
+    consistent: bool = False
 
     @property
     def name(self) -> str:
         source = self.teacher or "labels"
         parts = [self.student, source.replace(" ", "_"), f"a{self.alpha:g}", f"t{self.temperature:g}"]
         parts += [f"n{self.images}", f"e{self.epochs}", f"lr{self.learning_rate:g}", f"s{self.seed}"]
-        return "-".join(parts)
+        return "-".join(parts + ["views"] * self.consistent)
 
     @property
     def file(self) -> Path:
         return RUNS / f"{self.name}.safetensors"
 
 
-def teacher_targets(split: data.Split) -> Tensor:
-    """Logits of ResNet18 on ``split`` as it is, kept in runs/."""
-    return _kept(f"teacher_{split.name}", lambda: _answers(_teacher(), split.inputs, bf16=False))
+def teacher_targets(split: data.Split, deadline: float) -> Tensor:
+    """Logits of ResNet18 on ``split``, kept in runs/ chunk by chunk; training images are asked in bf16."""
+    model = models.load("resnet18").to(memory_format=torch.channels_last)
+    parts = []
+    for number, images in enumerate(split.inputs.split(TEACHER_CHUNK)):  # type: ignore[union-attr]
+        file = RUNS / f"teacher_{split.name}_{number:03}.part"
+        if not file.exists():
+            if time.perf_counter() > deadline:
+                raise Stopped
+            RUNS.mkdir(parents=True, exist_ok=True)
+            torch.save(_answers(model, images, bf16=split.name == "train"), file)
+        parts.append(torch.load(file))
+    return torch.cat(parts)
 
 
-def view_targets(split: data.Split, deadline: float) -> Tensor:
-    """Logits of ResNet18 on every version of every picture, ``(versions, N, classes)``, asked in bf16, kept in runs/.
-
-    Raises:
-        Stopped: if the time was not enough; calling again goes on with the next version.
-    """
-    shown = distillation.views(split, SHIFT)
-    found = []
+def view_targets(shown: distillation.Views, deadline: float) -> Tensor:
+    """Logits of ResNet18 on every version of every picture, ``(versions, N, classes)``, kept in runs/."""
+    model, found = models.load("resnet18").to(memory_format=torch.channels_last), []
     for number in range(len(shown.versions)):
-        name = f"teacher_{split.name}_view_{number:02}"
-        if time.perf_counter() > deadline and not (RUNS / f"{name}.part").exists():
-            raise Stopped
-        found.append(_kept(name, lambda number=number: _answers(_teacher(), shown.version(number).inputs, bf16=True)))
+        file = RUNS / f"teacher_{shown.name}_view_{number:02}.part"
+        if not file.exists():
+            if time.perf_counter() > deadline:
+                raise Stopped
+            RUNS.mkdir(parents=True, exist_ok=True)
+            torch.save(_answers(model, shown.version(number).inputs, bf16=True), file)
+        found.append(torch.load(file))
     return torch.stack(found)
-
-
-def _kept(name: str, make: Callable[[], Tensor]) -> Tensor:
-    file = RUNS / f"{name}.part"
-    if not file.exists():
-        RUNS.mkdir(parents=True, exist_ok=True)
-        torch.save(make(), file)
-    return torch.load(file)
-
-
-def _teacher() -> nn.Module:
-    return models.load("resnet18").to(memory_format=torch.channels_last)
 
 
 @torch.no_grad()
@@ -113,20 +114,28 @@ def _answers(model: nn.Module, images: Tensor, bf16: bool) -> Tensor:
     return torch.cat(answers)
 
 
-def lesson_of(run: Run, splits: data.Splits, deadline: float) -> tuple[distillation.Views, Tensor]:
-    """The pictures of a run, and what its teacher says about every version of them (zeros if it has none)."""
+def assistant_targets(student: str, split: data.Split) -> Tensor:
+    """Logits on ``split`` of a student that was taught by ResNet18, kept in runs/."""
+    file = RUNS / f"teacher_{student}_{len(split)}.part"
+    if not file.exists():
+        torch.save(training.predict_logits(storage.load(taught(student).file), split, batch_size=250), file)
+    return torch.load(file)
+
+
+def lesson_of(run: Run, splits: data.Splits, deadline: float) -> tuple[data.Split, Tensor]:
+    """The training images of a run, and what its teacher says about them (zeros if it has none)."""
     train, rows = splits.train, torch.arange(len(splits.train))
     if run.images < len(train):
         rows = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[: run.images]
         train = train.take(rows)
-    shown = distillation.views(train, SHIFT)
+    if run.consistent:
+        shown = distillation.views(splits.train, FIT["augment"].shift)
+        return distillation.views(train, shown.shift), view_targets(shown, deadline)[:, rows].flatten(0, 1)
     if run.teacher is None:
-        return shown, torch.zeros(len(shown.versions) * len(train), len(train.classes))
+        return train, torch.zeros(len(train), len(train.classes))
     if run.teacher == "resnet18":
-        return shown, view_targets(splits.train, deadline)[:, rows].flatten(0, 1)
-    assistant = taught(run.teacher)
-    name = f"teacher_{run.teacher}_{len(train)}"
-    return shown, _kept(name, lambda: distillation.view_logits(storage.load(assistant.file), shown))
+        return train, teacher_targets(splits.train, deadline)[rows]
+    return train, assistant_targets(run.teacher, train)
 
 
 def train_student(run: Run, splits: data.Splits, seconds: float = float("inf")) -> None:
@@ -143,8 +152,9 @@ def train_student(run: Run, splits: data.Splits, seconds: float = float("inf")) 
     student = distillation.resnet_student(**STUDENTS[run.student]).to(memory_format=torch.channels_last)
     recipe = distillation.Recipe(alpha=run.alpha if run.teacher else 0.0, temperature=run.temperature)
     apprentice = Apprentice(nn.Identity(), student, recipe)
-    labels = train.labels.repeat(len(train.versions))
+    labels = train.labels.repeat(len(targets) // len(train))
     objective = Objective(apprentice, recipe, targets, labels, torch.ones(len(labels), dtype=torch.bool))
+    numbered = replace(train, labels=torch.arange(len(train)))
     checkpoint = RUNS / f"{run.name}.checkpoint"
 
     def stop_in_time(_model: nn.Module, step: int, total: int) -> None:
@@ -152,7 +162,7 @@ def train_student(run: Run, splits: data.Splits, seconds: float = float("inf")) 
             raise KeyboardInterrupt
 
     history = training.fit(
-        apprentice, train, splits.validation, loss=objective, epochs=run.epochs, checkpoint=checkpoint,
+        apprentice, numbered, splits.validation, loss=objective, epochs=run.epochs, checkpoint=checkpoint,
         learning_rate=run.learning_rate, seed=run.seed, after_step=stop_in_time, progress=False, **FIT,
     )  # fmt: skip
     print(run.name, [round(value, 4) for value in history.validation_accuracy], flush=True)
@@ -167,7 +177,14 @@ def taught(student: str, seed: int = 0) -> Run:
     return Run(student, seed=seed, epochs=EPOCHS[student])
 
 
-PAIRS = {key: [(taught(key, seed), replace(taught(key, seed), teacher=None)) for seed in SEEDS] for key in STUDENTS}
+PAIRS = {
+    key: [(taught(key, seed), replace(taught(key, seed), teacher=None)) for seed in SEEDS + MORE_SEEDS.get(key, ())]
+    for key in STUDENTS
+}
+CONSISTENT = {
+    alpha: [replace(run, alpha=alpha, temperature=4.0, consistent=True) for run, _ in PAIRS["10"][: len(SEEDS)]]
+    for alpha in (0.7, 1.0)
+}
 FEW = [(run, replace(run, teacher=None)) for run in (Run("10", seed=seed, epochs=8, images=6_000) for seed in SEEDS)]
 GRID_ALONE = [Run("100", None, seed=seed, epochs=5, images=12_000) for seed in SEEDS]
 GRID = [
@@ -181,6 +198,7 @@ GAP = {
 }
 PLAN = [
     *(run for pairs in PAIRS.values() for pair in pairs for run in pair),
+    *(run for runs in CONSISTENT.values() for run in runs),
     *(run for pair in FEW for run in pair), *GRID_ALONE, *(run for runs in GRID for run in runs),
     *(run for runs in GAP.values() for run in runs),
 ]  # fmt: skip
@@ -199,7 +217,7 @@ def train_next(splits: data.Splits, seconds: float) -> bool:
 
 def baseline(splits: data.Splits) -> training.Evaluation:
     """What ResNet18 answers on test, kept in runs/ because every row compares with it."""
-    return training.judge(teacher_targets(splits.test), splits.test)
+    return training.judge(teacher_targets(splits.test, float("inf")), splits.test)
 
 
 def answers(run: Run, splits: data.Splits) -> training.Evaluation:
@@ -249,6 +267,13 @@ def gains(splits: data.Splits) -> Iterator[Row]:
     for pairs in PAIRS.values():
         with_teacher, without = (list(runs) for runs in zip(*pairs, strict=True))
         yield gain(with_teacher, without, splits)
+
+
+def consistent(splits: data.Splits) -> Iterator[Row]:
+    """The largest student once more, taught consistently: with labels and without, against labels alone."""
+    alone = [run for _, run in PAIRS["10"][: len(SEEDS)]]
+    for runs in CONSISTENT.values():
+        yield row(runs, splits) | gain(runs, alone, splits)
 
 
 def few(splits: data.Splits) -> Iterator[Row]:
