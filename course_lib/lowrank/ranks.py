@@ -92,7 +92,7 @@ def ranks_for_size(module: nn.Module, kind: str, size: float, multiple: int = 8)
     """Ranks with which the factors hold at most about ``size`` times the numbers of the layer; None where none do.
 
     Args:
-        kind: ``"svd"``, ``"tucker"`` or ``"embedding"``.
+        kind: ``"svd"``, ``"tucker"``, ``"cp"`` or ``"embedding"``.
         size: in (0, 1).
         multiple: ranks are whole multiples of it, which suits the processor; at least one of it.
 
@@ -101,15 +101,15 @@ def ranks_for_size(module: nn.Module, kind: str, size: float, multiple: int = 8)
     """
     check_positive("size", size)
     check_fraction("size", size)
-    check_choice("kind", kind, ("svd", "tucker", "embedding"))
+    check_choice("kind", kind, ("svd", "tucker", "cp", "embedding"))
     limits = largest_ranks(module, kind)
     weight: Any = module.weight
     if kind == "tucker":
         share = tucker_share(weight.shape[0], weight.shape[1], math.sqrt(weight[0, 0].numel()), size)
         wanted = [share * limit for limit in limits]
     else:
-        rows, columns = weight.shape[0], weight[0].numel()
-        wanted = [size * rows * columns / (rows + columns)]
+        for_each_rank = sum(weight.shape) if kind == "cp" else weight.shape[0] + weight[0].numel()
+        wanted = [size * weight.numel() / for_each_rank]
     ranks = tuple(
         min(max(multiple, multiple * round(rank / multiple)), limit) for rank, limit in zip(wanted, limits, strict=True)
     )

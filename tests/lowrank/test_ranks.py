@@ -58,6 +58,7 @@ def test_zeros_need_rank_one_and_nothing_has_no_rank():
         (nn.Linear(64, 96), "svd"),
         (nn.Conv2d(32, 48, 3), "svd"),
         (nn.Conv2d(32, 48, 3), "tucker"),
+        (nn.Conv2d(32, 48, 3), "cp"),
         (nn.Embedding(500, 64), "embedding"),
     ],
 )
