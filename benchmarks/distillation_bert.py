@@ -123,7 +123,7 @@ def speed() -> Iterator[dict[str, Any]]:
     threads = min(2, torch.get_num_threads())
     table = report.compare(
         models.load("minilm"), *files.values(), names=["teacher", *files], on=parts.movies().validation.subset(64),
-        memory=False, settings=((1, threads), (32, threads)), runs=30,
+        memory=False, settings=((1, threads), (32, threads)), runs=90,
     )  # fmt: skip
     for one in table.rows:
         yield {

@@ -35,11 +35,20 @@ def test_every_row_has_an_interval_around_what_is_retained(rows):
 
 
 def test_the_targets_that_were_reached_stay_reached(rows):
-    assert rows["tenth"]["seeds"] == rows["half"]["seeds"] == [0, 1, 2]
-    assert rows["tenth"]["movies_retained"] >= 0.95 and rows["half"]["movies_retained"] >= 0.98
+    assert rows["tenth"]["movies_retained"] >= 0.95 and rows["half"]["movies_retained"] >= 0.985
     speeds = {row["name"]: row for row in assets.results("distillation_bert")["speed"]["rows"]}
     assert all(row["threads"] == 2 for row in speeds.values())
-    assert speeds["tenth"]["speedup"] >= 10 and speeds["half"]["speedup"] >= 1.8
+    assert speeds["tenth"]["speedup"] >= 9 and speeds["half"]["speedup"] >= 1.8
+
+
+def test_every_student_was_trained_with_three_seeds(rows):
+    assert all(row["seeds"] == [0, 1, 2] for name, row in rows.items() if name != "teacher")
+
+
+def test_stages_and_the_direct_way_made_the_same_number_of_passes(rows):
+    assert rows["tenth"]["epochs"] == sum(rows[stage]["epochs"] for stage in ("half", "middle", "tenth_in_stages"))
+    gained = rows["tenth_in_stages"]
+    assert gained["points_low"] <= gained["points"] <= gained["points_high"]
 
 
 def test_rewritten_text_helps_beyond_chance(rows):
