@@ -150,20 +150,19 @@ def train_student(run: Run, splits: data.Splits, seconds: float = float("inf")) 
     train, targets = lesson_of(run, splits, deadline)
     training.seed_everything(run.seed)
     student = distillation.resnet_student(**STUDENTS[run.student]).to(memory_format=torch.channels_last)
-    recipe = distillation.Recipe(alpha=run.alpha if run.teacher else 0.0, temperature=run.temperature)
-    apprentice = Apprentice(nn.Identity(), student, recipe)
+    recipe = distillation.Recipe(run.alpha if run.teacher else 0.0, run.temperature)
+    apprentice, checkpoint = Apprentice(nn.Identity(), student, recipe), RUNS / f"{run.name}.checkpoint"
     labels = train.labels.repeat(len(targets) // len(train))
     objective = Objective(apprentice, recipe, targets, labels, torch.ones(len(labels), dtype=torch.bool))
-    numbered = replace(train, labels=torch.arange(len(train)))
-    checkpoint = RUNS / f"{run.name}.checkpoint"
 
     def stop_in_time(_model: nn.Module, step: int, total: int) -> None:
         if time.perf_counter() > deadline and step % (total // run.epochs) == 1:
             raise KeyboardInterrupt
 
     history = training.fit(
-        apprentice, numbered, splits.validation, loss=objective, epochs=run.epochs, checkpoint=checkpoint,
-        learning_rate=run.learning_rate, seed=run.seed, after_step=stop_in_time, progress=False, **FIT,
+        apprentice, replace(train, labels=torch.arange(len(train))), splits.validation, loss=objective,
+        epochs=run.epochs, checkpoint=checkpoint, learning_rate=run.learning_rate,
+        seed=run.seed, after_step=stop_in_time, progress=False, **FIT,
     )  # fmt: skip
     print(run.name, [round(value, 4) for value in history.validation_accuracy], flush=True)
     if history.interrupted:

@@ -98,7 +98,7 @@ def cp_factors(weight: Tensor, rank: int, *, sweeps: int = CP_SWEEPS, seed: int 
 
     Once the large output axis is contracted (``seen``), the other three axes need only that small result. A general
     routine, as ``parafac`` of tensorly, contracts the whole filter bank anew for every axis, through a matrix of
-    ``in·out·k × r`` numbers; for a layer of 128×128×3×3 it takes 15 times as long, and is no closer in the end.
+    ``in·out·k × r`` numbers, which for a large layer takes many times as long and is no closer in the end.
 
     Source: Lebedev et al., Speeding-up Convolutional Neural Networks Using Fine-tuned CP-Decomposition, 2015; Phan et
     al., Fast Alternating LS Algorithms for High Order CANDECOMP/PARAFAC, 2013 (the order of contractions).
