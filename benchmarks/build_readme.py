@@ -33,6 +33,7 @@ TABLES = {
 }
 """Name of a part of the README → results file, table in it, what is measured."""
 QUANTIZED = "results:quantization-minilm"
+TAUGHT_IMAGES, TAUGHT_FILMS = "results:distillation", "results:distillation-minilm"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -55,8 +56,7 @@ def results_table(part: dict[str, Any], model: str) -> str:
     """The comparison of one run: a baseline and its smaller files, and where it was measured."""
     header = [model, "file", "smaller", "test accuracy", "retained (95 % interval)", "latency", "speed-up"]
     rows = [_result_row(row) for row in part["rows"]]
-    note = f"Latency: median on ONNX Runtime, batch 1, 2 threads, against the same runtime. Machine: {part['machine']}."
-    return f"{markdown(header, rows)}\n\n{note}"
+    return f"{markdown(header, rows)}\n\n{_clock(part)}"
 
 
 def quantized_table(part: dict[str, Any]) -> str:
@@ -74,6 +74,41 @@ def quantized_table(part: dict[str, Any]) -> str:
             *(percent(row[f"{domain}_retained"]) if f"{domain}_low" in row else "–" for domain in ("amazon", "tweets")),
         ])  # fmt: skip
     return f"{markdown(header, rows)}\n\nAmazon and tweets: retained there; a dash where it was not measured."
+
+
+def picture_students(parts: dict[str, Any]) -> str:
+    """Students of ResNet18, means over their seeds, beside the same nets without a teacher."""
+    header = [IMAGES, "seeds", "file", "test accuracy", "retained (95 % interval)", "points over alone", "speed-up"]
+    gains = {row["student"]: row for row in parts["gains"]["rows"]}
+    files = {row["name"]: row for row in parts["models"]["rows"]}
+    rows = []
+    for row in parts["students"]["rows"]:
+        name = row["student"]
+        if row["teacher"] != "none":
+            rows.append([
+                f"parameters ÷ {files['resnet18']['parameters'] / row['parameters']:.0f}", str(len(row["seeds"])),
+                byte_size(files[name]["stored_bytes"]), percent(row["accuracy"]),
+                _interval(row["retained"], row["retained_low"], row["retained_high"]), _points(gains[name]),
+                f"{files[name]['speedup']:.1f}×",
+            ])  # fmt: skip
+    return f"{markdown(header, rows)}\n\n{_clock(parts['models'])}"
+
+
+def sentence_students(parts: dict[str, Any]) -> str:
+    """Students of MiniLM, means over their seeds, on every domain."""
+    header = [FILMS, "seeds", "file", "test accuracy", "retained (95 % interval)", "amazon", "tweets", "speed-up"]
+    measured = {row["name"]: row for row in parts["accuracy"]["rows"]}
+    speeds = {row["name"]: row["speedup"] for row in parts["speed"]["rows"]}
+    rows = []
+    for name, of_shape in (("half", "half"), ("tenth", "tenth"), ("tenth_label_free", "tenth")):
+        row = measured[name]
+        label = f"parameters ÷ {measured['teacher']['parameters'] / row['parameters']:.1f}"
+        rows.append([
+            label + ", no labels" * (name != of_shape), str(len(row["seeds"])), byte_size(row["stored_bytes"]),
+            percent(row["movies"]), _interval(row["movies_retained"], row["movies_low"], row["movies_high"]),
+            percent(row["amazon_retained"]), percent(row["tweets_retained"]), f"{speeds[of_shape]:.1f}×",
+        ])  # fmt: skip
+    return f"{markdown(header, rows)}\n\nAmazon and tweets: retained there. {_clock(parts['speed'])}"
 
 
 def fill(text: str, name: str, content: str) -> str:
@@ -94,6 +129,8 @@ def build(text: str) -> str:
     text = fill(text, "course-map", course_map())
     for name, (file, table, model) in TABLES.items():
         text = fill(text, name, results_table(shipped(file)[table], model))
+    text = fill(text, TAUGHT_IMAGES, picture_students(shipped("distillation_vision")))
+    text = fill(text, TAUGHT_FILMS, sentence_students(shipped("distillation_bert")))
     return fill(text, QUANTIZED, quantized_table(shipped("quantization_llm")["minilm"]))
 
 
@@ -114,6 +151,14 @@ def _result_row(row: dict[str, Any]) -> list[str]:
         "–" if latency is None else f"{latency:.{1 if latency >= 1 else 2}f} ms",
         "–" if is_baseline or row["speedup"] is None else f"{row['speedup']:.1f}×",
     ]
+
+
+def _clock(part: dict[str, Any]) -> str:
+    return f"Latency: median on ONNX Runtime, batch 1, 2 threads, against the same runtime. Machine: {part['machine']}."
+
+
+def _points(row: dict[str, Any]) -> str:
+    return f"{row['points']:+.2f} ({row['points_low']:+.2f} to {row['points_high']:+.2f})"
 
 
 def _interval(value: float, low: float, high: float) -> str:

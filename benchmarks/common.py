@@ -126,7 +126,7 @@ def cell(value: Any) -> str:
 
 
 def points_gained(before: Tensor, after: Tensor) -> dict[str, Any]:
-    """Points of accuracy that ``after`` has over ``before``, boolean ``(N,)`` each, with the paired interval."""
+    """Points of accuracy that ``after`` has over ``before`` with the paired interval; as for ``paired_bootstrap``."""
     old, new = before.double().mean().item(), after.double().mean().item()
     low, high = report.paired_bootstrap(before, after)
     return {

@@ -35,7 +35,7 @@ QUICK_RUNS = 15
 CARD = """# A tenth of MiniLM
 
 `results/{shipped}.safetensors`: a student of the shipped `minilm` with {parameters:,} parameters instead of
-{teacher_parameters:,}, embedding included. Two layers of width 192, started from layers of the teacher; the word
+{teacher_parameters:,}, embedding included. Two layers of width {width}, started from layers of the teacher; the word
 embedding is trimmed to {rows:,} rows of {factor} numbers. It learnt from the soft targets of the teacher (temperature
 {temperature:g}, weight {alpha:g}) on the train sentences of `movies`, with their labels, on those of `amazon` and
 `tweets`, whose labels stayed unseen, and on {copies} rewritten versions of each of them. Values are stored in fp16. No
@@ -97,7 +97,7 @@ def over_tenth(name: str, movies: dict[str, dict[int, Tensor]]) -> dict[str, Any
         return {}
     ours, theirs = movies[name], movies["tenth"]
     seeds = sorted(ours.keys() & theirs.keys())
-    return points_gained(torch.cat([theirs[seed] for seed in seeds]), torch.cat([ours[seed] for seed in seeds]))
+    return points_gained(torch.stack([theirs[seed] for seed in seeds]), torch.stack([ours[seed] for seed in seeds]))
 
 
 def row(
@@ -107,8 +107,8 @@ def row(
     figures: dict[str, Any] = {"name": name, "seeds": seeds, "parameters": profiling.count_parameters(model)}
     figures["macs"] = profiling.count_macs(model, parts.movies().test.example(1))
     for domain, theirs in before.items():
-        ours = torch.cat([answers[domain] for answers in after])
-        low, high = report.paired_bootstrap(theirs.repeat(len(after)), ours)
+        ours = torch.stack([answers[domain] for answers in after])
+        low, high = report.paired_bootstrap(theirs, ours)
         share = float(ours.double().mean())
         figures |= {
             domain: share, f"{domain}_retained": share / float(theirs.double().mean()), f"{domain}_low": low,
@@ -147,8 +147,8 @@ def ship(rows: list[dict[str, Any]]) -> None:
     ]
     text = CARD.format(
         shipped=SHIPPED, parameters=student["parameters"], teacher_parameters=teacher["parameters"],
-        rows=parts.ROWS, factor=parts.FACTOR, copies=parts.COPIES, temperature=parts.SOFT.temperature,
-        alpha=parts.SOFT.alpha, lines="\n".join(lines),
+        width=parts.TENTH["hidden_size"], rows=parts.ROWS, factor=parts.FACTOR, copies=parts.COPIES,
+        temperature=parts.SOFT.temperature, alpha=parts.SOFT.alpha, lines="\n".join(lines),
     )  # fmt: skip
     write_atomically(assets.FOLDER / "cards" / f"{SHIPPED}.md", text)
 

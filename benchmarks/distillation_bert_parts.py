@@ -20,7 +20,7 @@ from course_lib.data import Split
 RUNS = Path(__file__).parent.parent / "runs" / "distillation_bert"
 SEEDS = (0, 1, 2)
 ROWS, FACTOR = 10_000, 128
-TENTH = {"hidden_size": 192, "num_layers": 2, "num_heads": 6, "intermediate_size": 384}
+TENTH = {"hidden_size": 160, "num_layers": 2, "num_heads": 4, "intermediate_size": 320}
 MIDDLE = {"hidden_size": 256, "num_layers": 2, "num_heads": 8, "intermediate_size": 768}
 TEACHER_WIDTH = 384
 HALF = {"hidden_size": 384, "num_layers": 3, "num_heads": 12, "intermediate_size": 1536}

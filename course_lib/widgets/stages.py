@@ -23,7 +23,7 @@ STAGES = {
     "the teacher": TEACHER,
     "3 layers": TEACHER | {"layers": 3},
     "half of the width": TEACHER | {"layers": 3, "width": 192},
-    "a tenth in all": {"layers": 2, "width": 192, "rows": 10_000, "factor": 128, "inner": 384},
+    "a tenth in all": {"layers": 2, "width": 160, "rows": 10_000, "factor": 128, "inner": 320},
 }
 
 

@@ -38,8 +38,7 @@ def test_the_targets_that_were_reached_stay_reached(rows):
     assert rows["tenth"]["movies_retained"] >= 0.95 and rows["half"]["movies_retained"] >= 0.985
     speeds = {row["name"]: row for row in assets.results("distillation_bert")["speed"]["rows"]}
     assert all(row["threads"] == 2 for row in speeds.values())
-    # ten times is what was aimed at; one run of the benchmark differs from the next by a tenth
-    assert speeds["tenth"]["speedup"] >= 9 and speeds["half"]["speedup"] >= 1.8
+    assert speeds["tenth"]["speedup"] >= 10 and speeds["half"]["speedup"] >= 1.8
 
 
 def test_every_student_was_trained_with_three_seeds(rows):

@@ -43,22 +43,21 @@ def test_with_and_without_teacher_differ_in_nothing_else(results):
             assert taught[key] == alone[key]
 
 
-def test_the_table_covers_three_seeds_and_six_for_the_largest(results):
+def test_the_table_covers_three_seeds(results):
     for row in results["students"]["rows"]:
-        assert row["seeds"] == list(range(6 if row["student"] == "10" else 3))
-        assert len(row["accuracies"]) == len(row["seeds"]) and len(set(row["accuracies"])) > 1
+        assert row["seeds"] == [0, 1, 2]
+        assert len(row["accuracies"]) == 3 and len(set(row["accuracies"])) > 1
 
 
-@pytest.mark.parametrize("student", ["10", "100"])
-def test_the_teacher_adds_more_than_chance(results, student):
-    gained = of(results, "gains", student)
+def test_what_the_teacher_adds_has_an_interval_from_the_same_seeds(results):
+    for gained in results["gains"]["rows"]:
+        assert gained["points_low"] <= gained["points"] <= gained["points_high"]
+        assert gained["seeds"] == of(results, "students", gained["student"])["seeds"]
+
+
+def test_the_teacher_adds_more_than_chance_to_the_largest(results):
+    gained = of(results, "gains", "10")
     assert gained["significant"] and gained["points_low"] > 0
-    assert gained["seeds"] == of(results, "students", student)["seeds"]
-
-
-def test_consistent_teaching_was_measured_with_labels_and_without(results):
-    assert [row["alpha"] for row in results["consistent"]["rows"]] == [0.7, 1.0]
-    assert all(row["seeds"] == [0, 1, 2] and row["retained"] >= 0.993 for row in results["consistent"]["rows"])
 
 
 def test_on_few_pictures_the_teacher_helps_beyond_chance(results):
@@ -75,6 +74,6 @@ def test_the_grid_was_judged_on_validation(results):
 
 
 def test_every_table_names_machine_and_threads(results):
-    assert set(results) == {"students", "gains", "consistent", "few", "grid", "gap", "models"}
+    assert set(results) == {"students", "gains", "few", "grid", "gap", "models"}
     for table in results.values():
         assert table["machine"] and table["threads"] >= 1 and table["rows"]

@@ -22,7 +22,7 @@ def test_the_parameters_are_those_of_the_teacher(teacher):
 
 
 def test_the_parameters_are_those_of_a_slim_student(teacher):
-    size = distillation.BertSize(192, 2, 6, 384, 10_000, 128)
+    size = distillation.BertSize(160, 2, 4, 320, 10_000, 128)
     student = distillation.bert_student(teacher, size, initialise="random", tokens=range(9_999))
     assert sum(count_parts(**STAGES["a tenth in all"]).values()) == profiling.count_parameters(student)
 

@@ -1,0 +1,127 @@
+"""The tables of benchmarks/distillation_vision.py: what the students of every recipe answer, and what a teacher adds.
+
+The test split is read for the rows that are reported, and for nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from common import points_gained
+from distillation_vision_parts import (
+    FEW,
+    GAP,
+    GRID,
+    GRID_ALONE,
+    PAIRS,
+    RUNS,
+    UNLABELLED,
+    Run,
+    taught,
+    teacher_targets,
+    train_student,
+)
+
+from course_lib import data, report, storage, training
+
+Row = dict[str, Any]
+
+
+def baseline(splits: data.Splits) -> training.Evaluation:
+    """What ResNet18 answers on test, kept in runs/ because every row compares with it."""
+    return training.judge(teacher_targets(splits.test, float("inf")), splits.test)
+
+
+def answers(run: Run, splits: data.Splits) -> training.Evaluation:
+    """What the student of a run answers on test; it is trained first if it has to be."""
+    file = RUNS / f"{run.name}.logits"
+    if not file.exists():
+        train_student(run, splits)
+        torch.save(training.predict_logits(storage.load(run.file), splits.test), file)
+    return training.judge(torch.load(file), splits.test)
+
+
+def row(runs: list[Run], splits: data.Splits) -> Row:
+    """One row for the seeds of one recipe: mean accuracy, and retained with the interval over all seeds together."""
+    before, found = baseline(splits), [answers(run, splits) for run in runs]
+    low, high = report.paired_bootstrap(before.correct, torch.stack([one.correct for one in found]))
+    accuracies = [one.accuracy for one in found]
+    mean, first = sum(accuracies) / len(accuracies), runs[0]
+    count = sum(parameter.numel() for parameter in storage.load(first.file).parameters())
+    return {
+        "student": first.student, "parameters": count, "teacher": first.teacher or "none",
+        "seeds": [run.seed for run in runs], "epochs": first.epochs, "images": min(first.images, len(splits.train)),
+        "alpha": first.alpha if first.teacher else 0.0, "temperature": first.temperature,
+        "labelled": first.labelled or min(first.images, len(splits.train)), "learning_rate": first.learning_rate,
+        "accuracies": accuracies, "accuracy": mean, "baseline": before.accuracy,
+        "retained": mean / before.accuracy, "retained_low": low, "retained_high": high,
+    }  # fmt: skip
+
+
+def gain(after: list[Run], before: list[Run], splits: data.Splits) -> Row:
+    """Accuracy of the runs ``after`` over that of ``before``, the same seeds, with the paired interval."""
+    first, second = (torch.stack([answers(run, splits).correct for run in runs]) for runs in (before, after))
+    return {
+        "student": after[0].student, "teacher": after[0].teacher or "none", "seeds": [run.seed for run in after],
+        **points_gained(first, second),
+    }  # fmt: skip
+
+
+def students(splits: data.Splits) -> Iterator[Row]:
+    """Every size with its teacher and without."""
+    for pairs in PAIRS.values():
+        for runs in zip(*pairs, strict=True):
+            yield row(list(runs), splits)
+
+
+def gains(splits: data.Splits) -> Iterator[Row]:
+    """What the teacher adds to each size."""
+    for pairs in PAIRS.values():
+        with_teacher, without = (list(runs) for runs in zip(*pairs, strict=True))
+        yield gain(with_teacher, without, splits)
+
+
+def few(splits: data.Splits) -> Iterator[Row]:
+    """The largest student on a tenth of the images, three seeds: with its teacher, and without."""
+    with_teacher, without = (list(runs) for runs in zip(*FEW, strict=True))
+    yield row(with_teacher, splits) | gain(with_teacher, without, splits)
+    yield row(without, splits)
+
+
+def unlabelled(splits: data.Splits) -> Iterator[Row]:
+    """The largest student where few pictures have a label: taught about all pictures, and alone with the labels."""
+    with_teacher, without = (list(runs) for runs in zip(*UNLABELLED, strict=True))
+    yield row(with_teacher, splits) | gain(with_teacher, without, splits)
+    yield row(without, splits)
+
+
+def grid(splits: data.Splits) -> Iterator[Row]:
+    """Validation accuracy at every temperature and alpha, and without teacher; test is not touched for tuning.
+
+    With alpha 1 no label has any weight: these students learned from the teacher alone.
+    """
+    for runs in [GRID_ALONE, *GRID]:
+        judged = []
+        for run in runs:
+            train_student(run, splits)
+            judged.append(training.evaluate(storage.load(run.file), splits.validation))
+        accuracies = [one.accuracy for one in judged]
+        run = runs[0]
+        yield {
+            "student": run.student, "temperature": run.temperature, "alpha": run.alpha if run.teacher else 0.0,
+            "epochs": run.epochs, "images": run.images, "seeds": [run.seed for run in runs],
+            "validation_accuracies": accuracies, "validation_accuracy": sum(accuracies) / len(accuracies),
+            "validation_loss": sum(one.loss for one in judged) / len(judged),
+        }  # fmt: skip
+
+
+def gap(splits: data.Splits) -> Iterator[Row]:
+    """The smallest student with teachers of several sizes, and the accuracy of each teacher."""
+    for teacher, runs in GAP.items():
+        teacher_accuracy = None
+        if teacher is not None:
+            found = baseline(splits) if teacher == "resnet18" else answers(taught(teacher), splits)
+            teacher_accuracy = found.accuracy
+        yield row(runs, splits) | {"teacher_accuracy": teacher_accuracy}
