@@ -55,9 +55,18 @@ def test_what_the_teacher_adds_has_an_interval_from_the_same_seeds(results):
         assert gained["seeds"] == of(results, "students", gained["student"])["seeds"]
 
 
-def test_the_teacher_adds_more_than_chance_to_the_largest(results):
-    gained = of(results, "gains", "10")
-    assert gained["significant"] and gained["points_low"] > 0
+def test_where_few_pictures_have_a_label_the_teacher_adds_more_than_chance(results):
+    taught, alone = results["unlabelled"]["rows"]
+    assert taught["retained"] >= 0.993
+    assert taught["significant"] and taught["points_low"] > 0
+    assert taught["seeds"] == alone["seeds"] == [0, 1, 2] and taught["labelled"] == alone["labelled"]
+    steps = [row["epochs"] * row["images"] for row in (taught, alone)]
+    assert steps[1] == pytest.approx(steps[0], rel=0.01)
+
+
+def test_with_all_labels_the_largest_needs_no_teacher(results):
+    assert of(results, "students", "10", teacher="none")["retained"] >= 0.993
+    assert not of(results, "gains", "10")["significant"]
 
 
 def test_on_few_pictures_the_teacher_helps_beyond_chance(results):
@@ -74,6 +83,6 @@ def test_the_grid_was_judged_on_validation(results):
 
 
 def test_every_table_names_machine_and_threads(results):
-    assert set(results) == {"students", "gains", "few", "grid", "gap", "models"}
+    assert set(results) == {"students", "gains", "few", "unlabelled", "grid", "gap", "models"}
     for table in results.values():
         assert table["machine"] and table["threads"] >= 1 and table["rows"]
