@@ -81,16 +81,18 @@ def picture_students(parts: dict[str, Any]) -> str:
     header = [IMAGES, "seeds", "file", "test accuracy", "retained (95 % interval)", "points over alone", "speed-up"]
     gains = {row["student"]: row for row in parts["gains"]["rows"]}
     files = {row["name"]: row for row in parts["models"]["rows"]}
-    rows = []
-    for row in parts["students"]["rows"]:
-        name = row["student"]
-        if row["teacher"] != "none":
-            rows.append([
-                f"parameters ÷ {files['resnet18']['parameters'] / row['parameters']:.0f}", str(len(row["seeds"])),
-                byte_size(files[name]["stored_bytes"]), percent(row["accuracy"]),
-                _interval(row["retained"], row["retained_low"], row["retained_high"]), _points(gains[name]),
-                f"{files[name]['speedup']:.1f}×",
-            ])  # fmt: skip
+    taught = [row | gains[row["student"]] for row in parts["students"]["rows"] if row["teacher"] != "none"]
+    few_labels = parts["unlabelled"]["rows"][0]
+    rows = [
+        [
+            f"parameters ÷ {files['resnet18']['parameters'] / row['parameters']:.0f}"
+            + f", {row['labelled']:,} labels" * (row is few_labels),
+            str(len(row["seeds"])), byte_size(files[row["student"]]["stored_bytes"]), percent(row["accuracy"]),
+            _interval(row["retained"], row["retained_low"], row["retained_high"]), _points(row),
+            f"{files[row['student']]['speedup']:.1f}×",
+        ]
+        for row in (*taught, few_labels)
+    ]  # fmt: skip
     return f"{markdown(header, rows)}\n\n{_clock(parts['models'])}"
 
 

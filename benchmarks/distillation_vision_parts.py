@@ -128,6 +128,13 @@ def drawn(count: int, train: data.Split) -> Tensor:
     return torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:count]
 
 
+def with_label(run: Run, train: data.Split) -> Tensor:
+    """Which pictures of a run come with their label, boolean ``(N,)``."""
+    if run.labelled is None:
+        return torch.ones(len(train), dtype=torch.bool)
+    return torch.zeros(len(train), dtype=torch.bool).index_fill(0, drawn(run.labelled, train), True)
+
+
 def lesson_of(run: Run, splits: data.Splits, deadline: float) -> tuple[data.Split, Tensor]:
     """The training images of a run, and what its teacher says about them (zeros if it has none)."""
     train, rows = splits.train, torch.arange(len(splits.train))
@@ -158,10 +165,10 @@ def train_student(run: Run, splits: data.Splits, seconds: float = float("inf")) 
     student = distillation.resnet_student(**STUDENTS[run.student]).to(memory_format=torch.channels_last)
     recipe = distillation.Recipe(run.alpha if run.teacher else 0.0, run.temperature)
     apprentice, checkpoint = Apprentice(nn.Identity(), student, recipe), RUNS / f"{run.name}.checkpoint"
-    seen, versions = torch.ones(len(train), dtype=torch.bool), len(targets) // len(train)
-    if run.labelled is not None:
-        seen = torch.zeros_like(seen).index_fill_(0, drawn(run.labelled, train), True)
-    objective = Objective(apprentice, recipe, targets, train.labels.repeat(versions), seen.repeat(versions))
+    versions = len(targets) // len(train)
+    objective = Objective(
+        apprentice, recipe, targets, train.labels.repeat(versions), with_label(run, train).repeat(versions)
+    )
 
     def stop_in_time(_model: nn.Module, step: int, total: int) -> None:
         if time.perf_counter() > deadline and step % (total // run.epochs) == 1:
