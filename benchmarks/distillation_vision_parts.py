@@ -151,6 +151,14 @@ def lesson_of(run: Run, splits: data.Splits, deadline: float) -> tuple[data.Spli
     return train, assistant_targets(run.teacher, train)
 
 
+def objective_of(run: Run, student: nn.Module, train: data.Split, targets: Tensor) -> tuple[Apprentice, Objective]:
+    """The student as it is trained, and its loss; the answers of the teacher are known, so it is not needed."""
+    recipe = distillation.Recipe(run.alpha if run.teacher else 0.0, run.temperature)
+    apprentice, versions = Apprentice(nn.Identity(), student, recipe), len(targets) // len(train)
+    labels, seen = (one.repeat(versions) for one in (train.labels, with_label(run, train)))
+    return apprentice, Objective(apprentice, recipe, targets, labels, seen)
+
+
 def train_student(run: Run, splits: data.Splits, seconds: float = float("inf")) -> None:
     """Train the student of one run for at most ``seconds``; nothing is done if it lies in runs/ already.
 
@@ -163,12 +171,8 @@ def train_student(run: Run, splits: data.Splits, seconds: float = float("inf")) 
     train, targets = lesson_of(run, splits, deadline)
     training.seed_everything(run.seed)
     student = distillation.resnet_student(**STUDENTS[run.student]).to(memory_format=torch.channels_last)
-    recipe = distillation.Recipe(run.alpha if run.teacher else 0.0, run.temperature)
-    apprentice, checkpoint = Apprentice(nn.Identity(), student, recipe), RUNS / f"{run.name}.checkpoint"
-    versions = len(targets) // len(train)
-    objective = Objective(
-        apprentice, recipe, targets, train.labels.repeat(versions), with_label(run, train).repeat(versions)
-    )
+    apprentice, objective = objective_of(run, student, train, targets)
+    checkpoint = RUNS / f"{run.name}.checkpoint"
 
     def stop_in_time(_model: nn.Module, step: int, total: int) -> None:
         if time.perf_counter() > deadline and step % (total // run.epochs) == 1:
