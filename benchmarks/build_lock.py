@@ -17,7 +17,7 @@ from common import Results, parser
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from course_lib.files import write_atomically
+from course_lib.core.atomic_write import write_atomically
 
 ROOT = Path(__file__).parents[1]
 LOCK = ROOT / "requirements.lock"

@@ -17,8 +17,8 @@ from typing import Any
 from common import Results, parser
 
 from course_lib import assets
-from course_lib.files import write_atomically
-from course_lib.formats import byte_size
+from course_lib.core.atomic_write import write_atomically
+from course_lib.core.formatting import byte_size
 from course_lib.learning.course_map import LESSONS
 from course_lib.report.tables import percent
 

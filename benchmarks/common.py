@@ -26,8 +26,8 @@ import torch
 from torch import Tensor
 
 from course_lib import profiling, report, training
-from course_lib.files import write_atomically
-from course_lib.formats import compact
+from course_lib.core.atomic_write import write_atomically
+from course_lib.core.formatting import compact
 from course_lib.report.tables import text_table
 
 

@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from course_lib import assets, data, models, profiling, report, storage, training
-from course_lib.files import write_atomically
+from course_lib.core.atomic_write import write_atomically
 
 RESULTS = assets.FOLDER / "results"
 FILE = RESULTS / "distillation_bert.json"

@@ -14,7 +14,7 @@ from dataclasses import replace
 import structured_parts as parts
 
 from course_lib import data, pruning, training
-from course_lib.files import write_atomically
+from course_lib.core.atomic_write import write_atomically
 
 WHOLE = "the whole network"
 # Scored on → batches of 64 training images.

@@ -31,7 +31,7 @@ from typing import Any
 import psutil
 from common import Results, parser
 
-from course_lib.files import write_atomically
+from course_lib.core.atomic_write import write_atomically
 from course_lib.grading import building, cells, feedback
 
 GRADE = "import sys; from course_lib.grading import classroom; classroom.grade_class(sys.argv[2:], sys.argv[1], "

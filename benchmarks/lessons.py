@@ -13,7 +13,7 @@ from typing import Any
 
 from common import Results, parser
 
-from course_lib import runner
+from course_lib.notebook import runner
 
 GOAL_SECONDS, GOAL_MB = 90.0, 2000.0
 

@@ -21,7 +21,7 @@ from build_assets import build_manifest
 from common import Results, merge, parser, quality, read
 
 from course_lib import assets, data, lowrank, models, report, storage, training
-from course_lib.files import write_atomically
+from course_lib.core.atomic_write import write_atomically
 
 RESULTS = assets.FOLDER / "results"
 FILE = RESULTS / "lowrank.json"

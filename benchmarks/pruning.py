@@ -22,7 +22,7 @@ from common import Results, merge, parser, read
 from train_baselines import full_fashion_mnist
 
 from course_lib import assets, data, models, report, storage
-from course_lib.files import write_atomically
+from course_lib.core.atomic_write import write_atomically
 
 RESULTS = assets.FOLDER / "results"
 FILE = RESULTS / "pruning.json"

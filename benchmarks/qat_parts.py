@@ -16,11 +16,11 @@ from torch import nn
 
 from course_lib import data, models, quantization, storage, training
 from course_lib.profiling._resident import forget_peak, peak_bytes
-from course_lib.quantization import aware
-from course_lib.quantization import mixed as mixed_precision
+from course_lib.quantization import mixed_precision as mixed_precision
+from course_lib.quantization import qat
 from course_lib.quantization.adaround import adaround as round_model
-from course_lib.quantization.plan import bits_per_layer, input_params
-from course_lib.quantization.step_size import best_weight_params
+from course_lib.quantization.bit_allocation import bits_per_layer, input_params
+from course_lib.quantization.mse_scale import best_weight_params
 
 RUNS = Path(__file__).parent.parent / "runs" / "quantization_qat"
 CALIBRATION = 256
@@ -128,11 +128,11 @@ def adaround(bits: int, input_bits: int = 8) -> Callable[[data.Splits], Iterator
     return part
 
 
-def train_by(recipe: Recipe, splits: data.Splits, checkpoint: Path | None = None) -> aware.TrainedResult:
+def train_by(recipe: Recipe, splits: data.Splits, checkpoint: Path | None = None) -> qat.TrainedResult:
     """One training by its recipe."""
     options = asdict(recipe)
     train = splits.train.subset(options.pop("images"))
-    result = aware.train_quantized(resnet18(), train, splits.validation, checkpoint=checkpoint, **options, **COMMON)
+    result = qat.train_quantized(resnet18(), train, splits.validation, checkpoint=checkpoint, **options, **COMMON)
     if result.history.interrupted:
         raise KeyboardInterrupt
     return result

@@ -24,9 +24,9 @@ from torch import nn
 
 from course_lib import assets, data, models, report, storage, training
 from course_lib import quantization as q
-from course_lib.files import write_atomically
+from course_lib.core.atomic_write import write_atomically
 from course_lib.quantization import Scheme
-from course_lib.quantization.scan import GRANULARITIES, scheme_for
+from course_lib.quantization.bit_sweep import GRANULARITIES, scheme_for
 
 FILE = assets.FOLDER / "results" / "quantization.json"
 FOLDER = Path(tempfile.gettempdir()) / "course-quantization"

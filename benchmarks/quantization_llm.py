@@ -20,8 +20,9 @@ import quantization_llm_parts as parts
 from build_assets import build_manifest
 from common import Results, merge, parser, read
 
-from course_lib import assets, language
-from course_lib.files import write_atomically
+from course_lib import assets
+from course_lib.core.atomic_write import write_atomically
+from course_lib.training import language_modeling
 
 FILE = assets.FOLDER / "results" / "quantization_llm.json"
 Part = Callable[[], Iterable[choice.Row]]
@@ -60,7 +61,7 @@ def quick(arguments: argparse.Namespace) -> None:
         for method in ("rtn", "gptq", "awq"):
             size, loaded = parts.stored_bytes(parts.quantized("tiny_llama", method, bits))
             then = _find(noted["tiny"]["rows"], method=method, bits=bits)
-            now = language.perplexity(loaded, choice.text().test.subset(parts.TEST_WINDOWS))
+            now = language_modeling.perplexity(loaded, choice.text().test.subset(parts.TEST_WINDOWS))
             rows.append({"model": "tiny_llama", "method": method, "bits": bits, "bytes": size, "now": now}
                         | {"when shipped": then["test"]})  # fmt: skip
     for method in ("gptq", "awq"):

@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib import assets, data, language, models, quantization
-from course_lib.files import write_atomically
+from course_lib import assets, data, models, quantization
+from course_lib.core.atomic_write import write_atomically
+from course_lib.data import text_windows
 
 Row = dict[str, Any]
 RUNS = Path(__file__).parent.parent / "runs" / "quantization_llm"
@@ -55,7 +56,7 @@ def by_length(split: data.Split) -> data.Split:
 @cache
 def text() -> data.Splits:
     """Token windows."""
-    return language.load()
+    return text_windows.load()
 
 
 @cache

@@ -18,8 +18,9 @@ import torch
 from quantization_llm_choice import RUNS, Row, calibration, model, remembered, sentiment, text
 from torch import nn
 
-from course_lib import assets, data, language, quantization, report, storage, training
+from course_lib import assets, data, quantization, report, storage, training
 from course_lib.quantization import WeightOnly, WeightScheme, linear_layers, weight_matrix
+from course_lib.training import language_modeling
 
 BITS = (4, 3, 2)
 GROUP = 64
@@ -131,7 +132,7 @@ def tiny_row(result: WeightOnly, windows: data.Split, **facts: Any) -> Row:
     size, loaded = stored_bytes(result)
     return {
         "method": result.method, "bits": result.scheme.bits, "group_size": result.scheme.group_size, **facts,
-        "stored_bytes": size, "windows": len(windows), "test": language.perplexity(loaded, windows),
+        "stored_bytes": size, "windows": len(windows), "test": language_modeling.perplexity(loaded, windows),
     }  # fmt: skip
 
 
@@ -141,7 +142,7 @@ def tiny_before() -> Row:
     return {
         "method": "fp16", "bits": 16, "group_size": None,
         "stored_bytes": storage.stored_bytes(assets.path("tiny_llama")), "windows": len(some),
-        "test": language.perplexity(model("tiny_llama"), some),
+        "test": language_modeling.perplexity(model("tiny_llama"), some),
     }  # fmt: skip
 
 
@@ -161,14 +162,14 @@ def tiny() -> Iterator[Row]:
 def group_sizes() -> Iterator[Row]:
     """Perplexity of the tiny Llama over group size and bits on some test windows, for the panel of lesson 08."""
     some = text().test.subset(PANEL_WINDOWS)
-    before = language.perplexity(model("tiny_llama"), some)
+    before = language_modeling.perplexity(model("tiny_llama"), some)
     for group_size in (None, 64, 16):
         for bits in (8, 4, 3, 2):
             for method in ("rtn", "gptq"):
                 size, loaded = stored_bytes(quantized("tiny_llama", method, bits, group_size=group_size))
                 yield {
                     "method": method, "bits": bits, "group_size": group_size, "stored_bytes": size,
-                    "windows": len(some), "before": before, "test": language.perplexity(loaded, some),
+                    "windows": len(some), "before": before, "test": language_modeling.perplexity(loaded, some),
                 }  # fmt: skip
 
 
@@ -225,7 +226,7 @@ def smooth() -> Iterator[Row]:
             for alpha in ALPHAS
         }
         some = text().validation.subset(100)
-        scores = {alpha: language.perplexity(result.model, some) for alpha, result in tried.items()}
+        scores = {alpha: language_modeling.perplexity(result.model, some) for alpha, result in tried.items()}
         best = min((alpha for alpha in ALPHAS if alpha is not None), key=scores.__getitem__)
         for alpha in (None, best):
             facts = {"activation_bits": activation_bits, "alpha": alpha, "validation": scores[alpha]}

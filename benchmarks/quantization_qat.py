@@ -23,7 +23,7 @@ from build_assets import build_manifest
 from common import Results, merge, parser, read
 
 from course_lib import assets, data, models, report
-from course_lib.files import write_atomically
+from course_lib.core.atomic_write import write_atomically
 
 RESULTS = assets.FOLDER / "results"
 FILE = RESULTS / "quantization_qat.json"

@@ -21,7 +21,7 @@ from common import Results, merge, parser, read
 from gradient_parts import gradients
 
 from course_lib import assets, data, models, report
-from course_lib.files import write_atomically
+from course_lib.core.atomic_write import write_atomically
 
 RESULTS = assets.FOLDER / "results"
 FILE = RESULTS / "structured.json"

@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib import data, models, profiling, pruning, report, resizing, storage, training
-from course_lib.files import write_atomically
+from course_lib import data, models, profiling, pruning, report, storage, training
+from course_lib.architectures import layer_sizes
+from course_lib.core.atomic_write import write_atomically
 from course_lib.report.rows import Row as Measured
 
 RUNS = Path(__file__).parent.parent / "runs" / "structured"
@@ -190,7 +191,7 @@ def torch_pruning_cut(factor: float) -> nn.Module:
         if profiling.count_macs(model, inputs) <= whole / factor:
             break
     description = models.describe(baseline())
-    names = {name: resizing.sizes(module) for name, module in model.named_modules() if resizing.sizes(module)}
+    names = {name: layer_sizes.sizes(module) for name, module in model.named_modules() if layer_sizes.sizes(module)}
     arguments = {**description["arguments"], "widths": names}
     setattr(model, models.ARCHITECTURE_ATTRIBUTE, {**description, "arguments": arguments})
     return model.eval()

@@ -18,8 +18,10 @@ from build_assets import build_manifest
 from common import Results, parser
 from train_baselines import RUNS
 
-from course_lib import assets, data, language, models, storage, training
-from course_lib.files import write_atomically
+from course_lib import assets, data, models, storage, training
+from course_lib.core.atomic_write import write_atomically
+from course_lib.data import text_windows
+from course_lib.training import language_modeling
 
 SEED = 0
 VOCABULARY = 1024
@@ -72,7 +74,7 @@ def train_tokenizer() -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY, special_tokens=[language.START], show_progress=False,
+        vocab_size=VOCABULARY, special_tokens=[text_windows.START], show_progress=False,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
     )  # fmt: skip
     texts = data.sentences()
@@ -87,7 +89,7 @@ def train() -> None:
     train_tokenizer()
     build_manifest()
     assets.manifest.cache_clear()
-    splits = language.load()
+    splits = text_windows.load()
     training.seed_everything(SEED)
     model = models.build({"builder": "causal_lm", "arguments": LLAMA})
     validation: list[float] = []
@@ -98,11 +100,11 @@ def train() -> None:
 
     def watch(model: torch.nn.Module, step: int, total: int) -> None:
         if step % steps_per_epoch == 0 or step == total:
-            validation.append(round(language.perplexity(model, splits.validation), 3))
+            validation.append(round(language_modeling.perplexity(model, splits.validation), 3))
             print(f"step {step} of {total}: perplexity {validation[-1]} on validation", flush=True)
 
     training.fit(
-        model, splits.train, loss=language.next_token_loss, after_step=watch,
+        model, splits.train, loss=language_modeling.next_token_loss, after_step=watch,
         checkpoint=RUNS / "tiny_llama.checkpoint", progress=False, **RECIPE,
     )  # fmt: skip
     storage.save(model, assets.FOLDER / "tiny_llama" / "tiny_llama.safetensors", dtype="fp16")
@@ -114,11 +116,11 @@ def train() -> None:
 
 def measure() -> list[dict[str, Any]]:
     """Perplexity of the shipped file on every split, and on each domain of test."""
-    model, splits = models.load("tiny_llama"), language.load()
+    model, splits = models.load("tiny_llama"), text_windows.load()
     parts = {"validation": splits.validation, "test": splits.test}
-    parts |= {f"test, {name}": language.domain(splits.test, name) for name in data.SENTIMENT_DOMAINS}
+    parts |= {f"test, {name}": text_windows.domain(splits.test, name) for name in data.SENTIMENT_DOMAINS}
     return [
-        {"split": name, "windows": len(part), "perplexity": round(language.perplexity(model, part), 3)}
+        {"split": name, "windows": len(part), "perplexity": round(language_modeling.perplexity(model, part), 3)}
         for name, part in parts.items()
     ]
 
@@ -130,7 +132,7 @@ def write_card(rows: list[dict[str, Any]]) -> None:
     entry = assets.manifest()["tiny_llama"]
     table = "\n".join(f"| {row['split']} | {row['windows']:,} | {row['perplexity']:.2f} |" for row in rows)
     text = CARD.format(
-        **LLAMA, file=entry["file"], bytes=entry["bytes"], window=language.WINDOW, rows=table,
+        **LLAMA, file=entry["file"], bytes=entry["bytes"], window=text_windows.WINDOW, rows=table,
         parameters=sum(map(torch.numel, models.load("tiny_llama").parameters())),
         recipe=", ".join(f"{key} {value}" for key, value in record["recipe"].items()),
         history=", ".join(f"{value:.2f}" for value in record["perplexity"]["validation"]),

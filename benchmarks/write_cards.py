@@ -15,7 +15,7 @@ import torch
 from common import Results, parser
 
 from course_lib import assets, data, models, storage, training
-from course_lib.files import write_atomically
+from course_lib.core.atomic_write import write_atomically
 
 CARDS = assets.FOLDER / "cards"
 TITLES = {

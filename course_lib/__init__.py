@@ -11,8 +11,9 @@ from typing import Any
 __version__ = "0.1.0"
 
 _ROOMS = (
-    "assets", "calculator", "cli", "data", "distillation", "doctor", "grading", "language", "learning", "lowrank",
-    "models", "profiling", "pruning", "quantization", "report", "storage", "training", "widgets",
+    "architectures", "assets", "calculator", "cli", "core", "data", "distillation", "doctor", "grading", "launch",
+    "learning", "lowrank", "models", "notebook", "plots", "profiling", "pruning", "quantization", "report", "storage",
+    "training", "widgets",
 )  # fmt: skip
 
 __all__ = ["__version__", *_ROOMS]

@@ -51,7 +51,7 @@ print(time.perf_counter() - started, 'torch' in sys.modules, 'numpy' in sys.modu
     assert all(flags == ["False", "False"] for _, *flags in runs)
 
 
-@pytest.mark.parametrize("room", ["grading", "learning", "calculator", "cli", "doctor", "launch", "runner"])
+@pytest.mark.parametrize("room", ["grading", "learning", "calculator", "cli", "doctor", "launch", "notebook.runner"])
 def test_a_room_that_computes_nothing_does_not_import_torch(room):
     assert python(f"import sys, course_lib.{room}; print('torch' in sys.modules)").strip() == "False"
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from typer.main import get_command
 
-from course_lib import cli, data, launch, models, report
+from course_lib import data, launch, models, report
+from course_lib.cli.app import app
 from course_lib.data import FASHION_CLASSES, Split, Splits
 
 ROOT = Path(__file__).parents[1]
@@ -66,7 +67,7 @@ def test_every_linked_file_is_there():
 
 
 def test_every_command_is_one_that_exists():
-    known = set(get_command(cli.app).commands)
+    known = set(get_command(app.app).commands)
     named = set(re.findall(r"`(?:\.venv/bin/)?course ([\w-]+)", README))
     assert named and named <= known
     for line in re.findall(r"python3 start\.py ?([^`\n]*)", README):

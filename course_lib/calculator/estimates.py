@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from course_lib.arguments import check_choice
 from course_lib.calculator.formulas import VALUE_BYTES, dense_seconds, seconds, sparse_seconds, stored_bytes
 from course_lib.calculator.hardware import Hardware, find
 from course_lib.calculator.outcomes import Figure, Outcome, claimed, honest, speed_figure
 from course_lib.calculator.page import TECHNIQUES, check_strength
-from course_lib.formats import duration
+from course_lib.core.formatting import duration
+from course_lib.core.validation import check_choice
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from course_lib.arguments import check_choice
+from course_lib.core.validation import check_choice
 
 THIS_MACHINE = "this_machine"
 

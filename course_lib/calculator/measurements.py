@@ -9,7 +9,7 @@ from typing import Any
 from course_lib import assets
 from course_lib.calculator.outcomes import Figure, Outcome, memory_figure, ratio_figure, speed_figure
 from course_lib.calculator.page import TECHNIQUES
-from course_lib.formats import compact
+from course_lib.core.formatting import compact
 
 SOURCE = "measured"
 CLOSE = 0.005  # a sparsity this near to a measured one is the measured one

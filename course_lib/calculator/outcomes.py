@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from course_lib.arguments import check_choice
 from course_lib.calculator.page import PAGE_BYTES, TECHNIQUES
-from course_lib.formats import byte_size, compact
+from course_lib.core.formatting import byte_size, compact
+from course_lib.core.validation import check_choice
 
 SOURCES = ("page claim", "estimate", "measured")
 

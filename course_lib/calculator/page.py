@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from course_lib.arguments import check_fraction, check_positive
+from course_lib.core.validation import check_fraction, check_positive
 
 PAGE_BYTES = 4  # the page's 70 GB are 17.5 billion values of fp32, and nothing that says where they belong
 

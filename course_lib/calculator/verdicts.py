@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
-from course_lib.arguments import check_choice
 from course_lib.calculator.estimates import Estimate, estimate
 from course_lib.calculator.hardware import HARDWARE
 from course_lib.calculator.outcomes import Outcome
-from course_lib.formats import byte_size
+from course_lib.core.formatting import byte_size
+from course_lib.core.validation import check_choice
 
 KINDS = ("holds", "under conditions", "does not hold", "not measured")
 CLOSE_ENOUGH = 0.95  # a figure that reaches this share of the claim counts as reached

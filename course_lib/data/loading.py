@@ -11,7 +11,7 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
 from course_lib import assets
-from course_lib.arguments import check_choice
+from course_lib.core.validation import check_choice
 from course_lib.data.sentiment import SENTIMENT_DOMAINS, load_sentiment
 from course_lib.data.splits import SPLIT_NAMES, Split, Splits
 

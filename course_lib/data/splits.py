@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from course_lib.arguments import check_choice, check_positive
+from course_lib.core.validation import check_choice, check_positive
 from course_lib.data.inputs import Augmentation, augment_images, group_by_length, prepare_images, trim_padding
 
 Inputs = Tensor | dict[str, Tensor]

@@ -1,5 +1,6 @@
 """Distillation: a small model that learns from a large one."""
 
+from course_lib.distillation.augmented_views import Views, view_logits, views
 from course_lib.distillation.distillers import KnowledgeDistiller, ProgressiveDistiller, Stage
 from course_lib.distillation.distilling import DistillationResult, Recipe, distil
 from course_lib.distillation.losses import (
@@ -21,7 +22,6 @@ from course_lib.distillation.matching import (
     layer_map,
     match_layers,
 )
-from course_lib.distillation.rewriting import Rewriting, rewritten, rewritten_split
 from course_lib.distillation.students import (
     BertSize,
     bert_student,
@@ -30,7 +30,7 @@ from course_lib.distillation.students import (
     resnet_student,
 )
 from course_lib.distillation.targets import as_split, frozen, joined, teacher_logits
-from course_lib.distillation.views import Views, view_logits, views
+from course_lib.distillation.text_augmentation import Rewriting, rewritten, rewritten_split
 
 __all__ = [
     "BertSize", "DistillationResult", "KnowledgeDistiller", "ProgressiveDistiller", "Projection", "Recipe", "Rewriting",

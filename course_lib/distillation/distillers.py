@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import storage, training
-from course_lib.arguments import check_choice, check_fraction
+from course_lib.core.validation import check_choice, check_fraction
 from course_lib.data import Split, refuse_test
 from course_lib.distillation import losses
 from course_lib.distillation.distilling import DistillationResult, Recipe, distil

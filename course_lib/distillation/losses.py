@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_lib.arguments import check_choice, check_fraction, check_positive
+from course_lib.core.validation import check_choice, check_fraction, check_positive
 
 
 def soft_targets(logits: Tensor, temperature: float) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import models
-from course_lib.arguments import check_choice, check_positive
+from course_lib.core.validation import check_choice, check_positive
 from course_lib.distillation.losses import attention_transfer, hidden_state_loss
 
 LAYER_MAPS = ("uniform", "last")

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_lib import heap, models
-from course_lib.arguments import check_choice, check_positive
+from course_lib import models
+from course_lib.core import memory
+from course_lib.core.validation import check_choice, check_positive
 from course_lib.data import Split, refuse_test
 from course_lib.distillation.matching import layer_map
 from course_lib.profiling.counting import evaluating
@@ -181,7 +182,7 @@ def _state_moment(teacher: nn.Module, sentences: Split) -> Tensor:
             for state in output.hidden_states:
                 words = state[real].double()
                 moment = moment + words.T @ words
-    heap.return_freed()
+    memory.return_freed()
     return moment
 
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib import training
+from course_lib.core.atomic_write import write_atomically
 from course_lib.data import Split, refuse_test
-from course_lib.files import write_atomically
 from course_lib.training.evaluation import BATCH_SIZE
 
 

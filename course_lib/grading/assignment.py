@@ -17,7 +17,7 @@ from typing import Any
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from course_lib.grading import building, cells, probe_runtime, shake
+from course_lib.grading import building, cells, probe_runtime, tree_shaking
 from course_lib.grading.lint import defined
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -72,7 +72,7 @@ class Assignment:
 
     @property
     def module(self) -> str:
-        return f"{shake.PACKAGE}.exercise_{self.lesson}"
+        return f"{tree_shaking.PACKAGE}.exercise_{self.lesson}"
 
     @cached_property
     def digest(self) -> str:
@@ -131,7 +131,7 @@ class Assignment:
         return visible
 
     def _questions(self) -> dict[str, AssignedQuestion]:
-        probes = shake.probes(self.modules, self.lesson) if self.lesson else {}
+        probes = tree_shaking.probes(self.modules, self.lesson) if self.lesson else {}
         found = {}
         for question, place in self.places.items():
             stub = self.exercise.cells[place.answer].source
@@ -145,10 +145,10 @@ class Assignment:
 
     def _library(self) -> dict[str, str]:
         """The exercise modules without checks and reference answers."""
-        wanted = shake.imported(self.exercise)
+        wanted = tree_shaking.imported(self.exercise)
         wanted.setdefault(f"exercise_{self.lesson}", set()).update(one.probe for one in self.questions.values())
         secrets = {name for one in self.questions.values() for name in defined(one.stub)}
-        return {"__init__": "", **shake.shake(self.modules, wanted, secrets)}
+        return {"__init__": "", **tree_shaking.shake(self.modules, wanted, secrets)}
 
     def _unneeded(self, entry: str) -> bool:
         """A technique that neither the notebook nor a probe uses is not shown: it would be the answer."""

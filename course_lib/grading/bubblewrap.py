@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from course_lib.grading.room import LIBRARY, MEGABYTE, Limits, Room, environment, views
+from course_lib.grading.sandbox_view import LIBRARY, MEGABYTE, Limits, Room, environment, views
 
 FIRST_UID = 210_000
 UID_COUNT = 100_000

@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from course_lib.arguments import check_choice
-from course_lib.files import write_atomically
-from course_lib.grading import cluster, feedback, grade, gradebook, intake, late, sandbox, shake, similarity
+from course_lib.core.atomic_write import write_atomically
+from course_lib.core.validation import check_choice
+from course_lib.grading import cluster, feedback, grade, gradebook, intake, late, sandbox, similarity, tree_shaking
 from course_lib.grading.assignment import EXERCISES
 from course_lib.grading.building import SOLUTIONS
 
@@ -175,4 +175,4 @@ def _file_name(result: Mapping[str, Any]) -> str:
 
 def _titles(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     lessons = {entry["question"][:2] for result in results for entry in result["questions"]}
-    return {id: title for lesson in sorted(lessons) for id, title in shake.titles(EXERCISES, lesson).items()}
+    return {id: title for lesson in sorted(lessons) for id, title in tree_shaking.titles(EXERCISES, lesson).items()}

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from course_lib.grading.room import LIBRARY, MEGABYTE, Limits, Room, environment, views
+from course_lib.grading.sandbox_view import LIBRARY, MEGABYTE, Limits, Room, environment, views
 
 ENGINES = ("podman", "docker")
 IMAGE = "course-sandbox:empty"

@@ -17,8 +17,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from course_lib.files import write_atomically
-from course_lib.grading import building, intake, policy, probes, sandbox, submission, verdict
+from course_lib.core.atomic_write import write_atomically
+from course_lib.grading import building, intake, probes, sandbox, shortcut_detection, submission, verdict
 from course_lib.grading.assignment import Assignment
 
 SCHEMA = 1
@@ -166,7 +166,7 @@ def _question(
     found = verdicts.get(id) or verdict.Verdict("not accepted", taken.findings.get(id, ""))
     return {
         "question": id, "points": points if found.passed else 0.0, "max_points": points, "status": found.status,
-        "message": found.message, "flags": policy.flags(taken.answers.get(id, "")),
+        "message": found.message, "flags": shortcut_detection.flags(taken.answers.get(id, "")),
     }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from course_lib.grading import cgroups, containers, provisioner, sandbox, warm
+from course_lib.grading import cgroups, containers, fork_server, provisioner, sandbox
 from course_lib.grading.building import ROOT
 from course_lib.grading.selfcheck import EXIT_STATUS, nbval_options
 
@@ -130,7 +130,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _supervise(options: Sequence[str], folder: Path, seconds: float) -> str:
     """Run pytest for at most ``seconds``; returns why it did not end well, if so."""
-    with warm.start(options, folder, _environment(folder)) as comparison:
+    with fork_server.start(options, folder, _environment(folder)) as comparison:
         try:
             status = comparison.wait(timeout=seconds)
         except subprocess.TimeoutExpired:

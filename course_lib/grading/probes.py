@@ -18,8 +18,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from course_lib.files import write_atomically
-from course_lib.grading import probe_runtime, warm
+from course_lib.core.atomic_write import write_atomically
+from course_lib.grading import fork_server, probe_runtime
 from course_lib.grading.assignment import Assignment, Reference
 from course_lib.grading.building import ROOT
 
@@ -92,13 +92,13 @@ def judge_apart(assignment: Assignment, question: str, printed: str, reference: 
     """``judge_data`` in a process of its own with limits, as a value can make a probe compute for ever."""
     if len(printed) > DATA_LIMIT:
         return False
-    if not warm.available():
+    if not fork_server.available():
         return judge_data(assignment, question, printed, reference)
     asked = {
         "module": assignment.module, "probe": assignment.questions[question].probe, "printed": printed,
         "seed": reference.seed, "line": reference.line, "floors": reference.floors,
     }  # fmt: skip
-    return warm.judge(asked, {**os.environ, **ENVIRONMENT}, JUDGE_SECONDS)
+    return fork_server.judge(asked, {**os.environ, **ENVIRONMENT}, JUDGE_SECONDS)
 
 
 def judge(module: str, probe: str, printed: str, seed: int, line: str, floors: Collection[int]) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.grading import bubblewrap, cgroups, containers
-from course_lib.grading.room import HOME, LIBRARY, MEGABYTE, Limits, Room, SandboxError, environment, shows
+from course_lib.grading.sandbox_view import HOME, LIBRARY, MEGABYTE, Limits, Room, SandboxError, environment, shows
 
 __all__ = ["HOME", "LEVELS", "LIBRARY", "MEGABYTE", "Limits", "Room", "SandboxError", "environment", "shows"]
 

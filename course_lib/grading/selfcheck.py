@@ -22,7 +22,7 @@ from course_lib.grading import cells
 from course_lib.grading.building import ROOT
 
 CELL_TIMEOUT = 120
-OWN_KERNEL = ("--nbval-current-env", "-p", "course_lib.kernel_sockets")
+OWN_KERNEL = ("--nbval-current-env", "-p", "course_lib.notebook.ipc_kernels")
 EXIT_STATUS = {0, 1}  # pytest: all passed, some failed
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.grading import cells, nbval_run, policy, probes, sandbox
+from course_lib.grading import cells, nbval_run, probes, sandbox, shortcut_detection
 from course_lib.grading.assignment import Assignment, Reference
 from course_lib.grading.submission import is_untouched
 
@@ -132,7 +132,7 @@ class _Attempt:
 
     def is_suspect(self, id: str, source: str, found: Verdict) -> bool:
         """Whether a failed answer may have harmed the others: its cell broke, it was stopped, or it looks around."""
-        return found.status == "stopped" or id in self.broken_cells or bool(policy.flags(source))
+        return found.status == "stopped" or id in self.broken_cells or bool(shortcut_detection.flags(source))
 
 
 def _culprit(

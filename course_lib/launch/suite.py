@@ -37,7 +37,7 @@ def stages(root: Path) -> list[Stage]:
     sanitizers = root / "tests" / "notebooks" / "sanitize.cfg"
     notebook = (
         "-m", "pytest", "-q", "--nbval-current-env", f"--nbval-cell-timeout={CELL_TIMEOUT}",
-        f"--nbval-sanitize-with={sanitizers}", "-p", "no:cacheprovider", "-p", "course_lib.kernel_sockets",
+        f"--nbval-sanitize-with={sanitizers}", "-p", "no:cacheprovider", "-p", "course_lib.notebook.ipc_kernels",
         *parallel,
     )  # fmt: skip
     return [

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from course_lib.arguments import check_choice
+from course_lib.core.validation import check_choice
 from course_lib.learning import progress
-from course_lib.learning.look import line, page
+from course_lib.learning.style import line, page
 
 
 @dataclass(frozen=True)

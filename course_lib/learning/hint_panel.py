@@ -5,9 +5,9 @@ from __future__ import annotations
 from html import escape
 
 from course_lib.learning import progress
-from course_lib.learning.activity import Activity, html
-from course_lib.learning.look import line
 from course_lib.learning.questions import Question
+from course_lib.learning.style import line
+from course_lib.learning.widget_base import Activity, html
 
 
 class HintPanel(Activity):

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING
 
-from course_lib.arguments import check_positive
+from course_lib.core.validation import check_positive
 from course_lib.learning import progress
-from course_lib.learning.look import line, page, rich
+from course_lib.learning.style import line, page, rich
 
 if TYPE_CHECKING:
     from course_lib.learning.predict_panel import PredictionPanel

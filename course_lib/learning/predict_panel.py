@@ -5,9 +5,9 @@ from __future__ import annotations
 import ipywidgets as widgets
 
 from course_lib.learning import progress
-from course_lib.learning.activity import Activity, html
-from course_lib.learning.look import line, rich
 from course_lib.learning.predict import Asked
+from course_lib.learning.style import line, rich
+from course_lib.learning.widget_base import Activity, html
 from course_lib.widgets.controls import Slider
 
 

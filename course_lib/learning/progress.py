@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from course_lib.files import write_atomically
+from course_lib.core.atomic_write import write_atomically
 
 Record = dict[str, Any]
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.colours import LIGHT
+from course_lib.core.palette import LIGHT
 from course_lib.learning import progress
 from course_lib.learning.answer import Answer
 from course_lib.learning.expect import CheckFailed, NotAttempted
-from course_lib.learning.look import soften
+from course_lib.learning.style import soften
 
 Check = Callable[[Any], None]
 Probe = Callable[[Any, Any], Any]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from course_lib.arguments import check_choice
+from course_lib.core.validation import check_choice
 
 if TYPE_CHECKING:
     from course_lib.learning.quiz_panel import QuizPanel

@@ -8,9 +8,9 @@ from typing import Any
 import ipywidgets as widgets
 
 from course_lib.learning import progress
-from course_lib.learning.activity import Activity, html
-from course_lib.learning.look import bare, line, rich
 from course_lib.learning.quiz import Quiz, QuizQuestion, Verdict
+from course_lib.learning.style import bare, line, rich
+from course_lib.learning.widget_base import Activity, html
 
 ASK = {"one": "Choose one.", "several": "Choose all that are right.", "number": "Type a number."}
 

@@ -1,7 +1,6 @@
 """Low-rank factorization: a layer as a product of thinner ones, with ranks that pay."""
 
-from course_lib.factoring import Factored
-from course_lib.lowrank.budget import candidates, choose, layer_latencies, sensitivity_scan
+from course_lib.architectures.factorized import Factored
 from course_lib.lowrank.decompositions import (
     as_matrix,
     cp_factors,
@@ -13,8 +12,9 @@ from course_lib.lowrank.decompositions import (
     tucker_factors,
 )
 from course_lib.lowrank.factorization import LowRankResult, factorable, factorize, plan_for_energy, plan_for_size
+from course_lib.lowrank.fine_tuning import fine_tune, match_original
 from course_lib.lowrank.lora import LoraLinear, add_lora, merge_lora
-from course_lib.lowrank.moments import output_moments
+from course_lib.lowrank.rank_search import candidates, choose, layer_latencies, sensitivity_scan
 from course_lib.lowrank.ranks import (
     break_even_rank,
     energy,
@@ -24,7 +24,7 @@ from course_lib.lowrank.ranks import (
     ranks_for_size,
     tucker_share,
 )
-from course_lib.lowrank.tuning import fine_tune, match_original
+from course_lib.lowrank.second_moments import output_moments
 
 __all__ = [
     "Factored", "LoraLinear", "LowRankResult", "add_lora", "as_matrix", "break_even_rank", "candidates", "choose",

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.factoring import Factored, factored
+from course_lib.architectures.factorized import Factored, factored
 
 CP_SWEEPS = 20
 CP_DAMPING = 1e-6

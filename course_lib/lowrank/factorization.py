@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from course_lib import grids, models, training
-from course_lib.factoring import Factored, Plan
+from course_lib import models, training
+from course_lib.architectures import input_quantizers
+from course_lib.architectures.factorized import Factored, Plan
+from course_lib.architectures.layer_sizes import sizes
 from course_lib.lowrank.decompositions import as_matrix, factor_layer, singular_values
 from course_lib.lowrank.ranks import break_even_rank, factored_parameters, parameters, rank_for_energy, ranks_for_size
-from course_lib.resizing import sizes
 
 if TYPE_CHECKING:
     import pandas
@@ -157,7 +158,7 @@ def check_layer(model: nn.Module, name: str) -> nn.Module:
         raise ValueError(f"layer {name!r} shares its weight with {next(one for one in holders if one != name)!r}")
     if not all(parameter.requires_grad for parameter in layer.parameters()):
         raise ValueError(f"layer {name!r} is frozen (requires_grad is False); unfreeze it, or leave it out of the plan")
-    if hasattr(layer, grids.GRID):
+    if hasattr(layer, input_quantizers.GRID):
         raise ValueError(f"layer {name!r} rounds its input to a grid; factor the model first and quantize it then")
     if not layer.weight.isfinite().all():
         raise ValueError(f"the weight of layer {name!r} must be finite, it holds NaN or infinity")

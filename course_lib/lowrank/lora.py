@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_lib.arguments import check_positive
+from course_lib.core.validation import check_positive
 
 
 class LoraLinear(nn.Module):

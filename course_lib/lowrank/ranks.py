@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_lib.arguments import check_choice, check_fraction, check_positive
-from course_lib.factoring import factored, largest_ranks
+from course_lib.architectures.factorized import factored, largest_ranks
+from course_lib.core.validation import check_choice, check_fraction, check_positive
 
 
 def break_even_rank(rows: int, columns: int) -> int:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from matplotlib import style
 
-from course_lib.colours import LIGHT
-from course_lib.drawing import Intervals, draw_curves, limits, log_ticks
-from course_lib.formats import compact
-from course_lib.picture import STYLE, Picture, canvas, described, name_points
+from course_lib.core.formatting import compact
+from course_lib.core.palette import LIGHT
+from course_lib.plots.axes import Intervals, draw_curves, limits, log_ticks
+from course_lib.plots.figure import STYLE, Picture, canvas, described, name_points
 
 if TYPE_CHECKING:
     import pandas

@@ -8,9 +8,9 @@ import numpy
 from matplotlib import style
 from torch import Tensor
 
-from course_lib.colours import LIGHT
-from course_lib.drawing import draw_curves
-from course_lib.picture import STYLE, Picture, canvas, described
+from course_lib.core.palette import LIGHT
+from course_lib.plots.axes import draw_curves
+from course_lib.plots.figure import STYLE, Picture, canvas, described
 
 
 def energy_curve(kept: Sequence[float], *, break_even: int, title: str) -> Picture:

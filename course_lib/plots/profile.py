@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib import style
 
-from course_lib.colours import LIGHT
-from course_lib.drawing import draw_bars, log_ticks
-from course_lib.picture import STYLE, Picture, canvas, described
+from course_lib.core.palette import LIGHT
+from course_lib.plots.axes import draw_bars, log_ticks
+from course_lib.plots.figure import STYLE, Picture, canvas, described
 
 if TYPE_CHECKING:
     import pandas

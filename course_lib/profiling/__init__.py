@@ -9,8 +9,8 @@ from course_lib.profiling.deployed import Deployed, intermediate_values
 from course_lib.profiling.export import export_onnx
 from course_lib.profiling.hardware import Machine, machine
 from course_lib.profiling.layer_table import layers
-from course_lib.profiling.limits import Roofline, roofline
 from course_lib.profiling.memory import PeakMemory, peak_memory
+from course_lib.profiling.roofline import Roofline, roofline
 from course_lib.profiling.runtimes import Runner, RuntimeMismatchError, eager, onnx
 from course_lib.profiling.timing import Latency, interleave
 

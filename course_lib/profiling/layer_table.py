@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from course_lib import models
 from course_lib.profiling.counting import Inputs, evaluating, mac_counter
-from course_lib.profiling.limits import Roofline, roofline
+from course_lib.profiling.roofline import Roofline, roofline
 
 if TYPE_CHECKING:
     import pandas

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import models
-from course_lib.arguments import check_positive
+from course_lib.core.validation import check_positive
 from course_lib.profiling.counting import Inputs, evaluating
+from course_lib.profiling.cpu_affinity import on_core, separate_cores, worker_affinities
 from course_lib.profiling.export import export_onnx, input_names
-from course_lib.profiling.limits import torch_threads
-from course_lib.profiling.placement import on_core, separate_cores, worker_affinities
+from course_lib.profiling.roofline import torch_threads
 
 TOLERANCE = 1e-3  # of the largest logit: kernels sum in different orders
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from course_lib.arguments import check_positive
+from course_lib.core.validation import check_positive
 from course_lib.profiling.runtimes import Runner
 
 BURST = 3

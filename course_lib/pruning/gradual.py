@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from course_lib import training
-from course_lib.arguments import check_fraction, check_positive
+from course_lib.core.validation import check_fraction, check_positive
 from course_lib.data import Split, refuse_test
 from course_lib.pruning.masks import Masks, apply_masks, global_masks, sparsity, sparsity_table, zero_masks
 from course_lib.pruning.schedule import Schedule, cubic_sparsity

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from course_lib import heap, models, training
-from course_lib.arguments import check_choice, check_positive
+from course_lib import models, training
+from course_lib.architectures.layer_sizes import NORMS
+from course_lib.core import memory
+from course_lib.core.validation import check_choice, check_positive
 from course_lib.data import Split, refuse_test
 from course_lib.profiling.counting import evaluating
 from course_lib.pruning.coupling import Coupling, Group, Member, couple
-from course_lib.resizing import NORMS
 
 Scores = dict[str, Tensor]
 
@@ -112,7 +113,7 @@ def channel_importance(
             totals[name] = scores if past is None else [a + b for a, b in zip(past, scores, strict=True)]
     if chosen.needs_data:
         model.zero_grad(set_to_none=True)
-    heap.return_freed()
+    memory.return_freed()
     return {
         name: _mean_one(torch.stack([_mean_one(one) for one in scores]).mean(dim=0)) for name, scores in totals.items()
     }

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from course_lib import training
-from course_lib.arguments import check_choice, check_fraction, check_positive
+from course_lib.core.validation import check_choice, check_fraction, check_positive
 from course_lib.data import Split, refuse_test
 from course_lib.pruning.gradual import MaskKeeper
 from course_lib.pruning.masks import Masks, apply_masks, global_masks, layerwise_masks

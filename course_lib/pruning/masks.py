@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import models
-from course_lib.arguments import check_choice, check_fraction
+from course_lib.core.validation import check_choice, check_fraction
 
 if TYPE_CHECKING:
     import pandas

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from course_lib.arguments import check_fraction
+from course_lib.core.validation import check_fraction
 from course_lib.data import Split
 from course_lib.pruning.gradual import PruningResult, prune_gradually
 from course_lib.pruning.importance import DEFAULT_CRITERION

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from course_lib.arguments import check_fraction, check_positive
+from course_lib.core.validation import check_fraction, check_positive
 
 Schedule = Callable[[float, float, float, float], float]
 

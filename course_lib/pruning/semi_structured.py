@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_lib.arguments import check_positive
+from course_lib.core.validation import check_positive
 from course_lib.pruning.coupling import Coupling, Group, couple
 from course_lib.pruning.masks import Masks, apply_masks, layer_weights
 from course_lib.pruning.surgery import check_fit

@@ -10,7 +10,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from course_lib import training
-from course_lib.arguments import check_fraction
+from course_lib.core.validation import check_fraction
 from course_lib.data import Split, refuse_test
 from course_lib.pruning.masks import magnitude_mask, weights_to_rank
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from course_lib.arguments import check_choice, check_positive
+from course_lib.core.validation import check_choice, check_positive
 from course_lib.data import Split
 from course_lib.pruning.coupling import Coupling, couple
 from course_lib.pruning.importance import DEFAULT_CRITERION, channel_importance

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import models
+from course_lib.architectures.layer_sizes import depthwise, like, settle_heads, sizes
 from course_lib.pruning.coupling import Coupling, CouplingError, Group, couple
-from course_lib.resizing import depthwise, like, settle_heads, sizes
 
 Kept = Mapping[str, Tensor]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import profiling
-from course_lib.arguments import check_choice, check_fraction, check_positive
+from course_lib.core.validation import check_choice, check_fraction, check_positive
 from course_lib.profiling.counting import Inputs
 from course_lib.pruning.coupling import Coupling, Group, couple
 from course_lib.pruning.importance import Scores

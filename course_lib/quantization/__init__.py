@@ -30,29 +30,21 @@ from course_lib.quantization.affine import (
     quantize_tensor,
     weight_params,
 )
-from course_lib.quantization.aware import TrainedResult, train_quantized
 from course_lib.quantization.awq import ScaleSearch, activation_scales, awq, quantize_scaled, search_scales
 from course_lib.quantization.batchnorm import batchnorm_pairs, fold_batchnorm
+from course_lib.quantization.bit_allocation import bits_per_layer
+from course_lib.quantization.bit_sweep import bits_scan
 from course_lib.quantization.calibration import calibrate, quantizable_layers
-from course_lib.quantization.capture import (
-    Stage,
-    calibration_batches,
-    layer_inputs,
-    linear_layers,
-    walk,
-    weight_matrix,
-)
 from course_lib.quantization.corrections import correct_bias, equalize
 from course_lib.quantization.deployment import deploy_dynamic, deploy_static
 from course_lib.quantization.gptq import GPTQTrace, gptq, gptq_matrix, gptq_trace, inverse_factor
 from course_lib.quantization.integer import IntegerLayer, integer_layer, requantization, requantize
 from course_lib.quantization.llm import LLMQuantizer
-from course_lib.quantization.mixed import bit_sensitivity, choose_bits
+from course_lib.quantization.mixed_precision import bit_sensitivity, choose_bits
+from course_lib.quantization.mse_scale import best_step, best_weight_params
 from course_lib.quantization.nf4 import nf4, nf4_table
-from course_lib.quantization.noise import output_report, weight_report
 from course_lib.quantization.observers import OBSERVERS, Observer, make_observer
 from course_lib.quantization.packing import pack, quantized_bytes, quantized_weights, set_weights, sqnr_db, unpack
-from course_lib.quantization.plan import bits_per_layer
 from course_lib.quantization.ptq import (
     QuantizationResult,
     Scheme,
@@ -60,19 +52,27 @@ from course_lib.quantization.ptq import (
     quantize_activations,
     quantize_weights,
 )
+from course_lib.quantization.qat import TrainedResult, train_quantized
 from course_lib.quantization.quantizer import AdvancedQuantizer
 from course_lib.quantization.salient import keep_salient, salient_columns
 from course_lib.quantization.saturation import saturating_layers, saturating_sums
-from course_lib.quantization.scan import bits_scan
 from course_lib.quantization.smoothquant import smoothing_factors, smoothquant
-from course_lib.quantization.step_size import best_step, best_weight_params
+from course_lib.quantization.sqnr import output_report, weight_report
 from course_lib.quantization.straight_through import (
     quantize_learned_step,
     quantize_straight_through,
     round_straight_through,
 )
-from course_lib.quantization.sums import LayerInputs
 from course_lib.quantization.weight_only import WeightOnly, WeightScheme, clipped_params, rtn
+from course_lib.training.input_statistics import LayerInputs
+from course_lib.training.sequential_calibration import (
+    Stage,
+    calibration_batches,
+    layer_inputs,
+    linear_layers,
+    walk,
+    weight_matrix,
+)
 
 __all__ = [
     "OBSERVERS",

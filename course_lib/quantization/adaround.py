@@ -21,11 +21,11 @@ from tqdm.auto import tqdm
 from course_lib import models
 from course_lib.data import Split
 from course_lib.quantization.affine import QuantizedTensor, QuantParams, quantize_tensor
+from course_lib.quantization.bit_allocation import EDGE_BITS, Bits, bits_per_layer, input_params
 from course_lib.quantization.calibration import check_calibration, named
+from course_lib.quantization.mse_scale import best_weight_params
 from course_lib.quantization.packing import set_weights
-from course_lib.quantization.plan import EDGE_BITS, Bits, bits_per_layer, input_params
 from course_lib.quantization.ptq import QuantizationResult, quantize_activations
-from course_lib.quantization.step_size import best_weight_params
 
 STRETCH, MARGIN = 1.2, 0.1
 WARM_UP, FIRST_BETA, LAST_BETA = 0.2, 20.0, 2.0

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from course_lib.arguments import check_choice
+from course_lib.core.validation import check_choice
 
 SMALLEST_BITS, LARGEST_BITS = 2, 8
 GRANULARITIES = ("per_tensor", "per_channel", "group")

@@ -7,7 +7,8 @@ import copy
 import torch
 from torch import nn
 
-from course_lib import folds, models
+from course_lib import models
+from course_lib.architectures import folded_batchnorm
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -31,7 +32,7 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
     pairs = batchnorm_pairs(folded)
     layers = dict(folded.named_modules())
     numbers = [fold(layers[before], layers[norm]) for before, norm in pairs]
-    folds.replace_norms(folded, pairs)
+    folded_batchnorm.replace_norms(folded, pairs)
     for (before, _), (weight, bias) in zip(pairs, numbers, strict=True):
         layers[before].weight.copy_(weight)
         layers[before].bias.copy_(bias)

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from course_lib.data import Split
 from course_lib.quantization.affine import QuantizedTensor, QuantParams
-from course_lib.quantization.capture import Stage
-from course_lib.quantization.sums import LayerInputs
 from course_lib.quantization.weight_only import Choice, WeightOnly, WeightScheme, clipped_params, quantize_by_stage
+from course_lib.training.input_statistics import LayerInputs
+from course_lib.training.sequential_calibration import Stage
 
 LAZY_BLOCK = 64
 

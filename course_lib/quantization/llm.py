@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import nn
 
-from course_lib import data, language, models
-from course_lib.arguments import check_positive
-from course_lib.data import Split, refuse_test
+from course_lib import data, models
+from course_lib.core.validation import check_positive
+from course_lib.data import Split, refuse_test, text_windows
 from course_lib.quantization.awq import awq
 from course_lib.quantization.gptq import gptq
 from course_lib.quantization.weight_only import WeightOnly, rtn
@@ -70,5 +70,5 @@ def default_calibration(model_name: str, model: nn.Module, samples: int = SAMPLE
         return data.join([one.train.subset(samples) for one in domains])
     encoder = None if model_name == "tiny_llama" else models.hugging_face_tokenizer(model_name)
     config: Any = model.config
-    longest = int(getattr(config, "max_position_embeddings", language.WINDOW))
-    return language.load(min(language.WINDOW, longest), encoder).train.subset(samples)
+    longest = int(getattr(config, "max_position_embeddings", text_windows.WINDOW))
+    return text_windows.load(min(text_windows.WINDOW, longest), encoder).train.subset(samples)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from course_lib.arguments import check_choice, check_fraction
+from course_lib.core.validation import check_choice, check_fraction
 from course_lib.quantization.affine import QuantParams, check_finite, choose_params, fake_quantize, integer_range
 
 BINS = 4096

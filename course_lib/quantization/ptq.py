@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from course_lib import grids, models
+from course_lib import models
+from course_lib.architectures import input_quantizers
+from course_lib.architectures.input_quantizers import InputGrid
 from course_lib.data import Split
-from course_lib.grids import InputGrid
 from course_lib.quantization.affine import QuantParams, quantize_tensor, weight_params
 from course_lib.quantization.batchnorm import fold_batchnorm
 from course_lib.quantization.calibration import calibrate, check_calibration, named, quantizable_layers
 from course_lib.quantization.corrections import correct_bias
-from course_lib.quantization.noise import weight_report
 from course_lib.quantization.packing import set_weights
+from course_lib.quantization.sqnr import weight_report
 
 if TYPE_CHECKING:
     import pandas
@@ -104,10 +105,10 @@ def quantize_activations(model: nn.Module, params: Mapping[str, QuantParams]) ->
     for name, it in params.items():
         if name not in layers or it.scale.numel() != 1:
             raise ValueError(f"params of {name!r} must be one scale for a layer of the model")
-        grids.add_input_grid(layers[name], input_grid(it))
+        input_quantizers.add_input_grid(layers[name], input_grid(it))
     if hasattr(model, models.ARCHITECTURE_ATTRIBUTE):
         described = models.describe(model)
-        ends = {name: [grid.low, grid.high] for name, grid in grids.input_grids(quantized).items()}
+        ends = {name: [grid.low, grid.high] for name, grid in input_quantizers.input_grids(quantized).items()}
         arguments = {**described["arguments"], "input_grids": ends}
         setattr(quantized, models.ARCHITECTURE_ATTRIBUTE, {**described, "arguments": arguments})
     return quantized

@@ -8,9 +8,9 @@ from typing import Any
 from torch import nn
 
 from course_lib.data import Split
-from course_lib.quantization.aware import TrainedResult, train_quantized
 from course_lib.quantization.calibration import check_calibration, quantizable_layers
 from course_lib.quantization.ptq import QuantizationResult, Scheme, post_training_quantization
+from course_lib.quantization.qat import TrainedResult, train_quantized
 
 
 class AdvancedQuantizer:

@@ -16,20 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import storage
-from course_lib.arguments import check_choice, check_fraction
+from course_lib.core.validation import check_choice, check_fraction
 from course_lib.data import Split
 from course_lib.quantization.affine import quantize_tensor
-from course_lib.quantization.capture import (
-    Stage,
-    calibration_batches,
-    linear_layers,
-    walk,
-    weight_matrix,
-)
 from course_lib.quantization.packing import pack
-from course_lib.quantization.sums import LayerInputs
 from course_lib.quantization.weight_only import WeightOnly, WeightScheme, finish, layer_row, to_layer
 from course_lib.storage import Encoded
+from course_lib.training.input_statistics import LayerInputs
+from course_lib.training.sequential_calibration import Stage, calibration_batches, linear_layers, walk, weight_matrix
 
 WAYS = ("activation", "weight", "random")
 

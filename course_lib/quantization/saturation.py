@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib.grids import input_grids
+from course_lib.architectures.input_quantizers import input_grids
 from course_lib.quantization.calibration import hooked
 from course_lib.quantization.integer import patches
 from course_lib.quantization.packing import quantized_weights

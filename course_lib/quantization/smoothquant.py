@@ -17,14 +17,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_lib import grids, models
-from course_lib.arguments import check_fraction
+from course_lib import models
+from course_lib.architectures import input_quantizers
+from course_lib.core.validation import check_fraction
 from course_lib.data import Split
 from course_lib.quantization.affine import integer_range, quantize_tensor
-from course_lib.quantization.capture import Stage
 from course_lib.quantization.folding import previous_layer
-from course_lib.quantization.sums import LayerInputs
 from course_lib.quantization.weight_only import Choice, WeightOnly, WeightScheme, quantize_by_stage
+from course_lib.training.input_statistics import LayerInputs
+from course_lib.training.sequential_calibration import Stage
 
 
 def smoothquant(
@@ -93,7 +94,7 @@ def _with_grids(
     described = copy.deepcopy(dict(source))
     noted = described.setdefault("arguments", {}).setdefault("input_grids", {})
     for name, step in steps.items():
-        grids.add_input_grid(result.model.get_submodule(name), grids.InputGrid(*ends, step))
+        input_quantizers.add_input_grid(result.model.get_submodule(name), input_quantizers.InputGrid(*ends, step))
         noted[name] = [*ends, len(step)] if step.dim() else list(ends)
     setattr(result.model, models.ARCHITECTURE_ATTRIBUTE, described)
     return result

@@ -29,7 +29,11 @@ from course_lib.quantization.affine import (
     quantize_tensor,
     weight_params,
 )
-from course_lib.quantization.capture import (
+from course_lib.quantization.folding import fold_divisor
+from course_lib.quantization.packing import pack, set_weights
+from course_lib.storage import Encoded
+from course_lib.training.input_statistics import LayerInputs
+from course_lib.training.sequential_calibration import (
     Stage,
     calibration_batches,
     is_linear,
@@ -39,10 +43,6 @@ from course_lib.quantization.capture import (
     walk,
     weight_matrix,
 )
-from course_lib.quantization.folding import fold_divisor
-from course_lib.quantization.packing import pack, set_weights
-from course_lib.quantization.sums import LayerInputs
-from course_lib.storage import Encoded
 
 if TYPE_CHECKING:
     import pandas

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from course_lib import profiling
+from course_lib.core.atomic_write import write_atomically
 from course_lib.data import Split
-from course_lib.files import write_atomically
 from course_lib.report.measuring import Loaded, Model, Protocol, Settings, measure_all, measure_latencies, one_each
 from course_lib.report.rows import SETTINGS, Row
 from course_lib.report.tables import html, text
@@ -18,7 +18,7 @@ from course_lib.report.tables import html, text
 if TYPE_CHECKING:
     import pandas
 
-    from course_lib.picture import Picture
+    from course_lib.plots.figure import Picture
 
 
 class Comparison:

@@ -6,7 +6,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from course_lib.arguments import check_positive
+from course_lib.core.validation import check_positive
 
 
 def paired_bootstrap(

@@ -7,7 +7,7 @@ from html import escape
 from math import isnan
 from typing import NamedTuple
 
-from course_lib.formats import byte_size, compact, duration
+from course_lib.core.formatting import byte_size, compact, duration
 from course_lib.report.rows import Row, Setting
 
 MISSING = "–"

@@ -1,8 +1,8 @@
 """One file that holds a model: what "stored size" means in this course.
 
 The container is safetensors. Its metadata has one key, ``course``: JSON with the format version, the architecture
-(builder and arguments, see ``models``), and for each tensor its encoding, dtype and shape. Codebooks, scales, masks
-and headers are in the file, so its size is the whole size. The same model always gives the same bytes.
+(builder and arguments, see ``architectures``), and for each tensor its encoding, dtype and shape. Codebooks, scales,
+masks and headers are in the file, so its size is the whole size. The same model always gives the same bytes.
 
 Exactness: with ``dtype="fp32"`` every value comes back bit for bit (NaN and infinity too), except that the bitmask
 encoding gives ``0.0`` for ``-0.0``. With ``dtype="fp16"`` the stored model is ``model.half().float()``.
@@ -25,10 +25,10 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
-from course_lib import models
-from course_lib.arguments import check_choice
-from course_lib.files import write_atomically
-from course_lib.storage.blueprint import check_architecture, empty_model
+from course_lib import architectures
+from course_lib.core.atomic_write import write_atomically
+from course_lib.core.validation import check_choice
+from course_lib.storage.architecture_check import check_architecture, empty_model
 from course_lib.storage.columns import encode_columns
 from course_lib.storage.container import FORMAT_VERSION, HEADER_KEY, PART_SEPARATOR, TensorRecord, open_container
 from course_lib.storage.encodings import (
@@ -80,7 +80,7 @@ def save(
     check_choice("dtype", dtype, ("fp32", "fp16"))
     if isinstance(encoding, str):
         check_choice("encoding", encoding, ("auto", *ENCODINGS))
-    architecture = _plain_json(models.describe(model))
+    architecture = _plain_json(architectures.describe(model))
     state = _state(model)
     owners = _owners(state)
     dropped = _masks_by_tensor(masks or {}, state, owners)

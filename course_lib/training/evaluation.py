@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from course_lib import heap, models
+from course_lib import models
+from course_lib.core import memory
 from course_lib.data import Split
 
 BATCH_SIZE = 64  # its activations stay in the cache: faster than a batch of 256, and a quarter of its memory
@@ -74,7 +75,7 @@ def predict_logits(model: nn.Module, split: Split, *, batch_size: int = BATCH_SI
     bar = tqdm(batches, total=math.ceil(len(split) / batch_size), desc="evaluate", leave=False, disable=not progress)
     logits = torch.cat([models.forward(model, models.to_device(inputs, place)).float().cpu() for inputs, _ in bar])
     model.train(was_training)
-    heap.return_freed()
+    memory.return_freed()
     return torch.empty_like(logits).index_copy_(0, order, logits)
 
 

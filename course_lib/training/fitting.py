@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import tqdm
 
-from course_lib import heap, models
-from course_lib.arguments import check_choice, check_positive
+from course_lib import models
+from course_lib.core import memory
+from course_lib.core.validation import check_choice, check_positive
 from course_lib.data import Augmentation, Split, refuse_test
+from course_lib.training.checkpoint import History, Run
 from course_lib.training.evaluation import evaluate
-from course_lib.training.record import History, Run
 
 Loss = Callable[[nn.Module, Any, Tensor], Tensor]
 StepHook = Callable[[nn.Module, int, int], None]
@@ -109,7 +110,7 @@ def fit(
     bar.close()
     run.restore_best(keep_best)
     model.to(home).eval()
-    heap.return_freed()
+    memory.return_freed()
     return run.history
 
 

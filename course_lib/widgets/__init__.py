@@ -6,21 +6,21 @@
 
 from __future__ import annotations
 
-from course_lib.widgets.aware import aware_panel
 from course_lib.widgets.bits import bits_panel
+from course_lib.widgets.bits_and_groups import few_bits_panel
 from course_lib.widgets.calculator import calculator_panel
 from course_lib.widgets.clipping import clipping_panel
+from course_lib.widgets.components import Number, Verdict, numbers_row, side_by_side, table
 from course_lib.widgets.controls import choice, log_slider, slider, toggle
 from course_lib.widgets.coupling import width_panel
 from course_lib.widgets.distillation import distillation_panel
-from course_lib.widgets.few_bits import few_bits_panel
 from course_lib.widgets.gptq_player import gptq_panel
 from course_lib.widgets.panel import Panel
-from course_lib.widgets.pieces import Number, Verdict, numbers_row, side_by_side, table
+from course_lib.widgets.qat import aware_panel
 from course_lib.widgets.ranks import rank_panel
 from course_lib.widgets.roofline import roofline_panel
 from course_lib.widgets.sparsity import sparsity_panel
-from course_lib.widgets.stages import stage_panel
+from course_lib.widgets.student_size import stage_panel
 
 __all__ = [
     "Number", "Panel", "Verdict", "aware_panel", "bits_panel", "calculator_panel", "choice", "clipping_panel",

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from course_lib.calculator.measurements import results
-from course_lib.formats import byte_size
+from course_lib.core.formatting import byte_size
 from course_lib.widgets import charts
+from course_lib.widgets.components import Number, side_by_side
 from course_lib.widgets.controls import choice, slider
 from course_lib.widgets.measured import Look, accuracy_chart, accuracy_number
 from course_lib.widgets.panel import Panel
-from course_lib.widgets.pieces import Number, side_by_side
 from course_lib.widgets.svg import Scale, chart, text, text_width, x_axis, y_axis
 from course_lib.widgets.weights import weights_of
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from course_lib.calculator import HARDWARE, TECHNIQUES, Estimate, Outcome, estimate, measured, verdicts
 from course_lib.calculator.hardware import THIS_MACHINE
-from course_lib.formats import byte_size, duration
+from course_lib.core.formatting import byte_size, duration
 from course_lib.widgets import charts
+from course_lib.widgets.components import Number, Verdict, side_by_side, table
 from course_lib.widgets.controls import Control, choice, log_slider, slider
 from course_lib.widgets.panel import Panel
-from course_lib.widgets.pieces import Number, Verdict, side_by_side, table
 
 STRENGTHS = {"pruning": "sparsity", "quantization": "bits", "distillation": "student_size", "low_rank": "rank"}
 ROWS = {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from course_lib.formats import compact, spread
+from course_lib.core.formatting import compact, spread
 from course_lib.widgets.svg import (
     LINE_HEIGHT,
     Format,
@@ -27,7 +27,7 @@ TOP, BOTTOM = 46.0, 40.0
 
 @dataclass(frozen=True)
 class Line:
-    """A curve: its name stands at its end; ``colour`` is a name of ``course_lib.colours``."""
+    """A curve: its name stands at its end; ``colour`` is a name of ``course_lib.core.palette``."""
 
     name: str
     x: Sequence[float]

@@ -16,10 +16,10 @@ import torch
 
 from course_lib.calculator.measurements import results
 from course_lib.widgets import charts
+from course_lib.widgets.components import Number, side_by_side
 from course_lib.widgets.controls import choice, slider
 from course_lib.widgets.measured import Look, accuracy_chart, accuracy_number
 from course_lib.widgets.panel import Panel
-from course_lib.widgets.pieces import Number, side_by_side
 from course_lib.widgets.svg import Scale, chart, segment, text, text_width, x_axis, y_axis
 
 if TYPE_CHECKING:

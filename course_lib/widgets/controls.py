@@ -13,7 +13,7 @@ from typing import Any
 import ipywidgets as widgets
 import traitlets
 
-from course_lib.arguments import check_choice
+from course_lib.core.validation import check_choice
 
 
 class Value(traitlets.Any):

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from course_lib.calculator.measurements import results
-from course_lib.formats import byte_size
+from course_lib.core.formatting import byte_size
 from course_lib.widgets import charts
+from course_lib.widgets.components import Number, side_by_side
 from course_lib.widgets.controls import choice, slider
 from course_lib.widgets.panel import Panel
-from course_lib.widgets.pieces import Number, side_by_side
 from course_lib.widgets.svg import chart, text
 
 if TYPE_CHECKING:
@@ -91,8 +91,8 @@ class Groups:
 
     def narrow(self, ratio: float, group: str = ALL) -> Narrow:
         """Keep this share of the channels of a group, or of all."""
+        from course_lib.architectures.layer_sizes import sizes
         from course_lib.pruning import keep_count
-        from course_lib.resizing import sizes
 
         chosen = self.names if group == ALL else [group]
         gone: dict[tuple[str, str], int] = {}

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy
 
-from course_lib.arguments import check_fraction, check_positive
+from course_lib.core.validation import check_fraction, check_positive
+from course_lib.widgets.components import Number, side_by_side
 from course_lib.widgets.controls import choice, slider
 from course_lib.widgets.panel import Panel
-from course_lib.widgets.pieces import Number, side_by_side
 from course_lib.widgets.svg import Scale, chart, plain, segment, text, x_axis
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from course_lib.widgets import charts
-from course_lib.widgets.pieces import Number
+from course_lib.widgets.components import Number
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from course_lib.widgets.components import Number, notice, numbers_row
 from course_lib.widgets.controls import Control
-from course_lib.widgets.pieces import Number, notice, numbers_row
 from course_lib.widgets.theme import stylesheet
 
 STRICT = "COURSE_STRICT_WIDGETS"

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy
 
 from course_lib.widgets import charts
+from course_lib.widgets.components import Number, side_by_side
 from course_lib.widgets.controls import choice, slider
 from course_lib.widgets.panel import Panel
-from course_lib.widgets.pieces import Number, side_by_side
 from course_lib.widgets.svg import chart, text
 from course_lib.widgets.weights import weights_of
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from course_lib.formats import duration
+from course_lib.core.formatting import duration
 from course_lib.widgets import charts
+from course_lib.widgets.components import Number, side_by_side
 from course_lib.widgets.controls import log_slider, slider
 from course_lib.widgets.panel import Panel
-from course_lib.widgets.pieces import Number, side_by_side
 
 SHOWN_LAYERS = 6
 

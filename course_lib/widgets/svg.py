@@ -1,6 +1,6 @@
 """Pictures as text: small inline SVG charts, quick enough to be drawn anew at every move of a slider.
 
-Colours are the names of ``course_lib.colours``; the stylesheet of ``course_lib.widgets.theme`` turns them into the
+Colours are the names of ``course_lib.core.palette``; the stylesheet of ``course_lib.widgets.theme`` turns them into the
 colours of the theme. Sizes are in SVG units, one of which is about a pixel. Every chart carries its title and a
 description for screen readers.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from course_lib.colours import DARK, LIGHT
+from course_lib.core.palette import DARK, LIGHT
 
 DARK_THEMES = ('body[data-jp-theme-light="false"]', "body.vscode-dark", "html[theme=dark]")
 

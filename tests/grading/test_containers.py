@@ -15,7 +15,7 @@ import pytest
 
 from course_lib.grading import bubblewrap, building, containers, probes, sandbox, verdict
 from course_lib.grading.assignment import Assignment
-from course_lib.grading.room import Limits, Room
+from course_lib.grading.sandbox_view import Limits, Room
 
 ENGINE = """
     #!{python} -IS

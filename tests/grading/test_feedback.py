@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from course_lib.grading import classroom, feedback, policy, similarity
+from course_lib.grading import classroom, feedback, shortcut_detection, similarity
 
 EVIL = [
     "<script>alert(1)</script>",
@@ -115,11 +115,11 @@ def test_the_gradescope_record_has_scores_and_names():
     ],
 )
 def test_shortcuts_are_flagged(source, flag):
-    assert any(found.startswith(flag) for found in policy.flags(source))
+    assert any(found.startswith(flag) for found in shortcut_detection.flags(source))
 
 
 def test_a_magic_hides_no_shortcut():
-    assert "uses course_lib.pruning, which may be the solution itself" in policy.flags(
+    assert "uses course_lib.pruning, which may be the solution itself" in shortcut_detection.flags(
         "%%capture\nfrom course_lib import pruning\ndef f(x): return pruning.f(x)"
     )
 
@@ -129,7 +129,7 @@ HELPER = "from course_lib.learning.exercises.small_network import layer_sizes"
 
 @pytest.mark.parametrize("source", ["import torch, math", "def f(x): return x", "def f(:", "f(" * 10_000, HELPER])
 def test_ordinary_and_broken_answers_are_not(source):
-    assert policy.flags(source) == []
+    assert shortcut_detection.flags(source) == []
 
 
 def test_the_policy_can_take_points_off():

@@ -7,10 +7,10 @@ import pytest
 
 from course_lib.learning import course_map, hint, lesson_done, lesson_opened, predict, progress, reveal
 from course_lib.learning.course_map import COURSE_QUIZ, LESSONS, lesson
-from course_lib.learning.look import bare, rich
 from course_lib.learning.predict import _asked
 from course_lib.learning.questions import in_lesson, lessons_with_exercises
 from course_lib.learning.quiz import names
+from course_lib.learning.style import bare, rich
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib import grids, lowrank, models, storage
+from course_lib import lowrank, models, storage
+from course_lib.architectures import input_quantizers
 from tests.lowrank.conftest import pictures
 
 
@@ -118,7 +119,11 @@ def test_factors_are_not_factored_again(mlp):
         (lambda model: model[2].weight.data.fill_(float("nan")), {"2": ("svd", 4)}, "NaN"),
         (lambda model: model[2].weight.data[0].fill_(float("inf")), {"2": ("svd", 4)}, "infinity"),
         (lambda model: model.append(model[8]), {"8": ("svd", 1)}, "shares its weight with '9'"),
-        (lambda model: grids.add_input_grid(model[2], grids.InputGrid(0, 255)), {"2": ("svd", 4)}, "rounds its input"),
+        (
+            lambda model: input_quantizers.add_input_grid(model[2], input_quantizers.InputGrid(0, 255)),
+            {"2": ("svd", 4)},
+            "rounds its input",
+        ),
         (lambda model: model.__setitem__(2, nn.Conv2d(24, 32, 3, groups=8)), {"2": ("svd", 2)}, "8 groups"),
         (lambda model: model.__setitem__(2, nn.Conv2d(24, 24, 3, groups=24)), {"2": ("tucker", 2, 2)}, "24 groups"),
     ],

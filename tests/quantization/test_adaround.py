@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib import data, grids, models, storage
+from course_lib import data, models, storage
+from course_lib.architectures import input_quantizers
 from course_lib.quantization import QuantizedTensor, quantize_tensor, quantized_weights
 from course_lib.quantization.adaround import adaround, patches, rectified_sigmoid, round_adaptively
-from course_lib.quantization.step_size import best_step, best_weight_params
+from course_lib.quantization.mse_scale import best_step, best_weight_params
 
 SMALL = {"iterations": 60, "progress": False}
 
@@ -87,7 +88,7 @@ def test_a_model_is_rounded_as_a_copy_and_comes_back_from_its_file(model, tmp_pa
     result = adaround(model, images(), bits=3, input_bits=8, **SMALL)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert result.report["bits"].tolist() == [8, 3, 8]
-    assert [grid.bits for grid in grids.input_grids(result.model).values()] == [8, 8, 8]
+    assert [grid.bits for grid in input_quantizers.input_grids(result.model).values()] == [8, 8, 8]
     again = storage.load(storage.save(result.model, tmp_path / "w3a8.safetensors"))
     inputs, _ = next(images().batches())
     assert torch.equal(again(inputs), result.model(inputs))
@@ -98,7 +99,7 @@ def test_a_model_is_rounded_as_a_copy_and_comes_back_from_its_file(model, tmp_pa
 
 def test_inputs_may_stay_in_floating_point_and_layers_have_bits_of_their_own(model):
     result = adaround(model, images(), bits={"0": 4, "3": 2, "7": 5}, input_bits=None, **SMALL)
-    assert not grids.input_grids(result.model)
+    assert not input_quantizers.input_grids(result.model)
     assert [quantized.params.bits for quantized in quantized_weights(result.model).values()] == [4, 2, 5]
 
 

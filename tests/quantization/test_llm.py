@@ -7,8 +7,10 @@ import torch
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from course_lib import assets, data, language, models, quantization, storage
+from course_lib import assets, data, models, quantization, storage
+from course_lib.data import text_windows
 from course_lib.quantization import LLMQuantizer
+from course_lib.training import language_modeling
 from tests.quantization.small_transformers import KINDS, small
 
 
@@ -47,9 +49,9 @@ def test_methods_do_not_stack_and_the_model_stays(quantizer):
 
 
 def test_clever_methods_beat_rounding_to_nearest_at_three_bits(quantizer):
-    some = language.load().validation.subset(24)
+    some = text_windows.load().validation.subset(24)
     nearest, gptq, awq = (
-        language.perplexity(method(3).model, some)
+        language_modeling.perplexity(method(3).model, some)
         for method in (quantizer.rtn_quantization, quantizer.gptq_quantization, quantizer.awq_quantization)
     )
     assert gptq < nearest and awq < nearest
@@ -101,6 +103,6 @@ def test_a_model_that_is_no_transformer_is_refused():
 
 def test_the_test_split_is_refused_at_once():
     with pytest.raises(data.TestSplitError):
-        LLMQuantizer("tiny_llama", language.load().test)
+        LLMQuantizer("tiny_llama", text_windows.load().test)
     with pytest.raises(ValueError, match="samples must be greater than 0"):
         LLMQuantizer(samples=0)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib import grids, models, storage
+from course_lib import models, storage
+from course_lib.architectures import input_quantizers
 from course_lib.data import TestSplitError
 from course_lib.quantization import (
     OBSERVERS,
@@ -33,7 +34,7 @@ def test_eight_bits_answer_almost_as_before_and_come_back_from_the_file(small, s
     assert error < 0.01
     loaded = storage.load(storage.save(result.model, tmp_path / "w8a8.safetensors"))
     assert torch.equal(loaded(x), result.model(x))
-    assert grids.input_grids(loaded).keys() == {"conv", "block.conv1", "block.conv2", "fc"}
+    assert input_quantizers.input_grids(loaded).keys() == {"conv", "block.conv1", "block.conv2", "fc"}
     assert all(torch.equal(value, before[name]) for name, value in small.state_dict().items())
 
 
@@ -44,7 +45,7 @@ def test_the_report_has_a_line_for_each_weight(small, split):
     assert report.bits.tolist() == [8, 8, 8, 4]
     assert report.loc["fc.weight", "bytes"] == 80 // 2 + 4 * 10
     assert report.loc["fc.weight", "sqnr_db"] < 30 < report.loc["conv.weight", "sqnr_db"]
-    assert grids.input_grids(result.model) == {}
+    assert input_quantizers.input_grids(result.model) == {}
 
 
 def test_more_bits_mean_less_noise_in_every_layer(small, split):

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib import data, grids, models, storage
+from course_lib import data, models, storage
+from course_lib.architectures import input_quantizers
 from course_lib.quantization import AdvancedQuantizer, quantized_weights
 
 TINY = {"builder": "mlp", "arguments": {"sizes": [6, 30, 20, 3]}}
@@ -32,7 +33,7 @@ def test_both_ways_start_from_the_model_and_come_back_from_a_file(model, tmp_pat
     for name, result in {"rounded": rounded, "trained": trained}.items():
         again = storage.load(storage.save(result.model, tmp_path / f"{name}.safetensors"))
         assert torch.equal(again(inputs), result.model(inputs))
-        assert len(quantized_weights(again)) == len(grids.input_grids(again)) == 3
+        assert len(quantized_weights(again)) == len(input_quantizers.input_grids(again)) == 3
         assert len(result.report) == 3 and set(result.report["bits"]) <= {4, 8}
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 

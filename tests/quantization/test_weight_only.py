@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib import data, grids, quantization, storage
+from course_lib import data, quantization, storage
+from course_lib.architectures import input_quantizers
 from course_lib.quantization import (
     LayerInputs,
     WeightScheme,
@@ -220,7 +221,7 @@ def test_smoothing_makes_ranges_alike_and_the_grids_are_in_the_file(tmp_path):
     model, split = small("llama"), tokens()
     result = quantization.smoothquant(model, split, alpha=0.5)
     again = storage.load(result.save(tmp_path / "m.safetensors"))
-    assert set(grids.input_grids(again)) == set(quantization.linear_layers(model))
+    assert set(input_quantizers.input_grids(again)) == set(quantization.linear_layers(model))
     largest = quantization.smoothing_factors(torch.tensor([1.0, 100.0]), torch.tensor([1.0, 1.0]), 0.5)
     assert (largest[1] / largest[0]).item() == pytest.approx(10, rel=1e-2)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_lib.formats import spread
+from course_lib.core.formatting import spread
 from course_lib.widgets import charts
 from course_lib.widgets.svg import LINE_HEIGHT, Scale
 

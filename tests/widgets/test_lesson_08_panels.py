@@ -3,7 +3,7 @@
 import pytest
 
 from course_lib.widgets import few_bits_panel, gptq_panel
-from course_lib.widgets.few_bits import look_up
+from course_lib.widgets.bits_and_groups import look_up
 from course_lib.widgets.gptq_player import APART, COLUMNS, TOGETHER, traces
 from course_lib.widgets.panel import STRICT
 

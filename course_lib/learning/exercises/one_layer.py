@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.arguments import check_choice
+from course_lib.core.validation import check_choice
 from course_lib.learning.expect import expect
 
 LAYER = "model.layers.1.mlp.down_proj"
@@ -90,10 +90,11 @@ def _measured(method: str, bits: int, group_size: int | None) -> Measured:
 @cache
 def _layer() -> tuple[Tensor, Any, Any]:
     """The matrix, and the sums over what goes into it on some windows of train and of validation."""
-    from course_lib import language, models
+    from course_lib import models
+    from course_lib.data import text_windows
     from course_lib.quantization import LayerInputs
 
-    model, splits = models.load("tiny_llama"), language.load()
+    model, splits = models.load("tiny_llama"), text_windows.load()
     layer = model.get_submodule(LAYER)
     found = []
     for split in (splits.train, splits.validation):

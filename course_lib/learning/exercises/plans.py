@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_lib.arguments import check_choice, check_fraction
+from course_lib.core.validation import check_choice, check_fraction
 
 SPARSITIES = (0.0, 0.5, 0.75, 0.9, 0.95)
 WIDTHS = (16, 8, 6, 4, 3, 2)

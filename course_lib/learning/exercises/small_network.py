@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from course_lib import assets, data, models, pruning, training
-from course_lib.files import write_atomically
+from course_lib.core.atomic_write import write_atomically
 
 TARGET_ZEROS = 0.85
 TARGET_ACCURACY = 0.80

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from course_lib.arguments import check_choice
+from course_lib.core.validation import check_choice
 from course_lib.pruning.coupling.groups import UNITS, Group, Member, Walk
 from course_lib.pruning.coupling.mappings import IndexMap
 from course_lib.pruning.coupling.nodes import POINTER, CouplingError, Node, trace

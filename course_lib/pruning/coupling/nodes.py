@@ -15,7 +15,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from course_lib.resizing import NORMS, depthwise
+from course_lib.architectures.layer_sizes import NORMS, depthwise
 
 POINTER = "for other architectures use the Torch-Pruning library, https://github.com/VainF/Torch-Pruning"
 

@@ -1,0 +1,106 @@
+"""The architectures that a description can name: ResNet18, BERT, causal language models and their small relatives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from course_lib.architectures.registry import builder
+from course_lib.core.validation import check_choice
+
+CAUSAL_LMS = {"llama": "Llama", "opt": "OPT", "gpt2": "GPT2"}
+BERT_SHAPE = (
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
+    "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "pad_token_id",
+)  # fmt: skip
+
+
+@builder("resnet18")
+def resnet18(num_classes: int = 10) -> nn.Module:
+    """torchvision's ResNet18, unchanged (He et al., Deep Residual Learning, 2015)."""
+    from torchvision.models import resnet18 as torchvision_resnet18
+
+    return torchvision_resnet18(num_classes=num_classes)
+
+
+@builder("torchvision")
+def torchvision_classifier(name: str, num_classes: int = 1000) -> nn.Module:
+    """One of torchvision's classifiers, unchanged, with random weights."""
+    from torchvision import models as torchvision_models
+
+    check_choice("name", name, torchvision_models.list_models(module=torchvision_models))
+    return torchvision_models.get_model(name, weights=None, num_classes=num_classes)
+
+
+@builder("bert")
+def bert(attn_implementation: str = "sdpa", **config: Any) -> nn.Module:
+    """BERT with a classification head (Devlin et al., 2018); ``config`` are fields of ``BertConfig``.
+
+    Nothing else is passed on: transformers takes other names too, and can be told by them to fetch code.
+    """
+    from dataclasses import fields
+
+    from transformers import BertConfig, BertForSequenceClassification
+
+    check_choice("attn_implementation", attn_implementation, ("eager", "sdpa"))
+    allowed = {"num_labels", *(field.name for field in fields(BertConfig))} - {"dtype"}
+    for name in config:
+        check_choice("config", name, sorted(allowed))
+    options: dict[str, Any] = {**config, "attn_implementation": attn_implementation}
+    return BertForSequenceClassification(BertConfig(**options))
+
+
+@builder("causal_lm")
+def causal_lm(model_type: str = "llama", **config: Any) -> nn.Module:
+    """A decoder-only language model of transformers: Llama, OPT or GPT-2; ``config`` are fields of its config.
+
+    As with ``bert``, names that are not fields are refused, for transformers could be told by them to fetch code.
+
+    Source: Touvron et al., LLaMA, 2023; Zhang et al., OPT, 2022; Radford et al., GPT-2, 2019.
+    """
+    import transformers
+
+    family = CAUSAL_LMS[check_choice("model_type", model_type, tuple(CAUSAL_LMS))]
+    make_config = getattr(transformers, f"{family}Config")
+    for name in config:
+        check_choice("config", name, sorted(config_fields(make_config)))
+    suffix = "LMHeadModel" if family == "GPT2" else "ForCausalLM"
+    return getattr(transformers, f"{family}{suffix}")(make_config(**config))
+
+
+def config_fields(make_config: Any) -> set[str]:
+    """Fields of a config that shape the model: no version, no dtype, no names of classes."""
+    from dataclasses import fields
+
+    return {field.name for field in fields(make_config)} - {"dtype", "architectures", "transformers_version"}
+
+
+@builder("small_resnet")
+def small_resnet(**shape: Any) -> nn.Module:
+    """A narrow or depthwise-separable relative of ResNet18; ``shape`` as in ``small_nets.SmallResNet``."""
+    from course_lib.architectures.compact import SmallResNet
+
+    return SmallResNet(**shape)
+
+
+@builder("slim_bert")
+def slim_bert(
+    embedding_rows: int, embedding_factor: int, vocab_size: int, hidden_size: int, **config: Any
+) -> nn.Module:
+    """``bert`` whose word embedding is a ``small_nets.SlimEmbedding`` of so many rows and numbers per row."""
+    from course_lib.architectures.compact import SlimEmbedding
+
+    model: Any = bert(vocab_size=1, hidden_size=hidden_size, **config)
+    model.config.vocab_size = vocab_size
+    model.bert.embeddings.word_embeddings = SlimEmbedding(vocab_size, embedding_rows, embedding_factor, hidden_size)
+    return model
+
+
+@builder("mlp")
+def mlp(sizes: tuple[int, ...] = (784, 300, 100, 10)) -> nn.Module:
+    """LeNet-300-100 by default (LeCun et al., 1998): flatten, then linear layers with ReLU between them."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    for before, after in zip(sizes, sizes[1:], strict=False):
+        layers += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])

@@ -1,0 +1,152 @@
+"""Layers that are products of thinner ones: what low-rank factorization leaves behind, as shapes.
+
+A description carries the ranks, ``{"layer4.0.conv1": ["tucker", 64, 96]}``, and from them and the layer that the
+builder makes, the shape of every factor follows. All factors are plain layers of torch, one after the other:
+
+=========  ==================  ======================================================================
+kind       of                  factors (k×k is the kernel of the layer)
+=========  ==================  ======================================================================
+svd        linear              linear n → r, linear r → m
+svd        convolution         convolution k×k, n → r; convolution 1×1, r → m
+tucker     convolution         1×1, n → r₁; k×k, r₁ → r₂; 1×1, r₂ → m
+cp         convolution         1×1, n → r; k×1 and 1×k on each of the r channels alone; 1×1, r → m
+embedding  embedding           table of r numbers for each row; linear r → m
+=========  ==================  ======================================================================
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from course_lib.core.validation import check_choice
+
+KINDS = {"svd": 1, "tucker": 2, "cp": 1, "embedding": 1}
+"""Kind → how many ranks it has."""
+
+Plan = Mapping[str, Sequence[Any]]
+
+
+class Factored(nn.Sequential):
+    """A layer as a chain of thinner ones; it tells its sizes as the layer did whose place it took."""
+
+    @property
+    def in_features(self) -> int:
+        return getattr(self[0], "in_features", getattr(self[0], "in_channels", 0))
+
+    @property
+    def out_features(self) -> int:
+        return getattr(self[-1], "out_features", getattr(self[-1], "out_channels", 0))
+
+
+def factored(module: nn.Module, kind: str, ranks: Sequence[int]) -> Factored:
+    """Fresh factors that take the place of ``module``, on the current default device; its weights are not read.
+
+    Raises:
+        ValueError: if the kind does not fit the layer, or a rank is not a whole number from 1 to its largest.
+    """
+    check_choice("kind", kind, tuple(KINDS))
+    limits = largest_ranks(module, kind)
+    if len(ranks) != len(limits):
+        raise ValueError(f"ranks of {kind!r} must be {len(limits)} whole numbers, got {list(ranks)}")
+    for rank, limit in zip(ranks, limits, strict=True):
+        if type(rank) is not int or not 1 <= rank <= limit:
+            raise ValueError(f"rank must be a whole number from 1 to {limit} for this layer ({kind}), got {rank!r}")
+    if isinstance(module, nn.Linear):
+        return _linear(module, *ranks)
+    if isinstance(module, nn.Embedding):
+        return _embedding(module, *ranks)
+    makers: dict[str, Callable[..., Factored]] = {"svd": _two_convolutions, "tucker": _tucker, "cp": _cp}
+    return makers[kind](module, *ranks)
+
+
+def largest_ranks(module: nn.Module, kind: str) -> tuple[int, ...]:
+    """The ranks at which the factors can hold the layer's weight exactly (for CP: an upper bound of it).
+
+    Raises:
+        ValueError: if a layer of this kind cannot be factored so.
+    """
+    if isinstance(module, nn.Linear) and kind == "svd":
+        return (min(module.in_features, module.out_features),)
+    if isinstance(module, nn.Embedding) and kind == "embedding":
+        return (min(module.num_embeddings, module.embedding_dim),)
+    if isinstance(module, nn.Conv2d) and kind in ("svd", "tucker", "cp"):
+        if module.groups != 1:
+            raise ValueError(f"a convolution with {module.groups} groups is not factored: each group is thin already")
+        height, width = module.kernel_size
+        if kind != "svd" and height == width == 1:
+            raise ValueError(f"a 1×1 convolution is a matrix: kind must be 'svd', got {kind!r}")
+        inside, outside = module.in_channels, module.out_channels
+        every = inside * outside * height * width
+        cp = every // max(inside, outside, height, width)
+        return {"svd": (min(outside, every // outside),), "tucker": (inside, outside), "cp": (cp,)}[kind]
+    raise ValueError(f"a layer of kind {type(module).__name__} cannot be factored as {kind!r}")
+
+
+def with_factors(make: Callable[[], nn.Module], plan: Plan) -> nn.Module:
+    """The model of ``make`` with some layers as factors, untrained.
+
+    Args:
+        plan: layer name → kind and ranks, for example ``["tucker", 64, 96]``.
+
+    Raises:
+        ValueError: if a layer is unknown or cannot be factored so.
+    """
+    model = make()
+    modules = dict(model.named_modules())
+    for name, (kind, *ranks) in plan.items():
+        if name not in modules:
+            raise ValueError(f"ranks names {name!r}, which is not a layer of {type(model).__name__}")
+        model.set_submodule(name, factored(modules[name], kind, ranks))
+    return model
+
+
+def _linear(module: nn.Linear, rank: int) -> Factored:
+    first = nn.Linear(module.in_features, rank, bias=False)
+    return _chain(first=first, second=nn.Linear(rank, module.out_features, bias=module.bias is not None))
+
+
+def _embedding(module: nn.Embedding, rank: int) -> Factored:
+    table = nn.Embedding(module.num_embeddings, rank, padding_idx=module.padding_idx)
+    return _chain(first=table, second=nn.Linear(rank, module.embedding_dim, bias=False))
+
+
+def _two_convolutions(module: nn.Conv2d, rank: int) -> Factored:
+    first = nn.Conv2d(module.in_channels, rank, bias=False, **_window(module))
+    return _chain(first=first, second=nn.Conv2d(rank, module.out_channels, 1, bias=module.bias is not None))
+
+
+def _tucker(module: nn.Conv2d, rank_in: int, rank_out: int) -> Factored:
+    return _chain(
+        reduce=nn.Conv2d(module.in_channels, rank_in, 1, bias=False),
+        core=nn.Conv2d(rank_in, rank_out, bias=False, **_window(module)),
+        expand=nn.Conv2d(rank_out, module.out_channels, 1, bias=module.bias is not None),
+    )
+
+
+def _cp(module: nn.Conv2d, rank: int) -> Factored:
+    window, neutral = _window(module), {"kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1}
+    high: dict[str, Any] = {name: (value[0], neutral[name]) for name, value in window.items()}
+    wide: dict[str, Any] = {name: (neutral[name], value[1]) for name, value in window.items()}
+    return _chain(
+        reduce=nn.Conv2d(module.in_channels, rank, 1, bias=False),
+        vertical=nn.Conv2d(rank, rank, groups=rank, bias=False, **high),
+        horizontal=nn.Conv2d(rank, rank, groups=rank, bias=False, **wide),
+        expand=nn.Conv2d(rank, module.out_channels, 1, bias=module.bias is not None),
+    )
+
+
+def _window(module: nn.Conv2d) -> dict[str, Any]:
+    if isinstance(module.padding, str) or module.padding_mode != "zeros":
+        raise ValueError(
+            f"padding must be numbers of zeros to be split among factors, got {module.padding!r} of "
+            f"{module.padding_mode!r}"
+        )
+    return {name: getattr(module, name) for name in ("kernel_size", "stride", "padding", "dilation")}
+
+
+def _chain(**factors: nn.Module) -> Factored:
+    return Factored(OrderedDict(factors))

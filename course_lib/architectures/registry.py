@@ -1,0 +1,76 @@
+"""Models from descriptions: a description names a builder and holds its arguments.
+
+An *architecture* is a plain dict ``{"builder": name, "arguments": {...}}``. ``build`` makes a model from it,
+``describe`` gives it back; stored files carry it, so that they can be loaded with no other information.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from course_lib.architectures import factorized, folded_batchnorm, input_quantizers, layer_sizes
+from course_lib.core.validation import check_choice
+
+ARCHITECTURE_ATTRIBUTE = "course_architecture"
+RESIZING = ("widths", "removed", "ranks")
+ADDITIONS = (*RESIZING, "folds", "input_grids")
+
+Builder = Callable[..., nn.Module]
+BUILDERS: dict[str, Builder] = {}
+
+
+def builder(name: str) -> Callable[[Builder], Builder]:
+    """Register a function that makes a module from JSON-able keyword arguments."""
+
+    def register(function: Builder) -> Builder:
+        BUILDERS[name] = function
+        return function
+
+    return register
+
+
+def build(architecture: Mapping[str, Any]) -> nn.Module:
+    """Make an untrained model from its description, in eval mode.
+
+    Beside the builder's own arguments there may be ``widths`` and ``removed``: layers of other sizes and blocks that
+    are gone, as structured pruning leaves them (see ``resizing.resized``), ``ranks``: layers that are products of
+    thinner ones (see ``factoring``), ``folds``: BatchNorm layers that are part of the layer before them (see
+    ``folds``), and ``input_grids``: layers that round what goes into them (see ``grids``).
+
+    Raises:
+        ValueError: if the builder is unknown or does not take these arguments.
+    """
+    name, arguments = architecture.get("builder"), dict(architecture.get("arguments", {}))
+    check_choice("builder", name, tuple(BUILDERS))
+    own = {key: value for key, value in arguments.items() if key not in ADDITIONS}
+    changes = {key: value for key, value in arguments.items() if key in RESIZING}
+    try:
+        make = partial(BUILDERS[str(name)], **own)
+        if "ranks" in changes:
+            make = partial(factorized.with_factors, make, changes["ranks"])
+        model = layer_sizes.resized(make, changes.get("widths", {}), changes.get("removed", ())) if changes else make()
+        folded_batchnorm.replace_norms(model, arguments.get("folds", ()))
+        input_quantizers.add_input_grids(model, arguments.get("input_grids", {}))
+    except (TypeError, KeyError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"builder {name!r} cannot use the arguments {arguments}: {error}") from error
+    setattr(model, ARCHITECTURE_ATTRIBUTE, {"builder": name, "arguments": arguments})
+    return model.eval()
+
+
+def describe(model: nn.Module) -> dict[str, Any]:
+    """The description from which ``build`` makes a model of the same shape.
+
+    Raises:
+        ValueError: if the model was not made by ``build`` or ``load``.
+    """
+    architecture = getattr(model, ARCHITECTURE_ATTRIBUTE, None)
+    if architecture is None:
+        raise ValueError(
+            f"model {type(model).__name__} has no description; make it with models.build or models.load, or "
+            "register a builder for it with models.builder"
+        )
+    return architecture

@@ -1,0 +1,71 @@
+"""Train a factored model a little, so that its factors learn to make up for what was cut off."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from course_lib import models, training
+from course_lib.core.validation import check_fraction, check_positive
+from course_lib.data import Split, refuse_test
+from course_lib.lowrank.factorization import LowRankResult
+
+
+def fine_tune(
+    result: LowRankResult,
+    train: Split,
+    validation: Split | None = None,
+    *,
+    original: nn.Module | None = None,
+    epochs: int,
+    learning_rate: float,
+    loss: training.Loss | None = None,
+    **fit_options: Any,
+) -> LowRankResult:
+    """A copy of ``result`` after ``epochs`` of training; the ranks stay.
+
+    Args:
+        original: the model before factorization; with it the factors learn to answer as it does (``match_original``).
+        fit_options: passed on to ``training.fit``: ``optimizer``, ``precision``, ``augment``, ``checkpoint``, ….
+
+    Raises:
+        TestSplitError: if either split is the test split.
+        ValueError: if both ``original`` and ``loss`` are given, or an argument of ``training.fit`` is out of range.
+    """
+    for split in (train, validation):
+        if split is not None:
+            refuse_test(split, "fine-tuned on")
+    if original is not None and loss is not None:
+        raise ValueError("loss and original must not both be given: original stands for the loss that matches it")
+    objective = match_original(original) if original is not None else loss
+    tuned = copy.deepcopy(result.model)
+    history = training.fit(
+        tuned, train, validation, epochs=epochs, learning_rate=learning_rate, loss=objective, **fit_options
+    )
+    return LowRankResult(tuned, result.plan, result.before, history)
+
+
+def match_original(original: nn.Module, share: float = 0.7, temperature: float = 4.0) -> training.Loss:
+    """Loss that asks for the original's softened answers, with weight ``share``, and for the labels with the rest.
+
+    Raises:
+        ValueError: if ``share`` is outside [0, 1] or ``temperature`` is not positive.
+
+    Source: Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, 2015.
+    """
+    check_fraction("share", share, below_one=False)
+    check_positive("temperature", temperature)
+    teacher = copy.deepcopy(original).eval()
+
+    def loss(model: nn.Module, inputs: Any, labels: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted = (models.forward(teacher, inputs).float() / temperature).log_softmax(dim=1)
+        given = models.forward(model, inputs).float()
+        matching = F.kl_div((given / temperature).log_softmax(dim=1), wanted, reduction="batchmean", log_target=True)
+        return share * temperature**2 * matching + (1 - share) * F.cross_entropy(given, labels)
+
+    return loss

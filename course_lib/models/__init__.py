@@ -1,0 +1,29 @@
+"""Trained models by name and how to run them; ``build``, ``describe`` and builders come from ``architectures``."""
+
+from course_lib.architectures import (
+    ADDITIONS,
+    ARCHITECTURE_ATTRIBUTE,
+    BERT_SHAPE,
+    BUILDERS,
+    CAUSAL_LMS,
+    RESIZING,
+    Builder,
+    bert,
+    build,
+    builder,
+    causal_lm,
+    describe,
+    mlp,
+    resnet18,
+    slim_bert,
+    small_resnet,
+    torchvision_classifier,
+)
+from course_lib.models.pretrained import BASELINES, SHIPPED, hugging_face_tokenizer, load
+from course_lib.models.running import device, forward, prunable_layers, to_device
+
+__all__ = [
+    "ADDITIONS", "ARCHITECTURE_ATTRIBUTE", "BASELINES", "BERT_SHAPE", "BUILDERS", "CAUSAL_LMS", "RESIZING", "SHIPPED",
+    "Builder", "bert", "build", "builder", "causal_lm", "describe", "device", "forward", "hugging_face_tokenizer",
+    "load", "mlp", "prunable_layers", "resnet18", "slim_bert", "small_resnet", "to_device", "torchvision_classifier",
+]  # fmt: skip

@@ -1,0 +1,93 @@
+"""Trained models by name: shipped, from torchvision, or from Hugging Face."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from course_lib import assets, storage
+from course_lib.architectures.builders import BERT_SHAPE, CAUSAL_LMS, config_fields
+from course_lib.architectures.registry import ARCHITECTURE_ATTRIBUTE, build, describe
+from course_lib.core.validation import check_choice
+
+BASELINES = ("resnet18", "minilm")
+SHIPPED = (*BASELINES, "tiny_llama")
+
+
+def load(name: str, *, weights: str = "course") -> nn.Module:
+    """A trained model in eval mode, with fp32 weights.
+
+    Args:
+        name: ``"resnet18"``, ``"minilm"`` or ``"tiny_llama"`` (shipped), another torchvision classifier with
+            ``weights="imagenet"``, or the name or folder of a Hugging Face model.
+        weights: ``"course"`` for the shipped ones, ``"imagenet"`` for torchvision's, ``"none"`` for untrained.
+
+    Raises:
+        ValueError: if ``weights`` or ``name`` is unknown.
+        ConnectionError: if the weights have to be fetched and the network is not there.
+    """
+    check_choice("weights", weights, ("course", "imagenet", "none"))
+    if weights == "imagenet":
+        return _fetch(name, _load_torchvision)
+    if name not in SHIPPED:
+        return _fetch(name, _load_hugging_face)
+    trained = storage.load(assets.path(name))
+    return build(describe(trained)) if weights == "none" else trained
+
+
+def hugging_face_tokenizer(name: str) -> Any:
+    """The tokenizer that belongs to a Hugging Face model, from its folder or by its name.
+
+    Raises:
+        ConnectionError: if it has to be fetched and the network is not there.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except OSError as error:
+        raise ConnectionError(
+            f"the tokenizer of {name!r} could not be fetched ({str(error).splitlines()[0]})"
+        ) from error
+
+
+def _fetch(name: str, loader: Callable[[str], nn.Module]) -> nn.Module:
+    try:
+        return loader(name).eval()
+    except OSError as error:
+        raise ConnectionError(
+            f"model {name!r} is neither shipped nor on this machine and could not be fetched "
+            f"({str(error).splitlines()[0]}); connect to the network once, or use one of {', '.join(SHIPPED)}"
+        ) from error
+
+
+def _load_torchvision(name: str) -> nn.Module:
+    from torchvision import models as torchvision_models
+
+    check_choice("name", name, torchvision_models.list_models(module=torchvision_models))
+    model = torchvision_models.get_model(name, weights="DEFAULT")
+    architecture = {"builder": "torchvision", "arguments": {"name": name, "num_classes": 1000}}
+    if name == "resnet18":
+        architecture = {"builder": name, "arguments": {"num_classes": 1000}}
+    setattr(model, ARCHITECTURE_ATTRIBUTE, architecture)
+    return model
+
+
+def _load_hugging_face(name: str) -> nn.Module:
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(name)
+    classifier = any("SequenceClassification" in kind for kind in config.architectures or [])
+    maker = transformers.AutoModelForSequenceClassification if classifier else transformers.AutoModelForCausalLM
+    model = maker.from_pretrained(name, dtype=torch.float32)
+    if not classifier and config.model_type in CAUSAL_LMS:
+        fields = {key: value for key, value in config.to_diff_dict().items() if key in config_fields(type(config))}
+        arguments = {"model_type": config.model_type, **fields, "use_cache": False}
+        setattr(model, ARCHITECTURE_ATTRIBUTE, {"builder": "causal_lm", "arguments": arguments})
+    if classifier and config.model_type == "bert":
+        arguments = {field: getattr(config, field) for field in BERT_SHAPE} | {"num_labels": config.num_labels}
+        setattr(model, ARCHITECTURE_ATTRIBUTE, {"builder": "bert", "arguments": arguments})
+    return model

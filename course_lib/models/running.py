@@ -1,0 +1,35 @@
+"""Running models: forward passes, devices, and the layers that are compressed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def forward(model: nn.Module, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
+    """Logits of a vision model (a tensor goes in) or of a transformers model (a dict of tokens goes in)."""
+    output = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
+    return getattr(output, "logits", output)
+
+
+def to_device(inputs: Tensor | Mapping[str, Tensor], device: torch.device | str) -> Any:
+    """Move a tensor or a dict of tensors."""
+    if isinstance(inputs, Mapping):
+        return {key: value.to(device) for key, value in inputs.items()}
+    return inputs.to(device)
+
+
+def device(choice: str = "auto") -> torch.device:
+    """``"auto"`` is a GPU when there is one, else the CPU."""
+    if choice == "auto":
+        choice = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(choice)
+
+
+def prunable_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Name → module of every convolution and linear layer, in the order of the model."""
+    kinds = (nn.Conv2d, nn.Linear)
+    return {name: module for name, module in model.named_modules() if isinstance(module, kinds)}

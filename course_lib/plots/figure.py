@@ -1,0 +1,99 @@
+"""A matplotlib figure that a notebook shows as a small PNG with alternative text, and labels that keep apart."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy
+from matplotlib import style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from course_lib.core.palette import LIGHT
+
+STYLE = Path(__file__).with_name("course.mplstyle")
+PIXELS_PER_INCH = 100
+
+# Names of points, in shares of the axes: width of a character, height of a line, distance to the point, right end.
+CHARACTER, LINE, GAP, EDGE = 0.0122, 0.05, 0.016, 1.05
+LINES = (0, -1, 1, -2, 2, -3, 3)  # up from the point, in the order in which they are tried
+Box = tuple[float, float, float, float]  # left, right, low, high
+
+
+class Picture(Figure):
+    """A figure with ``alt``, the sentence that stands for it where it cannot be seen."""
+
+    alt: str = ""
+
+    def png(self) -> bytes:
+        """The figure as a PNG of few colours, without time stamps."""
+        from PIL import Image
+
+        raw, small = io.BytesIO(), io.BytesIO()
+        with style.context(STYLE):
+            self.savefig(raw, format="png", dpi=PIXELS_PER_INCH, metadata={"Software": None})
+        image = Image.open(raw).convert("RGB").quantize(32, dither=Image.Dither.NONE)
+        image.save(small, format="PNG", optimize=True)
+        return small.getvalue()
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        width = round(self.get_figwidth() * PIXELS_PER_INCH)
+        return {"image/png": self.png(), "text/plain": self.alt}, {"image/png": {"alt": self.alt, "width": width}}
+
+
+def canvas(title: str, x_label: str, y_label: str) -> tuple[Picture, Axes]:
+    """An empty picture with a title and labels (with units)."""
+    picture = Picture()
+    axes = picture.subplots()
+    axes.set_title(title)
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+    return picture, axes
+
+
+def described(picture: Picture, title: str, facts: str) -> Picture:
+    """The finished picture, with its alternative text."""
+    picture.alt = f"{title}: {facts}."
+    # Constrained layout moves a little at every draw: settled once, the same figure always gives the same bytes.
+    picture.draw_without_rendering()
+    picture.set_layout_engine("none")
+    return picture
+
+
+def name_points(
+    axes: Axes, names: Sequence[str], x: Sequence[float], y: Sequence[float], bars: Sequence[tuple[float, float]]
+) -> None:
+    """Names beside their points, lower or higher where they would cover another name, point or bar; none leaves."""
+    (left, right), (low, high) = numpy.log(axes.get_xlim()), axes.get_ylim()
+    across = [float((numpy.log(size) - left) / (right - left)) for size in x]
+    up = [(value - low) / (high - low) for value in y]
+    spans = [((start - low) / (high - low), (end - low) / (high - low)) for start, end in bars]
+    taken: list[Box] = [(at - 0.008, at + 0.008, *span) for at, span in zip(across, spans, strict=True)]
+    for index, name in enumerate(names):
+        box = _free_place(across[index], up[index], CHARACTER * len(name), taken)
+        taken.append(box)
+        colour = LIGHT["baseline_text" if index == 0 else "kept_text"]
+        edge, align = (box[1], "right") if box[1] < across[index] else (box[0], "left")
+        label = axes.text(
+            edge, sum(box[2:]) / 2, name, transform=axes.transAxes, va="center", ha=align, color=colour
+        )  # fmt: skip
+        label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})
+
+
+def _free_place(across: float, up: float, width: float, taken: Sequence[Box]) -> Box:
+    """Right of the point, or left, or above or below it and inside the axes; where all is full, it covers something."""
+    inside = max(0.0, min(across - width / 2, EDGE - width))
+    for lines, start in product(LINES, (across + GAP, across - GAP - width, inside)):
+        base = up + lines * LINE - LINE / 2
+        box = (start, start + width, base, base + LINE)
+        if 0 <= start and start + width <= max(EDGE, width) and not any(_overlap(box, other) for other in taken):
+            return box
+    return (inside, inside + width, up + LINE / 2, up + 3 * LINE / 2)
+
+
+def _overlap(one: Sequence[float], other: Sequence[float]) -> bool:
+    return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]

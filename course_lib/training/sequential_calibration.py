@@ -1,0 +1,260 @@
+"""What the linear layers of a model see: calibration inputs, one block after another, in bounded memory.
+
+A transformer is a row of equal blocks. ``walk`` carries the hidden states of the calibration sentences from block to
+block; inside a block it stops at every *stage* (linear layers that share one input, such as query, key and value),
+sums up what goes into it, and lets the caller change its weights. Later stages and blocks then see what the changed
+ones put out, as they will when the model is used. Only one block's statistics are in memory at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from course_lib.data import Split, refuse_test
+from course_lib.training.input_statistics import LayerInputs
+
+Hook = Callable[["Stage", "LayerInputs"], None]
+ROWS_AT_ONCE = 32
+
+
+class _Stop(Exception):
+    """The stage that was asked for has been reached."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Linear layers that share one input: full name → module, within the block ``block``."""
+
+    block: str
+    layers: Mapping[str, nn.Module]
+
+    @property
+    def width(self) -> int:
+        """Input channels."""
+        return weight_matrix(next(iter(self.layers.values()))).shape[1]
+
+
+def is_linear(module: nn.Module) -> bool:
+    """``nn.Linear``, or the transposed ``Conv1D`` in which GPT-2 keeps its weights."""
+    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+
+
+def is_transposed(module: nn.Module) -> bool:
+    """Whether the weight is stored as ``(in, out)``."""
+    return not isinstance(module, nn.Linear)
+
+
+def weight_matrix(module: nn.Module) -> Tensor:
+    """The weight as ``(out, in)``, detached."""
+    weight: Tensor = module.weight.detach()  # type: ignore[operator]
+    return weight.T if is_transposed(module) else weight
+
+
+def set_weight_matrix(module: nn.Module, matrix: Tensor) -> None:
+    """Write ``matrix`` ``(out, in)`` into the layer, in its own layout."""
+    weight: Any = module.weight
+    weight.data.copy_(matrix.T if is_transposed(module) else matrix)
+
+
+def blocks(model: nn.Module) -> dict[str, nn.Module]:
+    """Name → block, in order: the entries of the ``ModuleList`` that holds most linear layers, or the model itself.
+
+    Raises:
+        ValueError: if there is no linear layer at all.
+    """
+    best, most = {"": model}, 0
+    if not any(is_linear(module) for module in model.modules()):
+        raise ValueError(f"model {type(model).__name__} has no linear layers; these methods quantize linear layers")
+    for name, module in model.named_modules():
+        linear = sum(is_linear(inner) for inner in module.modules())
+        if isinstance(module, nn.ModuleList) and linear > most:
+            best, most = {f"{name}.{index}": block for index, block in enumerate(module)}, linear
+    return best
+
+
+def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
+    """Name → linear layer of every block: what these methods quantize (heads and embeddings are not among them)."""
+    return {
+        ".".join(filter(None, (block_name, name))): module
+        for block_name, block in blocks(model).items()
+        for name, module in block.named_modules()
+        if is_linear(module)
+    }
+
+
+def calibration_batches(split: Split, batch_size: int = ROWS_AT_ONCE) -> list[dict[str, Tensor] | Tensor]:
+    """The inputs of a split for calibration.
+
+    Raises:
+        TestSplitError: if it is the test split.
+        ValueError: if it is empty.
+    """
+    refuse_test(split, "used for calibration")
+    if len(split) == 0:
+        raise ValueError(f"calibration must hold at least one example, but {split.dataset}/{split.name} is empty")
+    return [inputs for inputs, _ in split.batches(batch_size)]
+
+
+def layer_inputs(model: nn.Module, split: Split) -> dict[str, LayerInputs]:
+    """Name → what goes into each linear layer of the blocks, summed up over a split; nothing is changed.
+
+    Raises:
+        TestSplitError: if it is the test split.
+        ValueError: if it is empty, or a layer is never reached.
+    """
+    seen: dict[str, LayerInputs] = {}
+    walk(model, calibration_batches(split), lambda stage, inputs: seen.update(dict.fromkeys(stage.layers, inputs)))
+    return seen
+
+
+@torch.no_grad()
+def walk(model: nn.Module, batches: Sequence[Any], at_stage: Hook) -> None:
+    """Call ``at_stage(stage, inputs)`` for every stage of every block, in the order in which they are computed.
+
+    Args:
+        batches: model inputs, tensors or dicts of tensors; rows where a dict's ``attention_mask`` is 0 do not count.
+        at_stage: may change the weights of the stage; what comes after it sees their effect.
+
+    Raises:
+        ValueError: if a layer is never reached, or its input is not finite.
+    """
+    was_training = model.training
+    model.eval()
+    row = _Row(model, batches)
+    try:
+        for name in row.blocks:
+            for stage in row.stages(name):
+                at_stage(stage, row.collect(name, stage))
+            row.advance(name)
+    finally:
+        model.train(was_training)
+
+
+@dataclass
+class _Call:
+    """How a block was called, all but its hidden states."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+@dataclass
+class _Row:
+    """The blocks of a model, the hidden states before the current one, and how each was called."""
+
+    model: nn.Module
+    batches: Sequence[Any]
+    blocks: dict[str, nn.Module] = field(init=False)
+    calls: dict[str, list[_Call]] = field(init=False)
+    hidden: list[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.blocks = blocks(self.model)
+        self.calls = {name: [] for name in self.blocks}
+        self.hidden = []
+        self.masks = [batch.get("attention_mask") if isinstance(batch, Mapping) else None for batch in self.batches]
+        with contextlib.ExitStack() as stack:
+            for name, block in self.blocks.items():
+                handle = block.register_forward_pre_hook(self._recorder(name), with_kwargs=True)
+                stack.callback(handle.remove)
+            last = next(reversed(self.blocks.values()))
+            stack.callback(last.register_forward_hook(_stop).remove)  # the head's logits would only take memory
+            for batch in self.batches:
+                with contextlib.suppress(_Stop):
+                    _call_model(self.model, batch)
+
+    def _recorder(self, name: str) -> Callable[..., None]:
+        first = next(iter(self.blocks)) == name
+
+        def record(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if name and not args:
+                args, kwargs = (kwargs["hidden_states"],), {k: v for k, v in kwargs.items() if k != "hidden_states"}
+            if first:
+                self.hidden.append(args[0] if args else None)
+            self.calls[name].append(_Call(args[1:], dict(kwargs)))
+
+        return record
+
+    def run(self, name: str, index: int) -> Any:
+        """The output of a block for one batch."""
+        call, hidden = self.calls[name][index], self.hidden[index]
+        inputs = call.args if hidden is None else (hidden, *call.args)
+        output = self.blocks[name](*inputs, **call.kwargs)
+        return output[0] if isinstance(output, tuple) else output
+
+    def advance(self, name: str) -> None:
+        """Hidden states after a block become those before the next one."""
+        for index in range(len(self.batches)):
+            self.hidden[index] = self.run(name, index)
+        self.calls[name].clear()
+
+    def stages(self, name: str) -> list[Stage]:
+        """Linear layers of a block, in the order in which the first batch reaches them; one input, one stage."""
+        seen: list[tuple[Any, dict[str, nn.Module]]] = []
+        reached: set[str] = set()
+        layers = {
+            ".".join(filter(None, (name, inner))): module
+            for inner, module in self.blocks[name].named_modules()
+            if is_linear(module)
+        }
+
+        def note(layer: str) -> Callable[..., None]:
+            def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
+                reached.add(layer)
+                if not (seen and seen[-1][0] is args[0]):
+                    seen.append((args[0], {}))
+                seen[-1][1][layer] = module
+
+            return hook
+
+        with _hooks((module, note(layer)) for layer, module in layers.items()):
+            self.run(name, 0)
+        if missing := sorted(set(layers) - reached):
+            raise ValueError(f"layer {missing[0]!r} saw no calibration input; more or other examples may reach it")
+        return [Stage(name, group) for _, group in seen]
+
+    def collect(self, name: str, stage: Stage) -> LayerInputs:
+        """The statistics of what goes into a stage now."""
+        inputs = LayerInputs.empty(stage.width)
+        mask: Tensor | None = None
+
+        def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
+            rows = args[0].flatten(0, -2)
+            padded = mask is not None and mask.numel() == len(rows)
+            inputs.add(rows[mask.flatten().bool()] if padded and mask is not None else rows)
+            raise _Stop
+
+        with _hooks([(next(iter(stage.layers.values())), hook)]):
+            for index, mask in enumerate(self.masks):  # noqa: B007 - the hook reads it
+                with contextlib.suppress(_Stop):
+                    self.run(name, index)
+        return inputs
+
+
+def _stop(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    raise _Stop
+
+
+def _call_model(model: nn.Module, batch: Any) -> None:
+    place = next(model.parameters()).device
+    if isinstance(batch, Mapping):
+        extra = {"use_cache": False} if hasattr(getattr(model, "config", None), "use_cache") else {}
+        model(**{key: value.to(place) for key, value in batch.items()}, **extra)
+    else:
+        model(batch.to(place))
+
+
+@contextlib.contextmanager
+def _hooks(pairs: Iterable[tuple[nn.Module, Callable[..., None]]]) -> Iterator[None]:
+    handles = [module.register_forward_pre_hook(hook) for module, hook in pairs]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,75 @@
+"""HTML around the charts: the row of numbers, tables that end in a verdict, notices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from course_lib.calculator.verdicts import Verdict
+from course_lib.core.validation import check_choice
+
+UNIT = re.compile(r"(\d) (%|×|[kMGT]?B(?:/s)?|[GT]FLOP/s|m?s|bits)(?!\w)")
+SHORT = 18  # cells up to this length are not wrapped
+TAGS = ("", "exact", "measured", "estimated", "page claim")
+VERDICT_COLOURS = {
+    "holds": "holds",
+    "under conditions": "before",
+    "does not hold": "threshold",
+    "not measured": "baseline",
+}
+
+
+@dataclass(frozen=True)
+class Number:
+    """One figure of the row below a picture: ``value`` with its unit, what it is, and how it is known (``TAGS``)."""
+
+    value: str
+    caption: str
+    tag: str = ""
+
+    def __post_init__(self) -> None:
+        check_choice("tag", self.tag, TAGS)
+
+    def __str__(self) -> str:
+        return f"{self.value} {self.caption}" + (f" ({self.tag})" if self.tag else "")
+
+
+def side_by_side(*charts: str) -> str:
+    """Main picture and companion; the companion moves below where there is little room."""
+    return f'<div class="course-charts">{"".join(f"<div>{chart}</div>" for chart in charts)}</div>'
+
+
+def numbers_row(numbers: Sequence[Number]) -> str:
+    """One line of numbers, each with its caption and tag."""
+    cells = []
+    for number in numbers:
+        tag = f' <span class="course-tag">{number.tag}</span>' if number.tag else ""
+        cells.append(f"<div><b>{escape(number.value)}</b> <span>{_glued(number.caption)}{tag}</span></div>")
+    return f'<div class="course-numbers">{"".join(cells)}</div>' if cells else ""
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str | Verdict]], *, caption: str = "") -> str:
+    """A table; a ``Verdict`` cell is written in words, in its colour."""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
+    body = "".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in rows)
+    label = f' aria-label="{escape(caption, quote=True)}"' if caption else ""
+    return f"<table{label}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def notice(message: str) -> str:
+    """A line that a screen reader announces; empty when there is nothing to say."""
+    return f'<div class="course-notice" role="status">{escape(message)}</div>' if message else ""
+
+
+def _cell(cell: str | Verdict) -> str:
+    if isinstance(cell, Verdict):
+        return f'<td class="verdict {VERDICT_COLOURS[cell.kind]}-text">{escape(str(cell))}</td>'
+    short = ' class="course-short"' if len(cell) <= SHORT else ""
+    return f"<td{short}>{escape(cell)}</td>"
+
+
+def _glued(caption: str) -> str:
+    """Escaped, with every number on the same line as its unit."""
+    return UNIT.sub("\\1\u00a0\\2", escape(caption))

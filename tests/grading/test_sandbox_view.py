@@ -1,0 +1,34 @@
+"""The view of the disk: system and Python, and never the course."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from course_lib.grading import building, sandbox_view
+
+
+def test_python_is_shown_and_the_course_is_not():
+    assert sandbox_view.shows(Path(sys.prefix) / "lib") and sandbox_view.shows("/usr/bin/env")
+    for path in (building.SOLUTIONS, building.ROOT / "tests", building.ROOT / "course_lib" / "grading"):
+        assert not sandbox_view.shows(path)
+
+
+def test_nobodys_home_and_nothing_temporary_is_shown():
+    assert not any(sandbox_view.shows(path) for path in (Path.home(), "/root", "/home", "/tmp", "/var", "/etc/shadow"))
+
+
+@pytest.mark.parametrize("own", ["/usr/src/app", "/usr/lib/python3/dist-packages/course_lib"])
+def test_a_course_that_lies_in_the_system_is_covered(monkeypatch, own):
+    monkeypatch.setattr(sandbox_view, "_own", lambda: [Path(own)])
+    assert sandbox_view.shows("/usr/src") and not sandbox_view.shows(f"{own}/solutions")
+
+
+def test_a_python_inside_the_covered_course_is_shown_again(monkeypatch):
+    monkeypatch.setattr(sandbox_view, "_own", lambda: [Path("/usr/src/app")])
+    monkeypatch.setattr(sandbox_view, "_prefixes", lambda: [Path("/usr/src/app/.venv")])
+    assert sandbox_view.shows("/usr/src/app/.venv/lib") and not sandbox_view.shows("/usr/src/app/solutions")
+    kinds = [view.kind for view in sandbox_view.views() if "/usr/src/app" in str(view.path)]
+    assert kinds == ["cover", "show"]

@@ -1,0 +1,103 @@
+"""What the sandbox sees of the exercise modules: the probes and what they need, no check, no reference answer."""
+
+import pytest
+
+from course_lib.grading import building, tree_shaking
+from course_lib.grading.assignment import Assignment
+
+EXERCISE = """
+from __future__ import annotations
+import math, random
+from course_lib.learning.exercises.reference_99 import answer_it, inputs
+from course_lib.learning.questions import probe, question
+
+FACTOR, OFFSET = 3, 4
+UNUSED = answer_it
+
+@question("99.1", points=1)
+def check_it(answer):
+    assert answer(1) == answer_it(1)
+
+@probe("99.1")
+def probe_it(answer, generator):
+    return [helper(answer(value)) for value in inputs(generator)]
+
+def helper(value):
+    return math.floor(value * FACTOR)
+"""
+REFERENCE = """
+import torch
+
+def inputs(generator):
+    return torch.rand(3, generator=generator).tolist()
+
+def answer_it(value):
+    return value + 1
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "exercise_99.py").write_text(EXERCISE)
+    (tmp_path / "reference_99.py").write_text(REFERENCE)
+    return tmp_path
+
+
+def test_probes_are_found_without_importing_anything(folder):
+    assert tree_shaking.probes(folder, "99") == {"99.1": "probe_it"}
+
+
+def test_titles_are_those_that_the_questions_declare():
+    from course_lib.grading.assignment import EXERCISES
+    from course_lib.learning import questions
+
+    for lesson in questions.lessons_with_exercises():
+        assert tree_shaking.titles(EXERCISES, lesson) == {one.id: one.title for one in questions.in_lesson(lesson)}
+    assert tree_shaking.titles(EXERCISES, "99") == {}
+
+
+def test_only_what_a_probe_needs_is_kept(folder):
+    kept = tree_shaking.shake(folder, {"exercise_99": ["probe_it"]}, secrets={"answer_it"})
+    assert set(kept) == {"exercise_99", "reference_99"}
+    assert "answer_it" not in kept["exercise_99"] + kept["reference_99"]
+    assert "check_it" not in kept["exercise_99"] and "@" not in kept["exercise_99"]
+    assert "FACTOR" in kept["exercise_99"] and "random" not in kept["exercise_99"]
+
+
+def test_what_is_kept_runs(folder, monkeypatch):
+    import sys
+    import types
+
+    kept = tree_shaking.shake(folder, {"exercise_99": ["probe_it"]}, secrets={"answer_it"})
+    reference = types.ModuleType("reference_99")
+    exec(kept["reference_99"], reference.__dict__)
+    monkeypatch.setitem(sys.modules, f"{tree_shaking.PACKAGE}.reference_99", reference)
+    namespace: dict = {}
+    exec(kept["exercise_99"], namespace)
+    import torch
+
+    assert len(namespace["probe_it"](lambda value: value, torch.Generator().manual_seed(0))) == 3
+
+
+def test_a_probe_that_needs_a_reference_answer_is_refused(folder):
+    (folder / "exercise_99.py").write_text(EXERCISE.replace("math.floor(value * FACTOR)", "answer_it(value)"))
+    with pytest.raises(tree_shaking.ShakeError, match="answer_it is a reference answer"):
+        tree_shaking.shake(folder, {"exercise_99": ["probe_it"]}, secrets={"answer_it"})
+
+
+def test_a_name_that_is_not_there_is_an_error(folder):
+    with pytest.raises(tree_shaking.ShakeError, match="has no 'nothing'"):
+        tree_shaking.shake(folder, {"exercise_99": ["nothing"]})
+
+
+def test_a_whole_module_can_be_wanted(folder):
+    kept = tree_shaking.shake(folder, {"reference_99": ["*"]})
+    assert "def answer_it" in kept["reference_99"] and "def inputs" in kept["reference_99"]
+
+
+@pytest.mark.parametrize("lesson", ["06", "07", "09", "10", "11"])
+def test_the_room_that_an_exercise_rebuilds_is_not_in_its_sandbox(lesson, tmp_path):
+    """03, 04, 05 and 08 hand out a measurement that needs the room; what an answer takes from it is flagged."""
+    (path,) = building.SOLUTIONS.glob(f"{lesson}_*.ipynb")
+    rooms = {"quantization", "distillation", "lowrank", "pruning"}
+    assert rooms.isdisjoint(name.split("/")[1] for name in Assignment(path).stage(tmp_path) if "/" in name)
