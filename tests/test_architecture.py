@@ -113,8 +113,6 @@ def test_two_files_lie_at_the_root_of_the_package():
 def test_one_exhaustive_contract_says_who_may_import_whom():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     (contract,) = project["tool"]["importlinter"]["contracts"]
-        "contracts"
-    ]
     assert (contract["type"], contract["containers"], contract["exhaustive"]) == ("layers", ["course_lib"], True)
     finished = lint_imports(ROOT)
     assert finished.returncode == 0, finished.stdout + finished.stderr
