@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from course_lib import models
 from course_lib.core.validation import check_choice, check_positive
 from course_lib.distillation.losses import attention_transfer, hidden_state_loss
+from course_lib.models.hooks import capture_outputs
 
 LAYER_MAPS = ("uniform", "last")
 
@@ -130,17 +131,12 @@ def feature_maps(model: nn.Module, images: Tensor) -> tuple[Tensor, list[Tensor]
         ValueError: if the model has no stages that are known.
     """
     stages: Any = getattr(model, "stages", None)
-    if stages is None:
-        stages = [getattr(model, f"layer{number}", None) for number in range(1, 5)]
-    if not len(stages) or any(stage is None for stage in stages):
+    names = [f"layer{i}" for i in range(1, 5)] if stages is None else [f"stages.{i}" for i in range(len(stages))]
+    if not names or not set(names) <= dict(model.named_modules()).keys():
         raise ValueError(f"{type(model).__name__} has no stages to match; use a ResNet or match logits only")
-    maps: list[Tensor] = []
-    handles = [stage.register_forward_hook(lambda _module, _inputs, output: maps.append(output)) for stage in stages]
-    try:
-        return models.forward(model, images), maps
-    finally:
-        for handle in handles:
-            handle.remove()
+    with capture_outputs(model, names) as maps:
+        logits = models.forward(model, images)
+    return logits, [maps[name] for name in names]
 
 
 def attention_transfer_loss(student: Sequence[Tensor], teacher: Sequence[Tensor], chosen: Sequence[int]) -> Tensor:

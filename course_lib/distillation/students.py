@@ -14,7 +14,6 @@ from course_lib.core import memory
 from course_lib.core.validation import check_choice, check_positive
 from course_lib.data import Split, refuse_test
 from course_lib.distillation.matching import layer_map
-from course_lib.profiling.counting import evaluating
 
 UNKNOWN_TOKEN = 100
 RESIDUAL_SENTENCES = 256
@@ -174,7 +173,7 @@ def _state_moment(teacher: nn.Module, sentences: Split) -> Tensor:
     """Sum of ``h hᵀ`` over the hidden states ``h`` of all layers and words; few sentences at a time save memory."""
     refuse_test(sentences, "used to initialise a student")
     moment: Any = 0
-    with evaluating(teacher):
+    with models.evaluating(teacher):
         batches: Any = sentences.subset(RESIDUAL_SENTENCES).batches(32)
         for batch, _ in batches:
             real = batch["attention_mask"].bool()

@@ -21,7 +21,8 @@ from course_lib.data import Split, refuse_test
 from course_lib.lowrank.decompositions import factor_layer
 from course_lib.lowrank.factorization import Ranks, check_layer, check_model, factorable
 from course_lib.lowrank.ranks import factored_parameters, parameters, ranks_for_size
-from course_lib.profiling.counting import Inputs, evaluating
+from course_lib.models.hooks import capture_inputs
+from course_lib.profiling.counting import Inputs
 
 if TYPE_CHECKING:
     import pandas
@@ -164,17 +165,8 @@ def _best_step(now: Any, rows: pandas.DataFrame, cost: str) -> tuple[float, Any]
 
 def _layer_inputs(model: nn.Module, inputs: Inputs, names: set[str]) -> dict[str, Tensor]:
     """What goes into each layer when the model runs once."""
-    seen: dict[str, Tensor] = {}
-    handles = [
-        model.get_submodule(name).register_forward_pre_hook(lambda _, given, name=name: seen.update({name: given[0]}))
-        for name in names
-    ]
-    try:
-        with evaluating(model), torch.no_grad():
-            models.forward(model, inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with models.evaluating(model), torch.no_grad(), capture_inputs(model, names) as seen:
+        models.forward(model, inputs)
     return seen
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from course_lib import models
 from course_lib.core import memory
 from course_lib.data import Split, refuse_test
-from course_lib.profiling.counting import evaluating
+from course_lib.models.hooks import forward_hooks
 
 
 @torch.no_grad()
@@ -34,15 +34,10 @@ def output_moments(
         raise ValueError(f"layers must name convolutions or linear layers of the model, got {unknown[0]!r}")
     sums: dict[str, list[Any]] = {name: [0.0, 0] for name in layers}
     padding: list[Tensor | None] = [None]
-    handles = [modules[name].register_forward_hook(_adder(sums[name], padding)) for name in layers]
-    try:
-        with evaluating(model):
-            for inputs, _ in split.batches(batch_size):
-                padding[0] = inputs["attention_mask"].bool() if isinstance(inputs, dict) else None
-                models.forward(model, inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with models.evaluating(model), forward_hooks(model, {name: _adder(sums[name], padding) for name in layers}):
+        for inputs, _ in split.batches(batch_size):
+            padding[0] = inputs["attention_mask"].bool() if isinstance(inputs, dict) else None
+            models.forward(model, inputs)
     memory.return_freed()
     return {name: total / max(count, 1) for name, (total, count) in sums.items()}
 

@@ -20,10 +20,11 @@ from course_lib.architectures import (
     torchvision_classifier,
 )
 from course_lib.models.pretrained import BASELINES, SHIPPED, hugging_face_tokenizer, load
-from course_lib.models.running import device, forward, prunable_layers, to_device
+from course_lib.models.running import device, evaluating, forward, prunable_layers, to_device
 
 __all__ = [
-    "ADDITIONS", "ARCHITECTURE_ATTRIBUTE", "BASELINES", "BERT_SHAPE", "BUILDERS", "CAUSAL_LMS", "RESIZING", "SHIPPED",
-    "Builder", "bert", "build", "builder", "causal_lm", "describe", "device", "forward", "hugging_face_tokenizer",
-    "load", "mlp", "prunable_layers", "resnet18", "slim_bert", "small_resnet", "to_device", "torchvision_classifier",
+    "ADDITIONS", "ARCHITECTURE_ATTRIBUTE", "BASELINES", "BERT_SHAPE", "BUILDERS", "CAUSAL_LMS", "RESIZING",
+    "SHIPPED", "Builder", "bert", "build", "builder", "causal_lm", "describe", "device", "evaluating", "forward",
+    "hugging_face_tokenizer", "load", "mlp", "prunable_layers", "resnet18", "slim_bert", "small_resnet",
+    "to_device", "torchvision_classifier",
 ]  # fmt: skip

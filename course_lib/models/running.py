@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,6 +14,18 @@ def forward(model: nn.Module, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
     """Logits of a vision model (a tensor goes in) or of a transformers model (a dict of tokens goes in)."""
     output = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
     return getattr(output, "logits", output)
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode within a ``with`` block; each module returns to its own mode afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def to_device(inputs: Tensor | Mapping[str, Tensor], device: torch.device | str) -> Any:

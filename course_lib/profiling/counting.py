@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -33,7 +32,7 @@ def count_macs(model: nn.Module, inputs: Inputs) -> int:
     Convolutions, matrix products and attention are counted, as dense work: a weight that is zero is multiplied too.
     Embeddings, norms and activations have no multiply-accumulates in this sense.
     """
-    with evaluating(model), torch.inference_mode(), mac_counter() as counter:
+    with models.evaluating(model), torch.inference_mode(), mac_counter() as counter:
         models.forward(model, inputs)
     return counter.get_total_flops() // 2
 
@@ -47,18 +46,6 @@ def mac_counter() -> FlopCounterMode:
 
     kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
     return FlopCounterMode(display=False, custom_mapping={kernel: _attention_operations})
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in eval mode; each module gets its own mode back."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _attention_operations(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:

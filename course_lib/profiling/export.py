@@ -23,7 +23,7 @@ import torch
 from torch import nn
 
 from course_lib import models
-from course_lib.profiling.counting import Inputs, evaluating
+from course_lib.profiling.counting import Inputs
 
 OPSET = 18
 FILE_NAME = "model.onnx"
@@ -66,7 +66,7 @@ def _trace(model: nn.Module, inputs: Inputs) -> Any:
     else:
         arguments = {"args": (_two_rows(inputs),), "input_names": ["input"], "dynamic_shapes": ({0: dynamic},)}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with evaluating(model), warnings.catch_warnings():
+    with models.evaluating(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(model, **arguments, opset_version=OPSET, dynamo=True, optimize=False, verbose=False)
     assert program is not None

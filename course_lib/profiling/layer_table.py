@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from course_lib import models
-from course_lib.profiling.counting import Inputs, evaluating, mac_counter
+from course_lib.models.hooks import forward_hooks, forward_pre_hooks
+from course_lib.profiling.counting import Inputs, mac_counter
 from course_lib.profiling.roofline import Roofline, roofline
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def layers(model: nn.Module, inputs: Inputs, *, timed: bool = True) -> pandas.Da
         timed: without timing, the last four columns are empty apart from ``intensity``.
     """
     visits: dict[str, _Visit] = defaultdict(_Visit)
-    with evaluating(model), torch.inference_mode():
+    with models.evaluating(model), torch.inference_mode():
         with mac_counter() as counter:
             for name, macs, moved in _trace(model, inputs, lambda: counter.get_total_flops() // 2, _tensor_bytes):
                 visits[name].macs += macs
@@ -99,11 +99,11 @@ def _trace(
     calls: list[tuple[str, Any, int]] = []
     open_calls: list[list[Any]] = []  # start, grown in children, bytes that came out of children
 
-    def watch(name: str, module: nn.Module) -> list[RemovableHandle]:
-        def before(*_: Any) -> None:
-            open_calls.append([meter(), 0, 0])
+    def before(*_: Any) -> None:
+        open_calls.append([meter(), 0, 0])
 
-        def after(_: nn.Module, given: Any, keywords: Any, output: Any) -> None:
+    def after(name: str) -> Callable[..., None]:
+        def hook(_: nn.Module, given: Any, keywords: Any, output: Any) -> None:
             end = meter()
             start, in_children, from_children = open_calls.pop()
             calls.append((name, end - start - in_children, (from_children or size((given, keywords))) + size(output)))
@@ -111,17 +111,12 @@ def _trace(
                 open_calls[-1][1] += end - start
                 open_calls[-1][2] += size(output)
 
-        return [
-            module.register_forward_pre_hook(before, with_kwargs=True),
-            module.register_forward_hook(after, with_kwargs=True),
-        ]
+        return hook
 
-    handles = [handle for name, module in model.named_modules() for handle in watch(name, module)]
-    try:
+    names = [name for name, _ in model.named_modules()]
+    hooks = {name: after(name) for name in names}
+    with forward_pre_hooks(model, dict.fromkeys(names, before)), forward_hooks(model, hooks, with_kwargs=True):
         models.forward(model, inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
     return calls
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from course_lib import models
 from course_lib.core.validation import check_positive
-from course_lib.profiling.counting import Inputs, evaluating
+from course_lib.profiling.counting import Inputs
 from course_lib.profiling.cpu_affinity import on_core, separate_cores, worker_affinities
 from course_lib.profiling.export import export_onnx, input_names
 from course_lib.profiling.roofline import torch_threads
@@ -78,7 +78,7 @@ def eager(model: nn.Module, inputs: Inputs, threads: int = 2) -> Runner:
 
     @contextlib.contextmanager
     def ready() -> Iterator[None]:
-        with evaluating(model), torch_threads(threads), torch.inference_mode():
+        with models.evaluating(model), torch_threads(threads), torch.inference_mode():
             yield
 
     return Runner("eager", lambda: models.forward(model, inputs), threads=threads, ready=ready)

@@ -18,7 +18,6 @@ from course_lib.architectures.layer_sizes import NORMS
 from course_lib.core import memory
 from course_lib.core.validation import check_choice, check_positive
 from course_lib.data import Split, refuse_test
-from course_lib.profiling.counting import evaluating
 from course_lib.pruning.coupling import Coupling, Group, Member, couple
 
 Scores = dict[str, Tensor]
@@ -182,7 +181,7 @@ def _gradients(model: nn.Module, split: Split | None, batches: int, batch_size: 
     refuse_test(split, "used to decide which channels to remove")
     place = next(model.parameters()).device
     loss = training.cross_entropy()
-    with evaluating(model), torch.enable_grad():
+    with models.evaluating(model), torch.enable_grad():
         for inputs, labels in split.subset(batches * batch_size, seed).batches(batch_size):
             model.zero_grad(set_to_none=True)
             loss(model, models.to_device(inputs, place), labels.to(place)).backward()

@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from course_lib import models
 from course_lib.data import Split
+from course_lib.models.hooks import capture_inputs
 from course_lib.quantization.affine import QuantizedTensor, QuantParams, quantize_tensor
 from course_lib.quantization.bit_allocation import EDGE_BITS, Bits, bits_per_layer, input_params
 from course_lib.quantization.calibration import check_calibration, named
@@ -180,23 +181,8 @@ def patches(layer: nn.Module, inputs: Tensor, per_example: int, seed: int = 0) -
     return taken.transpose(0, 1).reshape(entries, -1)
 
 
-class _Reached(Exception):
-    """The layer whose input is wanted has been reached; nothing after it needs to run."""
-
-
 def _layer_input(model: nn.Module, name: str, batch: Any) -> Tensor | None:
     """What goes into a layer, after its input grid if it has one; None if it is never reached."""
-    seen: list[Tensor] = []
-
-    def stop(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-        seen.append(inputs[0])
-        raise _Reached
-
-    handle = model.get_submodule(name).register_forward_pre_hook(stop)
-    try:
+    with capture_inputs(model, [name], stop=True) as inputs:
         models.forward(model, batch)
-    except _Reached:
-        pass
-    finally:
-        handle.remove()
-    return seen[0] if seen else None
+    return inputs.get(name)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from course_lib import models
 from course_lib.data import Split, refuse_test
+from course_lib.models.hooks import forward_hooks
 from course_lib.quantization.observers import Observer, make_observer
 
 
@@ -68,29 +69,13 @@ def watch_inputs(
     model: nn.Module, split: Split, watchers: Mapping[str, Callable[[Tensor], Any]], batch_size: int = 64
 ) -> None:
     """Run ``split`` through the model in eval mode; each watcher is called with what goes into its layer."""
-    place, was_training = next(model.parameters()).device, model.training
-    try:
-        with hooked(model, {name: _watcher(name, watch) for name, watch in watchers.items()}):
-            model.eval()
-            for inputs, _ in split.batches(batch_size):
-                models.forward(model, models.to_device(inputs, place))
-    finally:
-        model.train(was_training)
+    device = next(model.parameters()).device
+    with models.evaluating(model), forward_hooks(model, {name: _hook(name, watch) for name, watch in watchers.items()}):
+        for inputs, _ in split.batches(batch_size):
+            models.forward(model, models.to_device(inputs, device))
 
 
-@contextlib.contextmanager
-def hooked(model: nn.Module, hooks: Mapping[str, Callable[..., Any]]) -> Iterator[None]:
-    """Forward hooks on layers, by name, that are taken off again whatever happens."""
-    layers = dict(model.named_modules())
-    handles = [layers[name].register_forward_hook(hook) for name, hook in hooks.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _watcher(name: str, watch: Callable[[Tensor], Any]) -> Callable[..., None]:
+def _hook(name: str, watch: Callable[[Tensor], Any]) -> Callable[..., None]:
     def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         with named(f"input of layer {name!r}"):
             watch(inputs[0])

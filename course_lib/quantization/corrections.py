@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from course_lib import models, storage
 from course_lib.data import Split
+from course_lib.models.hooks import forward_hooks
 from course_lib.quantization.batchnorm import traced_nodes
-from course_lib.quantization.calibration import check_calibration, hooked, quantizable_layers
+from course_lib.quantization.calibration import check_calibration, quantizable_layers
 
 
 @torch.no_grad()
@@ -119,9 +120,9 @@ def correct_bias(
         return hook
 
     exact.eval()
-    with hooked(exact, {name: remember(name) for name in names}):
+    with forward_hooks(exact, {name: remember(name) for name in names}):
         models.forward(exact, inputs)
-    with hooked(corrected, {name: repair(name) for name in names}):
+    with forward_hooks(corrected, {name: repair(name) for name in names}):
         models.forward(corrected, inputs)
     return corrected
 

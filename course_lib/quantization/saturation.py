@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib.architectures.input_quantizers import input_grids
-from course_lib.quantization.calibration import hooked
+from course_lib.models.hooks import forward_hooks
 from course_lib.quantization.integer import patches
 from course_lib.quantization.packing import quantized_weights
 
@@ -75,7 +75,7 @@ def saturating_layers(model: nn.Module) -> Iterator[None]:
 
         return hook
 
-    with hooked(model, {name: hook_for(name) for name in grids}):
+    with forward_hooks(model, {name: hook_for(name) for name in grids}):
         yield
 
 

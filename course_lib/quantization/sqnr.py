@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from course_lib import models
 from course_lib.data import Split
-from course_lib.quantization.calibration import check_calibration, hooked, quantizable_layers
+from course_lib.models.hooks import forward_hooks
+from course_lib.quantization.calibration import check_calibration, quantizable_layers
 from course_lib.quantization.packing import pack, quantized_weights, sqnr_db
 
 if TYPE_CHECKING:
@@ -60,6 +61,6 @@ def _outputs(model: nn.Module, inputs: Any, names: list[str]) -> dict[str, Tenso
         return hook
 
     model.eval()
-    with hooked(model, {name: keep(name) for name in names}):
+    with forward_hooks(model, {name: keep(name) for name in names}):
         models.forward(model, inputs)
     return found

@@ -9,22 +9,20 @@ ones put out, as they will when the model is used. Only one block's statistics a
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from course_lib import models
 from course_lib.data import Split, refuse_test
+from course_lib.models.hooks import StopForward, forward_hooks, forward_pre_hooks
 from course_lib.training.input_statistics import LayerInputs
 
 Hook = Callable[["Stage", "LayerInputs"], None]
 ROWS_AT_ONCE = 32
-
-
-class _Stop(Exception):
-    """The stage that was asked for has been reached."""
 
 
 @dataclass(frozen=True)
@@ -124,16 +122,12 @@ def walk(model: nn.Module, batches: Sequence[Any], at_stage: Hook) -> None:
     Raises:
         ValueError: if a layer is never reached, or its input is not finite.
     """
-    was_training = model.training
-    model.eval()
-    row = _Row(model, batches)
-    try:
+    with models.evaluating(model):
+        row = _Row(model, batches)
         for name in row.blocks:
             for stage in row.stages(name):
                 at_stage(stage, row.collect(name, stage))
             row.advance(name)
-    finally:
-        model.train(was_training)
 
 
 @dataclass
@@ -159,14 +153,11 @@ class _Row:
         self.calls = {name: [] for name in self.blocks}
         self.hidden = []
         self.masks = [batch.get("attention_mask") if isinstance(batch, Mapping) else None for batch in self.batches]
-        with contextlib.ExitStack() as stack:
-            for name, block in self.blocks.items():
-                handle = block.register_forward_pre_hook(self._recorder(name), with_kwargs=True)
-                stack.callback(handle.remove)
-            last = next(reversed(self.blocks.values()))
-            stack.callback(last.register_forward_hook(_stop).remove)  # the head's logits would only take memory
+        recorders = {name: self._recorder(name) for name in self.blocks}
+        stop_at_last = {next(reversed(self.blocks)): _stop}  # the head's logits would only take memory
+        with forward_pre_hooks(self.model, recorders, with_kwargs=True), forward_hooks(self.model, stop_at_last):
             for batch in self.batches:
-                with contextlib.suppress(_Stop):
+                with contextlib.suppress(StopForward):
                     _call_model(self.model, batch)
 
     def _recorder(self, name: str) -> Callable[..., None]:
@@ -213,7 +204,7 @@ class _Row:
 
             return hook
 
-        with _hooks((module, note(layer)) for layer, module in layers.items()):
+        with forward_pre_hooks(self.model, {layer: note(layer) for layer in layers}):
             self.run(name, 0)
         if missing := sorted(set(layers) - reached):
             raise ValueError(f"layer {missing[0]!r} saw no calibration input; more or other examples may reach it")
@@ -228,33 +219,23 @@ class _Row:
             rows = args[0].flatten(0, -2)
             padded = mask is not None and mask.numel() == len(rows)
             inputs.add(rows[mask.flatten().bool()] if padded and mask is not None else rows)
-            raise _Stop
+            raise StopForward
 
-        with _hooks([(next(iter(stage.layers.values())), hook)]):
+        with forward_pre_hooks(self.model, {next(iter(stage.layers)): hook}):
             for index, mask in enumerate(self.masks):  # noqa: B007 - the hook reads it
-                with contextlib.suppress(_Stop):
+                with contextlib.suppress(StopForward):
                     self.run(name, index)
         return inputs
 
 
 def _stop(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-    raise _Stop
+    raise StopForward
 
 
 def _call_model(model: nn.Module, batch: Any) -> None:
-    place = next(model.parameters()).device
+    device = next(model.parameters()).device
     if isinstance(batch, Mapping):
         extra = {"use_cache": False} if hasattr(getattr(model, "config", None), "use_cache") else {}
-        model(**{key: value.to(place) for key, value in batch.items()}, **extra)
+        model(**{key: value.to(device) for key, value in batch.items()}, **extra)
     else:
-        model(batch.to(place))
-
-
-@contextlib.contextmanager
-def _hooks(pairs: Iterable[tuple[nn.Module, Callable[..., None]]]) -> Iterator[None]:
-    handles = [module.register_forward_pre_hook(hook) for module, hook in pairs]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+        model(batch.to(device))
