@@ -1,6 +1,6 @@
 """Start the course: python3 start.py [test | run [00 01 ...]]; needs nothing but Python 3.11 or newer."""
 
-# This file must be readable by any Python, so that an old one gets a sentence instead of a syntax error.
+# Any Python must be able to parse this file, so that an old one prints the message below and no syntax error.
 import sys
 
 if sys.version_info < (3, 11):

@@ -1,4 +1,4 @@
-"""Looks at the machine before it matters: assets, disk, port, kernel. Each problem is one line with its remedy."""
+"""Checks before the start: assets, disk, port, kernel. Each problem is one line with its remedy."""
 
 from __future__ import annotations
 
@@ -9,25 +9,19 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from course_lib import assets
-
-if TYPE_CHECKING:
-    from course_lib.launch.environment import Environment
+from course_lib.launch.environment import Environment
+from course_lib.launch.errors import LaunchError
 
 GIGABYTE = 10**9
-INSTALLED_GB = {"linux": 7.0}  # torch for Linux brings the CUDA libraries; elsewhere it is a CPU build
+INSTALLED_GB = {"linux": 7.0}  # torch for Linux includes the CUDA libraries; elsewhere it is a CPU build
 INSTALLED_GB_ELSEWHERE = 2.0
 DOWNLOADED_GB = 3.0
 KERNEL_QUESTION = (
     "import os, sys; from jupyter_client.kernelspec import KernelSpecManager as M; "
     "print(M().get_kernel_spec('python3').argv[0]); print(sys.executable)"
 )
-
-
-class LaunchError(RuntimeError):
-    """The course cannot start; the message is one line that says what to do."""
 
 
 def check_assets() -> None:
@@ -43,22 +37,22 @@ def check_assets() -> None:
 
 
 def check_disk(environment: Environment) -> None:
-    """Raise ``LaunchError`` if the installation will not fit; an environment that has torch needs little more."""
+    """Raise ``LaunchError`` if the disk lacks space; an environment that already has torch needs little more."""
     needed = INSTALLED_GB.get(sys.platform, INSTALLED_GB_ELSEWHERE)
     if any(environment.folder.glob("[Ll]ib/**/site-packages/torch/version.py")):
         needed = 0.5
-    places = {environment.root: needed, Path(tempfile.gettempdir()): min(needed, DOWNLOADED_GB)}
-    for place, gigabytes in places.items():
-        free = shutil.disk_usage(place).free / GIGABYTE
+    folders = {environment.root: needed, Path(tempfile.gettempdir()): min(needed, DOWNLOADED_GB)}
+    for folder, gigabytes in folders.items():
+        free = shutil.disk_usage(folder).free / GIGABYTE
         if free < gigabytes:
             raise LaunchError(
-                f"not enough disk: {place} has {free:.1f} GB free and {gigabytes:.1f} GB are needed; free some, or "
+                f"not enough disk: {folder} has {free:.1f} GB free and {gigabytes:.1f} GB are needed; free some, or "
                 "use a CPU-only build of torch (2 GB): see --wheels in README.md"
             )
 
 
 def choose_port(wanted: int | None, default: int) -> int:
-    """``wanted`` if it is free, else ``LaunchError``; without a wish the first free port from ``default`` on."""
+    """``wanted`` if it is free, else ``LaunchError``; for None the first free port from ``default`` on."""
     if wanted is not None and not 1 <= wanted <= 65535:
         raise LaunchError(f"--port must lie in 1 ... 65535, got {wanted}")
     if wanted is None:
@@ -87,13 +81,12 @@ def check_kernel(environment: Environment) -> None:
     try:
         answer = subprocess.run(command, capture_output=True, text=True, check=True, env=environment.variables())
     except (OSError, subprocess.CalledProcessError) as error:
-        details = getattr(error, "stderr", None) or str(error)
-        reason = details.strip().splitlines()[-1]
+        reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
         remedy = "delete the folder .venv and start again"
         raise LaunchError(f"the environment in .venv is damaged ({reason}); {remedy}") from error
-    kernel, own = answer.stdout.splitlines()[:2]
+    kernel, own = (Path(line) for line in answer.stdout.splitlines()[:2])
     # Jupyter replaces a bare "python" by the interpreter that it runs on
-    if Path(kernel).name != kernel and Path(kernel).parent != Path(own).parent:
+    if kernel.name != str(kernel) and kernel.parent != own.parent:
         raise LaunchError(
             f"the kernel 'python3' belongs to another environment ({kernel}); unset JUPYTER_PATH, or remove it "
             "with: .venv/bin/jupyter kernelspec remove python3"
@@ -101,5 +94,5 @@ def check_kernel(environment: Environment) -> None:
 
 
 def is_root() -> bool:
-    """Whether this process may do everything, as in most containers (JupyterLab then wants a confirmation)."""
+    """Whether this process runs as root, as in most containers (JupyterLab then needs ``--allow-root``)."""
     return hasattr(os, "geteuid") and os.geteuid() == 0

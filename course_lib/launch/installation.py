@@ -1,4 +1,4 @@
-"""Run pip with one quiet line of progress, and turn its failures into one sentence."""
+"""Run pip with one line of progress, and report a failure in one line."""
 
 from __future__ import annotations
 
@@ -9,25 +9,17 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from course_lib.launch.inspection import LaunchError
-
-if TYPE_CHECKING:
-    from course_lib.launch.environment import Environment
+from course_lib.launch.environment import Environment
+from course_lib.launch.errors import LaunchError
 
 STEP = re.compile(r"^(Collecting|Downloading|Using cached|Building|Installing collected packages)[ :]+([\w.-]+)?", re.M)
-NETWORK = (
-    "Retrying (",
-    "NewConnectionError",
-    "ConnectTimeout",
-    "ReadTimeout",
-    "ConnectionError",
-    "ProxyError",
-    "SSLError",
-)
-DISK = ("No space left on device", "Errno 28")
-QUIET_SECONDS = 30
+NETWORK_ERRORS = (
+    "Retrying (", "NewConnectionError", "ConnectTimeout", "ReadTimeout", "ConnectionError", "ProxyError", "SSLError",
+)  # fmt: skip
+DISK_ERRORS = ("No space left on device", "Errno 28")
+POLL_SECONDS = 0.3
+LOG_SECONDS = 30
 
 
 def install(environment: Environment, extras: Sequence[str], pip_options: Sequence[str]) -> None:
@@ -36,18 +28,18 @@ def install(environment: Environment, extras: Sequence[str], pip_options: Sequen
     Raises:
         LaunchError: if pip fails, with the reason and the remedy in one line.
     """
-    wanted = f".[{','.join(extras)}]" if extras else "."
+    project = f".[{','.join(extras)}]" if extras else "."
     command = [
         str(environment.python), "-m", "pip", "install", "--no-input", "--progress-bar", "off",
-        "--constraint", "requirements.lock", *pip_options, "--editable", wanted,
+        "--constraint", "requirements.lock", *pip_options, "--editable", project,
     ]  # fmt: skip
-    patience = {"PIP_RETRIES": os.environ.get("PIP_RETRIES", "2")}  # also for the pip that fetches the build tools
+    retries = os.environ.get("PIP_RETRIES", "2")  # a variable also reaches the pip that fetches the build tools
     environment.log.parent.mkdir(parents=True, exist_ok=True)
     print("Installing the course in .venv; the first time this takes a few minutes.", flush=True)
     with environment.log.open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
-            command, cwd=environment.root, env=environment.variables(**patience), stdout=log, stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
+            command, cwd=environment.root, env=environment.variables(PIP_RETRIES=retries), stdout=log,
+            stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
         )  # fmt: skip
         try:
             _show_progress(process, environment.log)
@@ -60,10 +52,15 @@ def install(environment: Environment, extras: Sequence[str], pip_options: Sequen
 
 
 def explain(output: str, log: Path) -> str:
-    """One line for a failed pip: what went wrong and what to do."""
-    if any(sign in output for sign in DISK):
+    """Reason and remedy of a failed pip run, in one line.
+
+    Args:
+        output: what pip printed.
+        log: file to name for details.
+    """
+    if any(text in output for text in DISK_ERRORS):
         return "not enough disk: pip ran out of space; free 7 GB (2 GB with a CPU-only torch) and start again"
-    if any(sign in output for sign in NETWORK):
+    if any(text in output for text in NETWORK_ERRORS):
         return f"no network: the package index could not be reached; connect and start again (details: {log})"
     if "No matching distribution found" in output:
         missing = re.findall(r"No matching distribution found for (\S+)", output)[-1]
@@ -74,26 +71,26 @@ def explain(output: str, log: Path) -> str:
 
 
 def current_step(output: str) -> str:
-    """What pip is doing, from the last telling line of its output."""
+    """The step that pip is at, from the last matching line of its output."""
     steps = STEP.findall(output)
     if not steps:
         return "starting pip"
-    verb, subject = steps[-1]
-    packages = len({name for kind, name in steps if kind == "Collecting"})
-    if verb.startswith("Installing"):
-        return f"unpacking {packages} packages"
-    return f"{verb.lower()} {subject}"
+    action, package = steps[-1]
+    if action.startswith("Installing"):
+        packages = {name for action, name in steps if action == "Collecting"}
+        return f"unpacking {len(packages)} packages"
+    return f"{action.lower()} {package}"
 
 
 def _show_progress(process: subprocess.Popen, log: Path) -> None:
-    """On a terminal one line that renews itself; elsewhere a line every half minute."""
-    terminal, started, told = sys.stdout.isatty(), time.monotonic(), 0.0
+    """On a terminal one line that is overwritten; elsewhere a new line every ``LOG_SECONDS``."""
+    terminal, started, printed = sys.stdout.isatty(), time.monotonic(), 0.0
     while process.poll() is None:
-        time.sleep(0.3)
+        time.sleep(POLL_SECONDS)
         seconds = time.monotonic() - started
-        if not terminal and seconds - told < QUIET_SECONDS:
+        if not terminal and seconds - printed < LOG_SECONDS:
             continue
-        told = seconds
+        printed = seconds
         line = f"{seconds:4.0f} s  {current_step(log.read_text(encoding='utf-8', errors='replace'))}"
         print(f"\r{line[:78]:<78}" if terminal else line, end="" if terminal else "\n", flush=True)
     if terminal:

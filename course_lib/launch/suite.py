@@ -1,4 +1,4 @@
-"""The whole test suite, stage by stage, with a summary of durations at the end."""
+"""The test suite of ``start.py test``: every stage in turn, then a summary of durations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a stage went: exit code and seconds."""
+    """Exit code and duration of a stage."""
 
     name: str
     code: int
@@ -32,7 +32,7 @@ class Outcome:
 
 
 def stages(root: Path) -> list[Stage]:
-    """All stages in their order: the quick ones first."""
+    """All stages in order, the quick ones first."""
     parallel = ("-n", WORKERS, "--dist", "loadscope")
     sanitizers = root / "tests" / "notebooks" / "sanitize.cfg"
     notebook = (
@@ -46,7 +46,7 @@ def stages(root: Path) -> list[Stage]:
         Stage("import rules", ("-c", "from importlinter.cli import lint_imports_command as f; f()")),
         Stage("mypy", ("-m", "mypy")),
         Stage("tests", ("-m", "pytest", "-q", *parallel, "tests", "--ignore", "tests/hostile")),
-        # each of these waits for a kernel of its own, so they are handed out one by one; without a sandbox they fail
+        # each test waits for its own kernel, so tests are distributed one by one; without a sandbox they fail
         Stage("hostile", ("-m", "pytest", "-q", "-n", WORKERS, "--dist", "load", "tests/hostile")),
         Stage("lessons", (*notebook, "--nbval-lax", "notebooks")),
         Stage("solutions", (*notebook, "--nbval", "solutions")),
@@ -54,7 +54,7 @@ def stages(root: Path) -> list[Stage]:
 
 
 def run(environment: Environment) -> int:
-    """Run every stage, also after a failed one; returns 0 when all passed, else 1."""
+    """Run every stage, also after a failed one; returns 0 if all passed, else 1."""
     scratch = Path(tempfile.mkdtemp(prefix="course-test-"))
     try:
         outcomes = [_run_stage(stage, environment, scratch) for stage in stages(environment.root)]
@@ -66,14 +66,14 @@ def run(environment: Environment) -> int:
 
 def summary(outcomes: list[Outcome]) -> str:
     """A table: stage, verdict, seconds, and the total."""
-    verdicts = ["passed" if outcome.code == 0 else f"FAILED ({outcome.code})" for outcome in outcomes]
-    lines = [
-        f"{outcome.name:<14} {verdict:<12} {outcome.seconds:7.1f} s"
-        for outcome, verdict in zip(outcomes, verdicts, strict=True)
-    ]
+    rows = [
+        (outcome.name, f"FAILED ({outcome.code})" if outcome.code else "passed", outcome.seconds)
+        for outcome in outcomes
+    ]  # fmt: skip
     failed = sum(outcome.code != 0 for outcome in outcomes)
-    verdict = "all passed" if not failed else f"{failed} failed"
-    return "\n".join([*lines, f"{'total':<14} {verdict:<12} {sum(outcome.seconds for outcome in outcomes):7.1f} s"])
+    total = sum(outcome.seconds for outcome in outcomes)
+    rows.append(("total", f"{failed} failed" if failed else "all passed", total))
+    return "\n".join(f"{name:<14} {verdict:<12} {seconds:7.1f} s" for name, verdict, seconds in rows)
 
 
 def _run_stage(stage: Stage, environment: Environment, scratch: Path) -> Outcome:
@@ -84,7 +84,7 @@ def _run_stage(stage: Stage, environment: Environment, scratch: Path) -> Outcome
 
 
 def isolation(scratch: Path) -> dict[str, str]:
-    """Variables that keep a test run away from the learner's files, from the network and from the second core."""
+    """Variables that isolate a test run from the learner's files and the network; one thread per process."""
     return {
         "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
         "COURSE_PROGRESS": str(scratch / "progress.json"), "COURSE_CACHE": str(scratch / "cache"),

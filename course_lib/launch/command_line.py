@@ -1,0 +1,97 @@
+"""The command line of ``start.py``."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from course_lib.launch import inspection, suite
+from course_lib.launch.environment import Environment
+from course_lib.launch.errors import LaunchError
+from course_lib.launch.preparation import prepare
+
+ROOT = Path(__file__).resolve().parents[2]
+FIRST_NOTEBOOK = "notebooks/00_start_here.ipynb"
+DEFAULT_PORT = 8888
+TEST_EXTRAS = ("classroom", "dev")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command of ``start.py`` and return its exit code; a ``LaunchError`` is printed as one line."""
+    options = parse(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(options, Environment(ROOT))
+    except LaunchError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("Stopped; run the same command again to continue.", file=sys.stderr)
+        return 130
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Options of ``start.py``; ``options.pip`` holds the arguments passed on to pip."""
+    own, pip = list(arguments), []
+    if "--" in own:
+        separator = own.index("--")
+        own, pip = own[:separator], own[separator + 1 :]
+    parser = _parser()
+    options = parser.parse_args(own)
+    if options.lessons and options.command != "run":
+        parser.error(f"lessons can only be named after 'run', got {' '.join(options.lessons)}")
+    options.pip = [argument for index in options.wheels for argument in ("--extra-index-url", index)] + pip
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="start.py",
+        description="Set up the course in .venv (once), then open it in JupyterLab.",
+        epilog="Arguments after -- are passed to pip, for example: start.py -- --proxy ADDRESS",
+    )
+    parser.add_argument("command", nargs="?", choices=("open", "run", "test"), default="open")
+    parser.add_argument("lessons", nargs="*", metavar="NN", help="lessons for 'run', for example 00 03 (default: all)")
+    parser.add_argument("--no-browser", action="store_true", help="start the server without opening a browser")
+    parser.add_argument(
+        "--port", type=int, help=f"port of JupyterLab (default: the first free one from {DEFAULT_PORT})"
+    )
+    parser.add_argument(
+        "--wheels",
+        metavar="INDEX",
+        action="append",
+        default=[],
+        help="address of an extra package index, for example one with CPU-only builds of torch (saves 5 GB)",
+    )
+    return parser
+
+
+def _run(options: argparse.Namespace, environment: Environment) -> int:
+    inspection.check_assets()
+    port = inspection.choose_port(options.port, DEFAULT_PORT) if options.command == "open" else None
+    prepare(environment, extras=TEST_EXTRAS if options.command == "test" else (), pip_options=options.pip)
+    inspection.check_kernel(environment)
+    if options.command == "test":
+        return suite.run(environment)
+    if options.command == "run":
+        return environment.call("-m", "course_lib.cli", "run", *options.lessons)
+    assert port is not None
+    return _open(environment, port, browser=not options.no_browser)
+
+
+def _open(environment: Environment, port: int, *, browser: bool) -> int:
+    command = [
+        "-m", "jupyterlab", f"--ServerApp.root_dir={environment.root}", f"--ServerApp.port={port}",
+        "--ServerApp.port_retries=0", f"--LabApp.default_url=/lab/tree/{FIRST_NOTEBOOK}",
+    ]  # fmt: skip
+    if not browser:
+        command.append("--no-browser")
+    if inspection.is_root():
+        command.append("--allow-root")
+    print(f"JupyterLab starts on port {port}; press Ctrl-C here to stop it.", flush=True)
+    try:
+        return environment.call(*command)
+    except subprocess.SubprocessError as error:
+        raise LaunchError(f"JupyterLab did not start ({error}); details: {environment.log}") from error
