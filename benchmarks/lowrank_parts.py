@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib import data, lowrank, models, report, storage, training
+from course_lib.training.losses import soft_target_loss
 
 RUNS = Path(__file__).parent.parent / "runs" / "lowrank"
 Row = dict[str, Any]
@@ -157,9 +158,7 @@ def same_states(original: nn.Module) -> training.Loss:
         words = inputs["attention_mask"].bool()
         pairs = list(zip(given.hidden_states[1:], wanted.hidden_states[1:], strict=True))
         states = [F.mse_loss(one[words].float(), two[words].float()) / two[words].float().var() for one, two in pairs]
-        soft, target = ((one.logits.float() / TEMPERATURE).log_softmax(1) for one in (given, wanted))
-        answers = F.kl_div(soft, target, log_target=True, reduction="batchmean") * TEMPERATURE**2
-        return torch.stack(states).mean() + ANSWERS * answers
+        return torch.stack(states).mean() + ANSWERS * soft_target_loss(given.logits, wanted.logits, TEMPERATURE)
 
     return loss
 

@@ -16,12 +16,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from course_lib import data, models, profiling, pruning, report, storage, training
 from course_lib.architectures import layer_sizes
 from course_lib.core.atomic_write import write_atomically
 from course_lib.report.rows import Row as Measured
+from course_lib.training.losses import distillation_loss
 
 RUNS = Path(__file__).parent.parent / "runs" / "structured"
 Row = dict[str, Any]
@@ -57,10 +57,8 @@ class Lesson:
 
     def loss(self, model: nn.Module, inputs: Any, rows: Tensor) -> Tensor:
         """Soft targets of the original at ``TEMPERATURE``, and a little of the labels (Hinton et al., 2015)."""
-        answers, taught = models.forward(model, inputs).float() / TEMPERATURE, self.logits[rows] / TEMPERATURE
-        soft = F.kl_div(answers.log_softmax(1), taught.log_softmax(1), reduction="batchmean", log_target=True)
-        hard = F.cross_entropy(answers * TEMPERATURE, self.labels[rows])
-        return SOFT * TEMPERATURE**2 * soft + (1 - SOFT) * hard
+        logits = models.forward(model, inputs)
+        return distillation_loss(logits, self.logits[rows], self.labels[rows], SOFT, TEMPERATURE)[0]
 
 
 @cache

@@ -6,11 +6,8 @@ from course_lib.distillation.distilling import DistillationResult, Recipe, disti
 from course_lib.distillation.losses import (
     attention_map_loss,
     attention_transfer,
-    distillation_loss,
     hidden_state_loss,
     relational_loss,
-    soft_target_loss,
-    soft_targets,
     triple_loss,
 )
 from course_lib.distillation.matching import (
@@ -31,6 +28,7 @@ from course_lib.distillation.students import (
 )
 from course_lib.distillation.targets import as_split, frozen, joined, teacher_logits
 from course_lib.distillation.text_augmentation import Rewriting, rewritten, rewritten_split
+from course_lib.training.losses import distillation_loss, soft_target_loss, soft_targets
 
 __all__ = [
     "BertSize", "DistillationResult", "KnowledgeDistiller", "ProgressiveDistiller", "Projection", "Recipe", "Rewriting",

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from course_lib import storage, training
 from course_lib.core.validation import check_choice, check_fraction
 from course_lib.data import Split, refuse_test
-from course_lib.distillation import losses
 from course_lib.distillation.distilling import DistillationResult, Recipe, distil
 from course_lib.distillation.matching import Projection, layer_map, match_layers
 from course_lib.distillation.students import BertSize, bert_student, resnet_student
 from course_lib.distillation.targets import as_split, frozen, joined, teacher_logits
+from course_lib.training import losses
 
 BERT_KEYS = ("hidden_size", "num_heads", "num_layers", "intermediate_size", "embedding_rows", "embedding_factor")
 BERT_OPTIONS = ("layers", "initialise", "tokens")

@@ -14,9 +14,10 @@ from course_lib import models, training
 from course_lib.core.validation import check_choice, check_fraction, check_positive
 from course_lib.data import Split, refuse_test
 from course_lib.distillation.augmented_views import Views, view_logits
-from course_lib.distillation.losses import hidden_state_loss, soft_target_loss
+from course_lib.distillation.losses import hidden_state_loss
 from course_lib.distillation.matching import Projection, hidden_states, layer_map, match_layers, token_mask
 from course_lib.distillation.targets import frozen, joined, teacher_logits
+from course_lib.training.losses import soft_target_loss
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a student is asked to match: the teacher's probabilities, its hidden states, its attention, its distances."""
+"""Losses on hidden states, attention and distances between examples; those on logits are in ``training.losses``."""
 
 from __future__ import annotations
 
@@ -8,68 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_lib.core.validation import check_choice, check_fraction, check_positive
-
-
-def soft_targets(logits: Tensor, temperature: float) -> Tensor:
-    """Class probabilities ``softmax(logits / temperature)``, softened if ``temperature`` is above 1.
-
-    Args:
-        logits: ``(B, classes)``.
-
-    Raises:
-        ValueError: if ``temperature`` is not greater than 0.
-
-    Source: Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, 2015.
-    """
-    check_positive("temperature", temperature)
-    return F.softmax(logits.float() / temperature, dim=-1)
-
-
-def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
-    """``T² · mean over the batch of KL(teacher ‖ student)``, both softened by ``temperature``, in nats.
-
-    The mean is over examples (``batchmean``), not over all entries. T² makes up for the gradient, which shrinks as
-    1/T², so that ``alpha`` means the same at every temperature.
-
-    Args:
-        student_logits: ``(B, classes)``.
-        teacher_logits: ``(B, classes)``; no gradient flows into them.
-
-    Raises:
-        ValueError: if ``temperature`` is not greater than 0, or the shapes differ.
-
-    Source: Hinton, Vinyals and Dean, 2015, section 2.
-    """
-    check_same_classes(student_logits, teacher_logits)
-    targets = soft_targets(teacher_logits.detach(), temperature)
-    log_probabilities = F.log_softmax(student_logits.float() / temperature, dim=-1)
-    return F.kl_div(log_probabilities, targets, reduction="batchmean") * temperature**2
-
-
-def distillation_loss(
-    student_logits: Tensor,
-    teacher_logits: Tensor,
-    labels: Tensor,
-    alpha: float = 0.7,
-    temperature: float = 4.0,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """``alpha · soft + (1 - alpha) · task``, and its two parts.
-
-    Args:
-        labels: int64 ``(B,)``.
-        alpha: weight of the teacher, in [0, 1].
-
-    Returns:
-        Total, soft-target loss and cross entropy; three scalars.
-
-    Raises:
-        ValueError: if ``alpha`` or ``temperature`` is out of range, or the shapes differ.
-    """
-    check_fraction("alpha", alpha, below_one=False)
-    soft = soft_target_loss(student_logits, teacher_logits, temperature)
-    task = F.cross_entropy(student_logits.float(), labels)
-    return alpha * soft + (1 - alpha) * task, soft, task
+from course_lib.core.validation import check_choice
+from course_lib.training.losses import soft_target_loss
 
 
 def hidden_state_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = None, kind: str = "mse") -> Tensor:
@@ -191,12 +131,3 @@ def triple_loss(
     task = F.cross_entropy(student_logits.float(), labels)
     cosine = hidden_state_loss(student_hidden, teacher_hidden, mask, "cosine")
     return weights[0] * soft + weights[1] * task + weights[2] * cosine
-
-
-def check_same_classes(student_logits: Tensor, teacher_logits: Tensor) -> None:
-    """Raise ``ValueError`` unless both logits have the same shape ``(B, classes)``."""
-    if student_logits.shape != teacher_logits.shape:
-        raise ValueError(
-            f"student and teacher must answer with the same classes for the same examples: student_logits are "
-            f"{tuple(student_logits.shape)}, teacher_logits {tuple(teacher_logits.shape)}"
-        )

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from course_lib import models, training
 from course_lib.core.validation import check_fraction, check_positive
 from course_lib.data import Split, refuse_test
 from course_lib.lowrank.factorization import LowRankResult
+from course_lib.training.losses import distillation_loss
 
 
 def fine_tune(
@@ -63,9 +63,7 @@ def match_original(original: nn.Module, share: float = 0.7, temperature: float =
 
     def loss(model: nn.Module, inputs: Any, labels: Tensor) -> Tensor:
         with torch.no_grad():
-            wanted = (models.forward(teacher, inputs).float() / temperature).log_softmax(dim=1)
-        given = models.forward(model, inputs).float()
-        matching = F.kl_div((given / temperature).log_softmax(dim=1), wanted, reduction="batchmean", log_target=True)
-        return share * temperature**2 * matching + (1 - share) * F.cross_entropy(given, labels)
+            targets = models.forward(teacher, inputs)
+        return distillation_loss(models.forward(model, inputs), targets, labels, share, temperature)[0]
 
     return loss

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy
 
-from course_lib.core.validation import check_fraction, check_positive
 from course_lib.widgets.components import Number, side_by_side
 from course_lib.widgets.controls import choice, slider
 from course_lib.widgets.panel import Panel
@@ -51,28 +50,21 @@ class Pull:
     total: float
 
 
-def softened(logits: numpy.ndarray, temperature: float) -> numpy.ndarray:
-    """``softmax(logits / temperature)`` of one row."""
-    scaled = logits.astype(float)
-    powers = numpy.exp((scaled - scaled.max()) / temperature)
-    return powers / powers.sum()
-
-
 def pull(teacher: numpy.ndarray, student: numpy.ndarray, label: int, temperature: float, alpha: float) -> Pull:
-    """Loss and gradient of ``losses.distillation_loss`` for one example.
+    """Loss and gradient of ``training.losses.distillation_loss`` for one example.
 
     The gradient is ``alpha · T · (q - p) + (1 - alpha) · (softmax(z) - y)``.
     """
-    check_positive("temperature", temperature)
-    check_fraction("alpha", alpha, below_one=False)
-    p, q, now = softened(teacher, temperature), softened(student, temperature), softened(student, 1.0)
-    y = numpy.eye(len(teacher))[label]
-    logs = numpy.log(numpy.maximum(p, 1e-300))
-    soft = temperature**2 * float((p * (logs - numpy.log(numpy.maximum(q, 1e-300)))).sum())
-    task = -float(numpy.log(max(now[label], 1e-300)))
-    gradient = alpha * temperature * (q - p) + (1 - alpha) * (now - y)
-    entropy = -float((p * logs).sum()) / float(numpy.log(2))
-    return Pull(p, q, y, gradient, entropy, soft, task, alpha * soft + (1 - alpha) * task)
+    import torch
+
+    from course_lib.training.losses import distillation_loss, soft_targets
+
+    targets, logits = (torch.from_numpy(one).double()[None] for one in (teacher, student))
+    total, soft, task = distillation_loss(logits.requires_grad_(), targets, torch.tensor([label]), alpha, temperature)
+    gradient = torch.autograd.grad(total, logits)[0][0].numpy()
+    p, q = (soft_targets(one.detach(), temperature)[0].numpy() for one in (targets, logits))
+    entropy = -float((p * numpy.log2(numpy.maximum(p, 1e-300))).sum())
+    return Pull(p, q, numpy.eye(len(p))[label], gradient, entropy, soft.item(), task.item(), total.item())
 
 
 def distillation_panel(
