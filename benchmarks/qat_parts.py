@@ -15,7 +15,7 @@ from pruning_parts import Row, answers, quality
 from torch import nn
 
 from course_lib import data, models, quantization, storage, training
-from course_lib.profiling._resident import forget_peak, peak_bytes
+from course_lib.core import memory
 from course_lib.quantization import mixed_precision as mixed_precision
 from course_lib.quantization import qat
 from course_lib.quantization.adaround import adaround as round_model
@@ -115,12 +115,12 @@ def adaround(bits: int, input_bits: int = 8) -> Callable[[data.Splits], Iterator
     """The part that rounds ResNet18 by AdaRound; memory is the peak of this whole process."""
 
     def part(splits: data.Splits) -> Iterator[Row]:
-        forget_peak()
+        memory.reset_peak()
         started, cpu = time.perf_counter(), time.process_time()
         result = round_model(resnet18(), splits.train, bits=bits, input_bits=input_bits, progress=False)
         spent = {
             "seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu,
-            "threads": torch.get_num_threads(), "peak_mb": round(peak_bytes() / 1e6),
+            "threads": torch.get_num_threads(), "peak_mb": round(memory.peak_bytes() / 1e6),
         }  # fmt: skip
         facts = {"method": "AdaRound", "bits": bits, "input_bits": input_bits, **spent}
         yield row_of(f"AdaRound W{bits}A{input_bits}", result.model, splits, **facts)

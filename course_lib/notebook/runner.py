@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import psutil
 from ipykernel.kernelspec import get_kernel_dict
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
@@ -22,6 +21,7 @@ from nbformat import NotebookNode
 from tqdm.auto import tqdm
 from traitlets.config import Config
 
+from course_lib.core import memory
 from course_lib.core.atomic_write import write_atomically
 from course_lib.notebook import ipc_kernels
 from course_lib.notebook.clean_outputs import tidy
@@ -180,7 +180,7 @@ class _Meter:
         self.bar.update()
         provisioner = getattr(self.client and self.client.km, "provisioner", None)
         if isinstance(provisioner, LocalProvisioner) and provisioner.pid:
-            self.peak_mb = max(self.peak_mb, _peak_mb(provisioner.pid))
+            self.peak_mb = max(self.peak_mb, memory.peak_bytes(provisioner.pid) / 1e6)
 
 
 def _client(
@@ -239,18 +239,3 @@ def _silent_error(notebook: NotebookNode, widget_state: Mapping[str, Mapping[str
 def _result_tables(notebook: NotebookNode) -> list[str]:
     data = [output.data for cell in notebook.cells for output in cell.get("outputs", ()) if "data" in output]
     return [item["text/plain"] for item in data if RESULT_TABLE in item.get("text/html", "")]
-
-
-def _peak_mb(pid: int) -> float:
-    """Highest resident memory of a process so far in MB; the present one where the system keeps no record."""
-    try:
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    except OSError:
-        pass
-    try:
-        memory = psutil.Process(pid).memory_info()
-    except psutil.Error:
-        return 0.0
-    return getattr(memory, "peak_wset", memory.rss) / 1e6

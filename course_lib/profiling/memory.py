@@ -1,4 +1,4 @@
-"""Peak memory of loading a stored model and running one batch, in a process that does nothing else."""
+"""Peak memory of loading a stored model and running one batch, measured in a fresh process."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from course_lib.profiling.counting import Inputs
 
 TIMEOUT_SECONDS = 300
+MEASURE = [sys.executable, "-m", "course_lib.profiling.memory_process"]
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class PeakMemory:
     """Resident memory in MB (10⁶ bytes).
 
     Args:
-        peak_mb: most that the process held.
-        before_mb: what Python and the libraries held before the file was opened.
+        peak_mb: the most that the process held.
+        before_mb: what Python and the libraries held before the model was loaded.
     """
 
     peak_mb: float
@@ -32,7 +33,7 @@ class PeakMemory:
 
     @property
     def model_mb(self) -> float:
-        """What loading and running the model added."""
+        """Memory that loading and running the model added."""
         return self.peak_mb - self.before_mb
 
     def __str__(self) -> str:
@@ -43,24 +44,24 @@ def peak_memory(path: str | Path, inputs: Inputs, *, threads: int = 2) -> PeakMe
     """Load the stored model at ``path`` in a fresh process, run ``inputs`` through it once, and read the peak.
 
     Raises:
-        RuntimeError: if that process fails, with the last line that it said.
+        RuntimeError: if that process fails, with the last line of its error output.
     """
     tensors = dict(inputs) if isinstance(inputs, Mapping) else {"": inputs}
     with tempfile.TemporaryDirectory() as folder:
         batch = Path(folder) / "inputs.safetensors"
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, batch)
-        command = [sys.executable, "-m", "course_lib.profiling._resident", str(path), str(batch), str(threads)]
+        command = [*MEASURE, str(path), str(batch), str(threads)]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, env=_environment(), check=False
         )
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise RuntimeError(f"measuring the memory of {Path(path).name} failed: {last}")
+        reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise RuntimeError(f"measuring the memory of {Path(path).name} failed: {reason}")
     return PeakMemory(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def _environment() -> dict[str, str]:
-    """The child must find this package wherever it was imported from."""
+    """Environment in which the new process finds this package, wherever it was imported from."""
     package = str(Path(__file__).parents[2])
     inherited = os.environ.get("PYTHONPATH")
     return {**os.environ, "PYTHONPATH": os.pathsep.join([package, inherited] if inherited else [package])}

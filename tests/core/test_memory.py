@@ -1,6 +1,7 @@
-"""Freed memory goes back to the system."""
+"""Freed memory goes back to the system, and the peak of a process is read from the system."""
 
 import platform
+import subprocess
 import sys
 
 import psutil
@@ -29,3 +30,20 @@ def test_without_such_a_call_nothing_happens(monkeypatch):
     memory._malloc_trim.cache_clear()
     assert not memory.return_freed()
     memory._malloc_trim.cache_clear()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux resets a peak")
+def test_the_peak_remembers_what_was_freed_until_it_is_reset():
+    memory.reset_peak()
+    start = memory.peak_bytes()
+    ballast = bytearray(200_000_000)
+    del ballast
+    assert memory.peak_bytes() > start + 150e6
+    memory.reset_peak()
+    assert memory.peak_bytes() < start + 100e6
+
+
+def test_the_peak_of_another_process_can_be_read_and_that_of_none_is_zero():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        assert memory.peak_bytes(process.pid) > 0
+    assert memory.peak_bytes(process.pid) == 0
