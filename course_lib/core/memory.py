@@ -28,27 +28,6 @@ def return_freed() -> bool:
     return True
 
 
-def peak_resident_bytes(pid: int | None = None) -> int:
-    """Peak resident memory of a process (by default this one), or its current memory where no peak is recorded.
-
-    On Linux not ``ru_maxrss``: it survives ``exec``, so it would show the size of the process that started this one.
-
-    Raises:
-        OSError, psutil.Error: if there is no such process.
-    """
-    if sys.platform == "linux":
-        status = Path(f"/proc/{pid or 'self'}/status").read_text(encoding="utf-8")
-        return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
-    if sys.platform == "darwin" and pid is None:
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    import psutil
-
-    usage = psutil.Process(pid).memory_info()
-    return getattr(usage, "peak_wset", usage.rss)
-
-
 @cache
 def _malloc_trim() -> Any:
     return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
