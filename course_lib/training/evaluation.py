@@ -1,4 +1,4 @@
-"""What a model answers on a split, and how often it is right."""
+"""Predictions, accuracy and loss of a model on a split."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from course_lib import models
 from course_lib.core import memory
 from course_lib.data import Split
 
-BATCH_SIZE = 64  # its activations stay in the cache: faster than a batch of 256, and a quarter of its memory
+BATCH_SIZE = 64  # its activations fit the cache: faster than 256, with a quarter of the memory
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model answered on a split.
+    """Predictions of a model on a split, beside the right answers.
 
     Args:
         predictions: int64 ``(N,)``.
@@ -35,12 +35,12 @@ class Evaluation:
 
     @property
     def correct(self) -> Tensor:
-        """Boolean ``(N,)``."""
+        """Boolean ``(N,)``: which predictions are right."""
         return self.predictions == self.labels
 
     @property
     def accuracy(self) -> float:
-        """Fraction of right answers."""
+        """Fraction of right predictions."""
         return self.correct.double().mean().item()
 
     @property
@@ -52,7 +52,7 @@ class Evaluation:
         return centre - half, centre + half
 
     def per_class(self) -> dict[str, float]:
-        """Class name → fraction of its examples that were answered right."""
+        """Class name → accuracy on its examples; classes without examples are left out."""
         names = self.classes or tuple(str(label) for label in range(int(self.labels.max()) + 1))
         return {
             name: self.correct[self.labels == label].double().mean().item()
@@ -63,30 +63,32 @@ class Evaluation:
 
 @torch.no_grad()
 def predict_logits(model: nn.Module, split: Split, *, batch_size: int = BATCH_SIZE, progress: bool = False) -> Tensor:
-    """Logits ``(N, classes)`` on the CPU, in the order of the split; the model's mode is put back afterwards.
+    """Logits ``(N, classes)`` on the CPU, in the order of the split; computed in eval mode.
 
-    Sentences are taken by length, so that little padding is computed.
+    Sentences are batched by length, so that little padding is computed.
     """
-    place = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
+    device = next(model.parameters()).device
     order = split.shortest_first()
     batches = split.take(order).batches(batch_size)
     bar = tqdm(batches, total=math.ceil(len(split) / batch_size), desc="evaluate", leave=False, disable=not progress)
-    logits = torch.cat([models.forward(model, models.to_device(inputs, place)).float().cpu() for inputs, _ in bar])
-    model.train(was_training)
+    with models.evaluating(model):
+        logits = torch.cat([models.forward(model, models.to_device(inputs, device)).float().cpu() for inputs, _ in bar])
     memory.return_freed()
     return torch.empty_like(logits).index_copy_(0, order, logits)
 
 
 def evaluate(model: nn.Module, split: Split, *, batch_size: int = BATCH_SIZE, progress: bool = False) -> Evaluation:
-    """Accuracy, loss and every single answer of ``model`` on ``split``."""
+    """Accuracy, loss and every prediction of ``model`` on ``split``.
+
+    Raises:
+        ValueError: if the split is empty.
+    """
     if len(split) == 0:
         raise ValueError(f"split {split.name!r} of {split.dataset} is empty; there is nothing to evaluate")
     return judge(predict_logits(model, split, batch_size=batch_size, progress=progress), split)
 
 
 def judge(logits: Tensor, split: Split) -> Evaluation:
-    """The same for logits ``(N, classes)`` that another runtime computed, in the order of the split."""
+    """As ``evaluate``, for logits ``(N, classes)`` that another runtime computed, in the order of the split."""
     loss = F.cross_entropy(logits, split.labels).item()
     return Evaluation(logits.argmax(dim=1), split.labels, loss, split.classes)

@@ -1,4 +1,4 @@
-"""Training and judging language models: next-token loss, perplexity, greedy completion."""
+"""Language modeling: next-token loss, perplexity, greedy completion."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from course_lib.data.text_windows import token_ids, tokenizer
 
 
 def next_token_loss(model: nn.Module, inputs: Any, labels: Tensor | None = None) -> Tensor:
-    """Mean cross entropy in nats of every token but the first, given those before it; a loss for ``training.fit``.
+    """Mean cross entropy in nats of every token but the first, given the tokens before it; a loss for ``training.fit``.
 
-    ``labels`` is not used: the tokens are their own labels. Windows have no padding, so the mask is left out.
+    ``labels`` is not used: the tokens are the labels. Windows have no padding, so no attention mask is needed.
     """
     tokens = inputs["input_ids"]
     logits = models.forward(model, {"input_ids": tokens})[:, :-1].float()
@@ -26,18 +26,18 @@ def next_token_loss(model: nn.Module, inputs: Any, labels: Tensor | None = None)
 
 @torch.no_grad()
 def complete(model: nn.Module, prompt: str, count: int = 12) -> str:
-    """``prompt``, and the ``count`` tokens that the tiny Llama finds most likely, one after the other."""
+    """``prompt`` followed by ``count`` tokens: greedy decoding with the tiny Llama's tokenizer."""
     encoder = tokenizer()
     tokens = token_ids([prompt])
     for _ in range(count):
-        following = models.forward(model, {"input_ids": tokens[None]})[0, -1].argmax()
-        tokens = torch.cat([tokens, following[None]])
+        next_token = models.forward(model, {"input_ids": tokens[None]})[0, -1].argmax()
+        tokens = torch.cat([tokens, next_token[None]])
     return encoder.decode(tokens.tolist()).strip()
 
 
 @torch.no_grad()
 def perplexity(model: nn.Module, split: Split, *, batch_size: int = 32) -> float:
-    """``exp`` of the mean cross entropy per token, over all windows of ``split``; the model's mode is put back.
+    """``exp`` of the mean cross entropy per token, over all windows of ``split``, in eval mode.
 
     Raises:
         ValueError: if the split is empty.
@@ -46,13 +46,12 @@ def perplexity(model: nn.Module, split: Split, *, batch_size: int = 32) -> float
     """
     if len(split) == 0:
         raise ValueError(f"split {split.name!r} of {split.dataset} is empty; there is nothing to evaluate")
-    place, was_training = next(model.parameters()).device, model.training
-    model.eval()
+    device = next(model.parameters()).device
     total, count = 0.0, 0
-    for inputs, _ in split.batches(batch_size):
-        windows_here = models.to_device(inputs, place)
-        targets = windows_here["input_ids"][:, 1:].numel()
-        total += next_token_loss(model, windows_here).item() * targets
-        count += targets
-    model.train(was_training)
+    with models.evaluating(model):
+        for inputs, _ in split.batches(batch_size):
+            windows = models.to_device(inputs, device)
+            targets = windows["input_ids"][:, 1:].numel()
+            total += next_token_loss(model, windows).item() * targets
+            count += targets
     return math.exp(total / count)
