@@ -1,1 +1,1 @@
-"""Running notebooks from top to bottom, cleaning their outputs, and kernels on file sockets."""
+"""Run notebooks from top to bottom and clean their outputs; kernels on IPC sockets."""

@@ -1,7 +1,7 @@
-"""Kernels are reached over files of their own, where the system knows such sockets; as a plugin of pytest for nbval.
+"""Kernels on IPC sockets (files) in place of TCP ports; also a pytest plugin that makes nbval use them.
 
-A kernel with network ports gets numbers that were free a moment ago; of two kernels that start at the same moment both
-can be given the same one, and the slower one dies.
+A TCP port is chosen before the kernel binds it, so two kernels that start at the same time can get the same port, and
+one of them dies.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def settings() -> Iterator[dict[str, str]]:
-    """Traits of a ``KernelManager`` for one kernel; its sockets are removed at the end. Empty without such sockets."""
+def connection_settings() -> Iterator[dict[str, str]]:
+    """``KernelManager`` traits for one kernel, whose sockets are removed at the end; empty without IPC support."""
     if os.name != "posix":
         yield {}
         return
@@ -29,10 +29,10 @@ def settings() -> Iterator[dict[str, str]]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let nbval make its kernels so; it runs one at a time, and the next one may use the same place."""
+    """Make nbval start its kernels this way; they run one after another, so all can use the same path."""
     import nbval.kernel
     from jupyter_client.manager import KernelManager
 
     stack = ExitStack()
     config.add_cleanup(stack.close)
-    nbval.kernel.KernelManager = partial(KernelManager, **stack.enter_context(settings()))
+    nbval.kernel.KernelManager = partial(KernelManager, **stack.enter_context(connection_settings()))

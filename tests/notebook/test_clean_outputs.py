@@ -10,13 +10,13 @@ import pandas
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from course_lib.learning.predict import reveal
-from course_lib.notebook.clean_outputs import tidy
+from course_lib.notebook.clean_outputs import WIDGET_VIEW, clean_outputs
 from course_lib.widgets import Panel, slider
 
 
 def stored(html):
     cell = new_code_cell("panel", outputs=[new_output("display_data", {"text/html": html})])
-    return tidy(new_notebook(cells=[cell])).cells[0].outputs[0].data["text/html"]
+    return clean_outputs(new_notebook(cells=[cell])).cells[0].outputs[0].data["text/html"]
 
 
 def drawings(html):
@@ -25,7 +25,7 @@ def drawings(html):
 
 
 def test_a_drawing_is_stored_as_a_picture_with_its_words_and_colours():
-    html = stored(reveal("tests.tidy", 3.0)._repr_html_())
+    html = stored(reveal("tests.clean", 3.0)._repr_html_())
     (drawing,) = drawings(html)
     assert "<svg" not in html and "3.0" in re.search(r'<img alt="([^"]*)"', html)[1]
     root = ElementTree.fromstring(drawing)
@@ -42,3 +42,24 @@ def test_every_drawing_of_a_panel_is_stored_and_its_text_is_kept():
 def test_an_output_without_a_drawing_is_stored_as_it_is():
     html = pandas.DataFrame({"a": [1]})._repr_html_()
     assert stored(html) == html
+
+
+def test_it_joins_printed_text_and_drops_warnings():
+    def printed(text, name="stdout"):
+        return new_output("stream", name=name, text=text)
+
+    view = new_output("display_data", {WIDGET_VIEW: {}, "text/plain": "Bar()"})
+    outputs = [printed("a\n"), printed("warning", "stderr"), printed("b\n"), view]
+    notebook = new_notebook(cells=[new_code_cell("x", outputs=outputs, execution_count=7)])
+    cell = clean_outputs(notebook).cells[0]
+    assert [output.text for output in cell.outputs] == ["a\nb\n"]
+
+
+def test_it_gives_cells_without_an_id_the_same_one_every_time():
+    def without_ids():
+        notebook = new_notebook(cells=[new_code_cell("x"), new_code_cell("x")])
+        for cell in notebook.cells:
+            del cell["id"]
+        return [cell["id"] for cell in clean_outputs(notebook).cells]
+
+    assert without_ids() == without_ids() and len(set(without_ids())) == 2
