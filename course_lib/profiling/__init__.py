@@ -1,7 +1,7 @@
-"""The measuring instruments: work, time, memory, and what this machine can do.
+"""Measurements: work (MACs), time, peak memory, and the limits of this machine.
 
 Counts are exact; times are wall-clock medians of interleaved runs on a real runtime; memory is the peak of a fresh
-process. Nothing here knows how a model was compressed.
+process. No measurement depends on how a model was compressed.
 """
 
 from course_lib.profiling.counting import count_macs, count_nonzeros, count_parameters

@@ -1,4 +1,4 @@
-"""Exact counts: parameters, non-zeros, multiply-accumulates."""
+"""Exact counts: parameters, non-zeros and multiply-accumulates (MACs)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from course_lib import models
 
-if TYPE_CHECKING:  # it loads a compiler, which most of what needs this module can do without
+if TYPE_CHECKING:  # importing it loads a compiler, which most users of this module do not need
     from torch.utils.flop_counter import FlopCounterMode
 
 Inputs = Tensor | Mapping[str, Tensor]
@@ -27,10 +27,10 @@ def count_nonzeros(model: nn.Module) -> int:
 
 
 def count_macs(model: nn.Module, inputs: Inputs) -> int:
-    """Multiply-accumulates of one forward pass over ``inputs`` (all of the batch).
+    """Multiply-accumulates of one forward pass over the whole batch ``inputs``.
 
-    Convolutions, matrix products and attention are counted, as dense work: a weight that is zero is multiplied too.
-    Embeddings, norms and activations have no multiply-accumulates in this sense.
+    Convolutions, matrix products and attention are counted as dense work: a zero weight is multiplied too. Embeddings,
+    norms and activations count as none.
     """
     with models.evaluating(model), torch.inference_mode(), mac_counter() as counter:
         models.forward(model, inputs)
@@ -49,7 +49,7 @@ def mac_counter() -> FlopCounterMode:
 
 
 def _attention_operations(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    """Both matrix products of attention; the counter hands over shapes."""
+    """FLOP of both matrix products of attention; the arguments are shapes."""
     from torch.utils.flop_counter import sdpa_flop_count
 
     return sdpa_flop_count(query, key, value)

@@ -1,5 +1,6 @@
-"""Each thread of a session on a core of its own: left alone, the scheduler now and then puts two of them on one core,
-and the same model then takes four times as long for a whole run.
+"""CPU affinity: each thread of a session runs on its own physical core.
+
+Without it, the operating system sometimes puts two threads on one core, and the whole run takes four times as long.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ TOPOLOGY = Path("/sys/devices/system/cpu")
 def separate_cores(threads: int) -> list[int]:
     """Logical processors on ``threads`` different physical cores, the fastest first.
 
-    Empty where there is nothing to place: a single thread, fewer free cores than threads, or no way to ask (the
-    operating system is not Linux).
+    Empty for a single thread, where there are fewer free cores than threads, and on other systems than Linux.
     """
     if threads < 2 or not hasattr(os, "sched_getaffinity"):
         return []
@@ -29,7 +29,7 @@ def separate_cores(threads: int) -> list[int]:
 
 @contextlib.contextmanager
 def on_core(cores: list[int]) -> Iterator[None]:
-    """Keep the calling thread on the first of ``cores``; it may go anywhere again afterwards. No cores, no change."""
+    """Pin the calling thread to the first of ``cores`` within the ``with`` block; without cores nothing changes."""
     if not cores:
         yield
         return
@@ -44,13 +44,13 @@ def on_core(cores: list[int]) -> Iterator[None]:
 def worker_affinities(cores: list[int]) -> str:
     """ONNX Runtime's ``session.intra_op_thread_affinities``: one processor, counted from 1, per thread of the pool.
 
-    The calling thread is not of the pool, so the first core is left to it.
+    The first core is left out: it belongs to the calling thread, which is not in the pool.
     """
     return ";".join(str(core + 1) for core in cores[1:])
 
 
-def _read(processor: int, name: str, otherwise: str) -> str:
+def _read(processor: int, name: str, default: str) -> str:
     try:
         return (TOPOLOGY / f"cpu{processor}" / name).read_text(encoding="ascii").strip()
     except OSError:
-        return otherwise
+        return default

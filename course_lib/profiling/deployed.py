@@ -1,4 +1,4 @@
-"""A model as it would be deployed: a file that ONNX Runtime runs as it is, integers and all."""
+"""A model as it is deployed: one ONNX file, quantized operators included, that ONNX Runtime executes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Deployed:
 
     Args:
         file: the file; its size is the size of the model.
-        model: the torch module that it was made from, whose parameters and multiply-accumulates are counted.
+        model: the torch module that was exported; its parameters and multiply-accumulates are the counted ones.
     """
 
     file: Path
@@ -33,23 +33,23 @@ class Deployed:
         return self.file.stat().st_size
 
     def runner(self, inputs: Inputs, threads: int = 2) -> Runner:
-        """The file on ONNX Runtime, ready to be timed."""
+        """A runner of this file on ONNX Runtime, for timing."""
         return session_runner(self.file, inputs, threads, self.stored_bytes)
 
     def logits(self, split: Split, *, batch_size: int = 256, threads: int = 2) -> Tensor:
-        """What the runtime answers, ``(N, classes)``, in the order of the split.
+        """Logits of the runtime, ``(N, classes)``, in the order of the split.
 
         Raises:
             ValueError: if the split is empty.
         """
         if len(split) == 0:
             raise ValueError(f"split {split.name!r} of {split.dataset} is empty; there is nothing to run")
-        opened = session(self.file, threads)
-        answers = [torch.from_numpy(opened.run(None, feed_of(inputs))[0]) for inputs, _ in split.batches(batch_size)]
-        return torch.cat(answers)
+        onnx_session = session(self.file, threads)
+        batches = (feed_of(inputs) for inputs, _ in split.batches(batch_size))
+        return torch.cat([torch.from_numpy(onnx_session.run(None, feed)[0]) for feed in batches])
 
     def kernels(self, inputs: Inputs) -> list[str]:
-        """The operations that are left after the runtime has fused what it can, in order, such as ``QLinearConv``."""
+        """Operators of the graph after the fusions of the runtime, in order, such as ``QLinearConv``."""
         import onnx
 
         optimized = self.file.with_suffix(".optimized.onnx")
@@ -64,7 +64,7 @@ class Deployed:
 def intermediate_values(
     file: Path, split: Split, names: Sequence[str], batch_size: int = 32
 ) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """For each batch: input name → value, and the values of the tensors ``names`` inside an exported model."""
+    """For each batch: input name → value, and name → value of the tensors ``names`` inside an exported model."""
     import onnx
 
     model = onnx.load(file, load_external_data=False)
@@ -72,11 +72,11 @@ def intermediate_values(
     watched = file.with_name("watched.onnx")
     watched.write_bytes(model.SerializeToString())
     try:
-        opened = session(watched, 2)
+        onnx_session = session(watched, 2)
     finally:
         watched.unlink()
     for inputs, _ in split.batches(batch_size):
         feed = feed_of(inputs)
-        values = opened.run(list(names), feed) if names else []
-        floats = {name: torch.from_numpy(feed[name]) for name in input_names(inputs)}
-        yield floats, {name: torch.from_numpy(value) for name, value in zip(names, values, strict=True)}
+        values = onnx_session.run(list(names), feed) if names else []
+        given = {name: torch.from_numpy(feed[name]) for name in input_names(inputs)}
+        yield given, {name: torch.from_numpy(value) for name, value in zip(names, values, strict=True)}

@@ -1,8 +1,8 @@
-"""Export to ONNX, made cheap for many models of one shape.
+"""Export to ONNX, with one traced graph per architecture.
 
-Tracing a model takes seconds, and pruning or fine-tuning changes only its weights. So the graph is traced once for
-each architecture, without folding anything into the weights; every further model puts its own weights in and is then
-optimized (BatchNorm is folded into convolutions there).
+Tracing a model takes seconds, while pruning and fine-tuning change only its weights. So the graph of an architecture is
+traced once, unoptimized; each model fills in its own weights, and the result is then optimized (which folds BatchNorm
+into convolutions).
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _graphs: dict[str, Any] = {}
 
 
 def export_onnx(model: nn.Module, inputs: Inputs, *, fresh: bool = False) -> Path:
-    """Path of ``model`` as ONNX, in a folder of its own with the side file that holds the weights.
+    """Path of ``model`` as ONNX, in its own folder together with the side file of its weights.
 
-    The batch, and the length of token inputs, may differ between calls. The folder lives as long as the process; the
-    same weights are not written twice.
+    Batch size and length of token inputs may differ between calls. The folder is deleted when the process ends; the
+    same weights are written only once.
 
     Args:
         fresh: trace this model even if a graph of its architecture is known.
@@ -57,7 +57,7 @@ def input_names(inputs: Inputs) -> list[str]:
 
 
 def _trace(model: nn.Module, inputs: Inputs) -> Any:
-    """The graph without optimization, so that each weight keeps its name and its values."""
+    """The unoptimized graph, in which each weight keeps its name and values."""
     dynamic = torch.export.Dim.DYNAMIC
     arguments: dict[str, Any]
     if isinstance(inputs, Mapping):
@@ -74,12 +74,12 @@ def _trace(model: nn.Module, inputs: Inputs) -> Any:
 
 
 def _two_rows(tensor: torch.Tensor) -> torch.Tensor:
-    """A batch of two: a traced size of one would be taken for a constant."""
+    """A batch of two rows: tracing takes a size of one for a constant."""
     return tensor[:1].cpu().expand(2, *tensor.shape[1:]).contiguous()
 
 
 def _without_weights(graph: Any, model: nn.Module) -> Any:
-    """The graph alone: it is kept for the process, and would keep all weights of this model with it."""
+    """The graph without weights: it is cached, and weights would stay in memory with it."""
     state = model.state_dict()
     for name, value in graph.graph.initializers.items():
         if name in state:
@@ -109,7 +109,7 @@ def _write(graph: Any, folder: Path) -> None:
 
 
 def _signature(model: nn.Module, inputs: Inputs) -> str:
-    """What two models must share to share a graph: how they were built, what they are made of, what goes in."""
+    """Models with equal signatures share a graph: same architecture, tensors, tied parameters and input shapes."""
     built = getattr(model, models.ARCHITECTURE_ATTRIBUTE, type(model).__qualname__)
     shapes = [(name, str(tensor.dtype), list(tensor.shape)) for name, tensor in model.state_dict().items()]
     ties = [name for name, _ in model.named_parameters()]

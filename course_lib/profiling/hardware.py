@@ -1,4 +1,4 @@
-"""The machine that the numbers belong to."""
+"""Processor, memory and GPU of this machine."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ LABELS = {"avx2": "AVX2", "avx512": "AVX-512", "vnni": "VNNI", "amx": "AMX", "bf
 
 @dataclass(frozen=True)
 class Machine:
-    """What decides how fast a model runs here.
+    """Hardware that determines how fast a model runs.
 
     Args:
-        cpu: name as the processor gives it.
+        cpu: name of the processor.
         cores: physical cores that this process may use.
         memory_gb: installed memory in GB (10⁹ bytes).
         avx2: vectors of 8 floats; avx512: of 16 floats.
@@ -56,7 +56,7 @@ class Machine:
 
 @cache
 def machine() -> Machine:
-    """The machine we run on, looked up once per process."""
+    """The hardware of this machine, looked up once per process."""
     features = _cpu_features()
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else ""
     if not gpu and torch.backends.mps.is_available():
@@ -81,7 +81,7 @@ def _cpu_name() -> str:
 
 
 def _cpu_features() -> set[str]:
-    """Names of instruction sets; torch knows them on every system, Linux says them itself."""
+    """Names of instruction sets, from torch on every system and from ``/proc/cpuinfo`` on Linux."""
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     found = {name for name, present in capabilities.items() if present is True}
     found |= set(_cpuinfo().get("flags", "").split())

@@ -1,4 +1,4 @@
-"""How fast this machine can compute, and how fast it can read: the two roofs under which every layer lives."""
+"""Peak FLOP/s and memory bandwidth of this machine (the roofline)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ LIMITS = ("peak_gflops", "bandwidth_gbs")
 
 @dataclass(frozen=True)
 class Roofline:
-    """Two measured limits in fp32.
+    """Measured peak and bandwidth in fp32.
 
     Args:
-        peak_gflops: floating-point operations per second of a large matrix product, in 10⁹ (a MAC is two).
-        bandwidth_gbs: bytes per second that are read or written, in 10⁹.
-        threads: with how many threads.
+        peak_gflops: GFLOP/s of a large matrix product (a MAC is two FLOP).
+        bandwidth_gbs: GB/s read and written.
+        threads: number of threads.
 
     Source: Williams et al., Roofline, 2009.
     """
@@ -40,7 +40,7 @@ class Roofline:
 
     @property
     def ridge(self) -> float:
-        """FLOP per byte at which both limits are equal; below it, memory is what a layer waits for."""
+        """FLOP per byte at which both limits are equal; below it, a layer waits for memory."""
         return self.peak_gflops / self.bandwidth_gbs
 
     def bound(self, intensity: float) -> str:
@@ -53,11 +53,11 @@ class Roofline:
 
 
 def roofline(threads: int | None = None, refresh: bool = False) -> Roofline:
-    """The limits of this machine: measured once (under a second), then read from the cache folder.
+    """The roofline of this machine, measured once (in under a second) and then read from the cache folder.
 
     Args:
-        threads: as many as torch uses now, by default.
-        refresh: measure again. The better of old and new is kept: a limit is what the machine can do undisturbed.
+        threads: number of threads; by default as many as torch uses now.
+        refresh: measure again and keep the better of old and new, since other programs only make it slower.
     """
     threads = int(check_positive("threads", torch.get_num_threads() if threads is None else threads))
     file = assets.cache_folder() / "roofline.json"
@@ -73,7 +73,7 @@ def roofline(threads: int | None = None, refresh: bool = False) -> Roofline:
 
 @contextlib.contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """Let torch use ``threads`` threads, and put the old number back."""
+    """Let torch use ``threads`` threads within the ``with`` block."""
     before = torch.get_num_threads()
     if before == threads:
         yield
@@ -89,10 +89,10 @@ def _measure(threads: int) -> Roofline:
     with torch_threads(threads), torch.inference_mode():
         a, b = torch.rand(MATMUL_SIZE, MATMUL_SIZE), torch.rand(MATMUL_SIZE, MATMUL_SIZE)
         product = torch.empty_like(a)
-        matmul = _best(lambda: torch.mm(a, b, out=product))
+        matmul = _shortest(lambda: torch.mm(a, b, out=product))
         x, y = torch.rand(STREAM_ELEMENTS), torch.rand(STREAM_ELEMENTS)
         triad = torch.zeros_like(x)
-        stream = _best(lambda: torch.add(x, y, alpha=3.0, out=triad))
+        stream = _shortest(lambda: torch.add(x, y, alpha=3.0, out=triad))
     return Roofline(
         peak_gflops=round(2 * MATMUL_SIZE**3 / matmul / 1e9, 2),
         bandwidth_gbs=round(3 * 4 * STREAM_ELEMENTS / stream / 1e9, 2),
@@ -100,22 +100,20 @@ def _measure(threads: int) -> Roofline:
     )
 
 
-def _best(work: Callable[[], object]) -> float:
-    """Shortest of a few runs in seconds: a limit is what the machine can do undisturbed."""
+def _shortest(run: Callable[[], object]) -> float:
+    """Shortest of a few runs in seconds, the one least disturbed by other programs."""
     times = []
     for _ in range(ROUNDS):
         start = time.perf_counter()
-        work()
+        run()
         times.append(time.perf_counter() - start)
     return min(times)
 
 
 def _read(file: Path) -> dict[str, dict[str, float]]:
-    """What was measured before; anything that is not readable is measured again."""
+    """Earlier measurements by key; empty where the file is missing or damaged."""
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
-        return {
-            key: {name: float(value[name]) for name in ("peak_gflops", "bandwidth_gbs")} for key, value in known.items()
-        }
+        return {key: {name: float(value[name]) for name in LIMITS} for key, value in known.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}

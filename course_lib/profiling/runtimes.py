@@ -1,4 +1,4 @@
-"""A model and its input on a runtime, ready to be called and timed: eager PyTorch and ONNX Runtime."""
+"""Runners: a model and its input on eager PyTorch or ONNX Runtime, to be called and timed."""
 
 from __future__ import annotations
 
@@ -17,21 +17,23 @@ from course_lib.profiling.cpu_affinity import on_core, separate_cores, worker_af
 from course_lib.profiling.export import export_onnx, input_names
 from course_lib.profiling.roofline import torch_threads
 
-TOLERANCE = 1e-3  # of the largest logit: kernels sum in different orders
+TOLERANCE = 1e-3  # of the largest logit, since kernels sum in different orders
 
 
 class RuntimeMismatchError(RuntimeError):
-    """Two runtimes give different logits for the same model."""
+    """ONNX Runtime and eager PyTorch give different logits for the same model."""
 
 
 class Runner:
-    """Calling it runs the model once on the input that it was made with, and gives the logits.
+    """A model with its input: each call runs it once and returns the logits.
 
     Args:
         name: ``"eager"`` or ``"onnx"``.
         run: one forward pass.
-        threads: how many threads it uses.
-        bytes: size of the exported files, where there are any.
+        threads: number of threads that it uses.
+        ready: a context in which ``run`` is called (threads, cores, eval mode).
+        release: called by ``close``.
+        bytes: size of the exported files; 0 for ``"eager"``.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class Runner:
         return f"Runner({self.name}, {self.threads} threads)"
 
     def close(self) -> None:
-        """Give the runtime's memory and threads back; the runner cannot be called any more."""
+        """Free memory and threads of the runtime; the runner cannot be called afterwards."""
         self._release()
         self._release = lambda: None
         self.run = self._closed
@@ -73,7 +75,7 @@ class Runner:
 
 
 def eager(model: nn.Module, inputs: Inputs, threads: int = 2) -> Runner:
-    """``model`` in PyTorch as it is, without gradients, with ``threads`` threads while it runs."""
+    """A runner of ``model`` in eager PyTorch, without gradients and with ``threads`` threads."""
     check_positive("threads", threads)
 
     @contextlib.contextmanager
@@ -85,10 +87,10 @@ def eager(model: nn.Module, inputs: Inputs, threads: int = 2) -> Runner:
 
 
 def onnx(model: nn.Module, inputs: Inputs, threads: int = 2) -> Runner:
-    """``model`` exported to ONNX (fp32) and run by ONNX Runtime on the CPU.
+    """A runner of ``model``, exported to ONNX (fp32), on ONNX Runtime on the CPU.
 
-    The export is kept for the process and used again for the same weights; its weights lie in a side file, and
-    ``bytes`` counts both. The logits are checked against eager PyTorch.
+    The exported files are kept until the process ends and reused for the same weights; ``bytes`` counts the graph and
+    the side file of the weights. The logits are checked against eager PyTorch.
 
     Raises:
         RuntimeMismatchError: if the exported model gives other logits than ``model``.
@@ -98,7 +100,7 @@ def onnx(model: nn.Module, inputs: Inputs, threads: int = 2) -> Runner:
     file = export_onnx(model, inputs)
     runner = _exported_runner(file, inputs, threads)
     if not _agrees(runner(), expected):
-        # a graph that was exported for another model of the same description does not fit this one
+        # the cached graph of another model with the same signature may compute something else
         runner.close()
         file = export_onnx(model, inputs, fresh=True)
         runner = _exported_runner(file, inputs, threads)
@@ -110,7 +112,7 @@ def onnx(model: nn.Module, inputs: Inputs, threads: int = 2) -> Runner:
 
 
 def session_runner(file: Path, inputs: Inputs, threads: int, size: int) -> Runner:
-    """An ONNX file on ONNX Runtime with these inputs; ``size`` is what the runner gives as its ``bytes``."""
+    """A runner of an ONNX file with these inputs; ``size`` becomes its ``bytes``."""
     check_positive("threads", threads)
     cores = separate_cores(threads)
     sessions = [session(file, threads, cores)]
@@ -123,7 +125,7 @@ def session_runner(file: Path, inputs: Inputs, threads: int, size: int) -> Runne
 
 
 def session(file: Path, threads: int, cores: Any = None, optimized: Path | None = None) -> Any:
-    """An inference session on the CPU; the graph after all fusions is written to ``optimized`` if that is given."""
+    """An ONNX Runtime session on the CPU; the graph after all fusions is written to ``optimized`` if given."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -131,7 +133,7 @@ def session(file: Path, threads: int, cores: Any = None, optimized: Path | None 
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3
-    # idle threads that spin would slow down whatever is timed next
+    # idle threads that spin would slow down the runner that is timed next
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if cores:
         options.add_session_config_entry("session.intra_op_thread_affinities", worker_affinities(cores))
@@ -141,7 +143,7 @@ def session(file: Path, threads: int, cores: Any = None, optimized: Path | None 
 
 
 def feed_of(inputs: Inputs) -> dict[str, Any]:
-    """Inputs as ONNX Runtime takes them: name → array."""
+    """``inputs`` in the form that ONNX Runtime takes: name → array."""
     tensors = inputs.values() if isinstance(inputs, Mapping) else [inputs]
     return {name: tensor.cpu().numpy() for name, tensor in zip(input_names(inputs), tensors, strict=True)}
 

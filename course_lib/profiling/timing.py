@@ -1,4 +1,4 @@
-"""Wall-clock time of runners, taken in turns, so that a machine that slows down slows all of them."""
+"""Wall-clock time of runners, measured in turns, so that a slow moment of the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def interleave(
 ) -> dict[str, Latency]:
     """Time every runner ``runs`` times, in turns.
 
-    In a turn a runner is called once untimed, which brings its weights back into the caches, and then a few times with
-    the clock on; the order of turns is reversed from round to round. The garbage collector is off meanwhile.
+    In each turn a runner is called once untimed, to bring its weights back into the caches, and then a few times timed.
+    The order is reversed after each round, and the garbage collector is off.
 
     Args:
-        runners: name → what to time.
+        runners: name → runner.
         warmup: calls of each runner before the first turn.
-        seconds: no new round begins later than this, so that a busy machine gives fewer runs, not an endless wait.
+        seconds: no round begins later than this; on a busy machine there are then fewer than ``runs`` runs.
     """
     check_positive("runs", runs)
     samples: dict[str, list[float]] = {name: [] for name in runners}
