@@ -67,7 +67,7 @@ def test_every_linked_file_is_there():
 
 
 def test_every_command_is_one_that_exists():
-    known = set(get_command(app.app).commands)
+    known = set(get_command(app).commands)
     named = set(re.findall(r"`(?:\.venv/bin/)?course ([\w-]+)", README))
     assert named and named <= known
     for line in re.findall(r"python3 start\.py ?([^`\n]*)", README):

@@ -1,5 +1,5 @@
-"""The ``course`` command."""
+"""The ``course`` command, also as ``python -m course_lib.cli``."""
 
-from course_lib.cli.app import app, main
+from course_lib.cli.app import main
 
-__all__ = ["app", "main"]
+__all__ = ["main"]

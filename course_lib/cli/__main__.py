@@ -1,4 +1,4 @@
-"""``python -m course_lib.cli`` is the ``course`` command."""
+"""Entry point of ``python -m course_lib.cli``."""
 
 from course_lib.cli.app import main
 

@@ -1,4 +1,4 @@
-"""The ``course`` command: each subcommand opens its room only when it is called."""
+"""The ``course`` command; each subcommand imports its room only when it is called."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ USER_ERRORS = (ValueError, OSError, AssetError)
 
 
 class _OneLineErrors(TyperGroup):
-    """What a person can put right is told in one line with exit code 2; what is our fault keeps its traceback."""
+    """An error that the user can correct is one line with exit code 2; any other error keeps its traceback."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -34,31 +34,36 @@ Notebooks = Annotated[list[Path] | None, typer.Argument(help="notebook files", s
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
 
 
+def _finish(output: str, *, ok: bool = True) -> None:
+    """Print the result of a command and end with exit code 0, or 1 if not ``ok``."""
+    typer.echo(output)
+    raise typer.Exit(0 if ok else 1)
+
+
 @app.command()
 def measure(
     model: Annotated[
         str, typer.Argument(help="resnet18, minilm, a stored file, or a torchvision or Hugging Face name")
     ],
-    split: Annotated[str, typer.Option(help="the split that accuracy is measured on")] = "test",
+    split: Annotated[str, typer.Option(help="split for the accuracy: train, validation or test")] = "test",
     as_json: AsJson = False,
 ) -> None:
     """Print stored size, work, accuracy, latency and memory of one model."""
     from course_lib import report
     from course_lib.cli import model_lookup
 
-    subject = model_lookup.find(model, split)
-    row = report.measure(subject.file or subject.model, on=subject.split, name=subject.name)
-    typer.echo(json.dumps(row.to_dict(), indent=1) if as_json else str(row))
+    found = model_lookup.find(model, split)
+    row = report.measure(found.file or found.model, on=found.split, name=found.name)
+    _finish(json.dumps(row.to_dict(), indent=1) if as_json else str(row))
 
 
 @app.command()
 def doctor() -> None:
-    """Say what this machine is and what that means for the lessons; exit code 1 if something is missing."""
+    """Describe this machine and what that means for the lessons; exit code 1 if something is missing."""
     from course_lib import doctor
 
     diagnosis = doctor.examine()
-    typer.echo(str(diagnosis))
-    raise typer.Exit(0 if diagnosis.ok else 1)
+    _finish(str(diagnosis), ok=diagnosis.ok)
 
 
 @app.command()
@@ -71,8 +76,7 @@ def run(
     from course_lib.notebook import runner
 
     results = runner.run(lessons or [], save=save, timeout=timeout)
-    typer.echo("\n" + runner.summary(results))
-    raise typer.Exit(0 if all(result.passed for result in results) else 1)
+    _finish("\n" + runner.summary(results), ok=all(result.passed for result in results))
 
 
 @app.command()
@@ -80,14 +84,13 @@ def build(
     solutions: Notebooks = None,
     check: Annotated[bool, typer.Option("--check", help="write nothing; exit code 1 if a file would change")] = False,
 ) -> None:
-    """Make exercises/ from solutions/."""
+    """Generate exercises/ from solutions/."""
     from course_lib import grading
 
     changed = grading.build(solutions or [], check=check)
-    for path in changed:
-        typer.echo(f"{'differs' if check else 'written'}: {path}")
-    typer.echo(f"{len(changed)} exercises {'differ from their solutions' if check else 'changed'}")
-    raise typer.Exit(1 if check and changed else 0)
+    lines = [f"{'differs' if check else 'written'}: {path}" for path in changed]
+    lines.append(f"{len(changed)} exercises {'differ from their solutions' if check else 'changed'}")
+    _finish("\n".join(lines), ok=not (check and changed))
 
 
 @app.command()
@@ -95,13 +98,12 @@ def check(
     exercises: Annotated[list[Path], typer.Argument(help="your exercise notebooks", exists=True, dir_okay=False)],
     as_json: AsJson = False,
 ) -> None:
-    """Give the points of each question of your own notebook; exit code 1 if some are missing."""
+    """Print the points of each question of your own notebook; exit code 1 if some are missing."""
     from course_lib import grading
 
     results = grading.check(exercises)
-    facts = [result.to_dict() for result in results]
-    typer.echo(json.dumps(facts, indent=1) if as_json else grading.summary(results))
-    raise typer.Exit(0 if all(result.complete for result in results) else 1)
+    output = json.dumps([result.to_dict() for result in results], indent=1) if as_json else grading.summary(results)
+    _finish(output, ok=all(result.complete for result in results))
 
 
 @app.command()
@@ -109,7 +111,7 @@ def grade(
     submissions: Annotated[list[Path], typer.Argument(help="notebooks, folders, nbgrader's submitted/, zip exports")],
     out: Annotated[Path, typer.Option(help="folder for gradebook, tables and feedback")],
     level: Annotated[
-        str, typer.Option(help="auto, bwrap, container, or process: no protection, for code that you trust")
+        str, typer.Option(help="auto, bwrap, container, or process (no protection: only for code that you trust)")
     ] = "auto",
     allow_unsandboxed: Annotated[bool, typer.Option("--allow-unsandboxed", help="accept level process")] = False,
     gradebook: Annotated[str | None, typer.Option(help="SQLAlchemy URL; a SQLite file in --out by default")] = None,
@@ -122,18 +124,17 @@ def grade(
     due: Annotated[str | None, typer.Option(help="such as 2026-11-30T23:59; needs --late-penalty")] = None,
     late_penalty: Annotated[str | None, typer.Option(help="such as 10%/day, 1%/hour or 20%; needs --due")] = None,
 ) -> None:
-    """Grade a class in the sandbox; resumes where it stopped. Exit code 1 if a submission had to be set aside."""
+    """Grade a class in the sandbox; an interrupted run resumes. Exit code 1 if a submission could not be graded."""
     from course_lib.grading import classroom, late, sandbox
 
     if (due is None) != (late_penalty is None):
-        raise ValueError("--due and --late-penalty belong together; only one of them was given")
+        raise ValueError("--due and --late-penalty must be given together; only one of them was")
     report = classroom.grade_class(
         submissions, out, level=level, allow_unsandboxed=allow_unsandboxed, gradebook_url=gradebook,
         scheduler=scheduler, workers=workers, on_flag=on_flag, limits=sandbox.limits(limit or []),
         late_rule=late.rule(due, late_penalty) if due and late_penalty else None,
     )  # fmt: skip
-    typer.echo(str(report))
-    raise typer.Exit(1 if report.set_aside else 0)
+    _finish(str(report), ok=not report.set_aside)
 
 
 @app.command("verify-assets")
@@ -142,10 +143,9 @@ def verify_assets() -> None:
     from course_lib import assets
 
     problems = assets.verify()
-    typer.echo("\n".join(problems) or f"{len(assets.manifest())} shipped files verified")
-    raise typer.Exit(1 if problems else 0)
+    _finish("\n".join(problems) or f"{len(assets.manifest())} shipped files verified", ok=not problems)
 
 
 def main() -> None:
-    """Entry point of the ``course`` command."""
+    """Run the ``course`` command."""
     app()

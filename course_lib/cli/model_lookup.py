@@ -1,4 +1,4 @@
-"""Find what a person names on the command line: a model, and the data that it can be measured on."""
+"""Find a model by the name given on the command line, and the data to measure it on."""
 
 from __future__ import annotations
 
@@ -12,15 +12,22 @@ from course_lib import data, models, storage
 from course_lib.core.validation import check_choice
 from course_lib.data import Split
 
-# Imagenette's ten classes are these of ImageNet's thousand
+# class numbers of Imagenette's ten classes in ImageNet
 IMAGENETTE_IN_IMAGENET = (0, 217, 482, 491, 497, 566, 569, 571, 574, 701)
 IMAGENETTE_EXAMPLES = 500
-BASELINE_DATA = {"resnet18": "fashion_mnist", "minilm": "sentiment"}
+BASELINE_DATASETS = {"resnet18": "fashion_mnist", "minilm": "sentiment"}
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A model, the split to measure it on, the name for its row, and the file that it was given as, if it was one."""
+class FoundModel:
+    """A model with the split to measure it on.
+
+    Args:
+        name: title of its row in the report.
+        model: the loaded model.
+        split: examples that match its inputs and classes.
+        file: the stored file, if the model was named by one.
+    """
 
     name: str
     model: nn.Module
@@ -28,22 +35,22 @@ class Subject:
     file: Path | None = None
 
 
-def find(name: str, split: str = "test") -> Subject:
-    """The model with this name, and data that fits it.
+def find(name: str, split: str = "test") -> FoundModel:
+    """The model with this name, and data that it can be measured on.
 
     Args:
         name: ``"resnet18"`` or ``"minilm"``, a file made by ``storage.save``, a torchvision classifier (measured on
-            Imagenette, which is fetched), or a Hugging Face sentiment classifier (on the shipped sentences).
+            Imagenette, which is downloaded), or a Hugging Face sentiment classifier (on the shipped sentences).
         split: ``"train"``, ``"validation"`` or ``"test"``.
 
     Raises:
         ValueError: if the split is unknown, or the model's classes are not those of the data.
         FileNotFoundError: if it looks like a stored file and is not there.
-        ConnectionError: if something has to be fetched and the network is not there.
+        ConnectionError: if something has to be downloaded and there is no network.
     """
     check_choice("split", split, data.SPLIT_NAMES)
-    if name in BASELINE_DATA:
-        found = Subject(name, models.load(name), getattr(data.load(BASELINE_DATA[name]), split))
+    if name in BASELINE_DATASETS:
+        found = FoundModel(name, models.load(name), getattr(data.load(BASELINE_DATASETS[name]), split))
     elif Path(name).is_file():
         found = _from_file(Path(name), split)
     elif Path(name).suffix == ".safetensors":
@@ -56,10 +63,10 @@ def find(name: str, split: str = "test") -> Subject:
     return found
 
 
-def _from_file(path: Path, split: str) -> Subject:
+def _from_file(path: Path, split: str) -> FoundModel:
     model = storage.load(path)
     dataset = "sentiment" if models.describe(model)["builder"] == "bert" else "fashion_mnist"
-    return Subject(path.name, model, getattr(data.load(dataset), split), path)
+    return FoundModel(path.name, model, getattr(data.load(dataset), split), path)
 
 
 def _torchvision_names() -> list[str]:
@@ -68,36 +75,36 @@ def _torchvision_names() -> list[str]:
     return torchvision_models.list_models(module=torchvision_models)
 
 
-def _from_torchvision(name: str, split: str) -> Subject:
-    """Images are prepared as the weights ask for; labels become those of ImageNet."""
+def _from_torchvision(name: str, split: str) -> FoundModel:
+    """Images are transformed as the weights require; labels become class numbers of ImageNet."""
     from torchvision.models import get_model_weights
 
     model = models.load(name, weights="imagenet")
     part = getattr(data.load("imagenette"), split).subset(IMAGENETTE_EXAMPLES)
-    prepare = get_model_weights(name).DEFAULT.transforms()
-    images = torch.cat([prepare(part.inputs[row : row + 1]) for row in range(len(part))])
+    transform = get_model_weights(name).DEFAULT.transforms()
+    images = torch.cat([transform(part.inputs[row : row + 1]) for row in range(len(part))])
     labels = torch.tensor(IMAGENETTE_IN_IMAGENET)[part.labels]
     classes = tuple(str(label) for label in range(1000))
-    return Subject(name, model, replace(part, inputs=images, labels=labels, classes=classes))
+    return FoundModel(name, model, replace(part, inputs=images, labels=labels, classes=classes))
 
 
-def _from_hugging_face(name: str, split: str) -> Subject:
-    """Sentences are cut into the tokens that this model was trained with."""
+def _from_hugging_face(name: str, split: str) -> FoundModel:
+    """Sentences are tokenized with the tokenizer of this model."""
     model = models.load(name)
     part = getattr(data.load("sentiment"), split)
     tokens = models.hugging_face_tokenizer(name)(
         list(part.texts), padding=True, truncation=True, max_length=data.MAX_TOKENS, return_tensors="pt"
     )
     inputs = {key: tokens[key] for key in ("input_ids", "attention_mask")}
-    return Subject(name, model, replace(part, inputs=inputs))
+    return FoundModel(name, model, replace(part, inputs=inputs))
 
 
 @torch.no_grad()
-def _check_classes(subject: Subject) -> None:
-    logits = models.forward(subject.model, subject.split.example(1))
-    answers, classes = logits.shape[-1], len(subject.split.classes)
-    if logits.dim() != 2 or answers != classes:
+def _check_classes(found: FoundModel) -> None:
+    logits = models.forward(found.model, found.split.example(1))
+    outputs, classes = logits.shape[-1], len(found.split.classes)
+    if logits.dim() != 2 or outputs != classes:
         raise ValueError(
-            f"{subject.name} answers with {answers} classes, but {subject.split.dataset} has {classes}; "
-            f"measure it with course_lib.report.measure on data of your own, or name one of {', '.join(BASELINE_DATA)}"
+            f"{found.name} has {outputs} classes, but {found.split.dataset} has {classes}; measure it with "
+            f"course_lib.report.measure on your own data, or name one of {', '.join(BASELINE_DATASETS)}"
         )

@@ -1,27 +1,20 @@
-"""The course command: it finds what is named, hands it to its room, and tells errors in one line."""
+"""The course command: every subcommand calls its room, and an error of the user is one line."""
 
 from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass, replace
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
-import transformers
 from typer.testing import CliRunner
 
-from course_lib import assets, data, doctor, grading, models, report, storage
-from course_lib.cli import model_lookup
+from course_lib import assets, doctor, grading, models, report, storage
 from course_lib.cli.app import app
-from course_lib.data import FASHION_CLASSES, SENTIMENT_CLASSES, Split, Splits
 from course_lib.notebook import runner
-
-TINY_BERT = {
-    "vocab_size": 64, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16,
-    "max_position_embeddings": 64, "num_labels": 2,
-}  # fmt: skip
 
 
 def course(*arguments):
@@ -29,23 +22,6 @@ def course(*arguments):
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
-
-
-@pytest.fixture
-def tiny_data(monkeypatch):
-    """Every data set has four examples of its own kind."""
-
-    def load(name, **_):
-        if name == "sentiment":
-            tokens = torch.ones(4, 5, dtype=torch.long)
-            inputs, classes, texts = {"input_ids": tokens, "attention_mask": tokens}, SENTIMENT_CLASSES, ("good",) * 4
-        else:
-            shape = (4, 28, 28) if name == "fashion_mnist" else (4, 3, 40, 40)
-            inputs, classes, texts = torch.zeros(shape, dtype=torch.uint8), FASHION_CLASSES, ()
-        part = Split(name, "train", inputs, torch.arange(4) % 2, classes, texts)
-        return Splits(part, replace(part, name="validation"), replace(part, name="test"))
-
-    monkeypatch.setattr(data, "load", load)
 
 
 @dataclass
@@ -67,8 +43,14 @@ def measured(monkeypatch, tiny_data):
 
 
 @pytest.fixture
-def stored(tmp_path):
-    return storage.save(models.build({"builder": "bert", "arguments": TINY_BERT}), tmp_path / "small.safetensors")
+def stored(tmp_path, tiny_bert):
+    return storage.save(models.build(tiny_bert), tmp_path / "small.safetensors")
+
+
+def test_the_package_runs_as_a_command():
+    command = [sys.executable, "-m", "course_lib.cli", "--help"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "verify-assets" in finished.stdout
 
 
 def test_a_stored_file_is_measured_on_the_data_of_its_kind(measured, stored):
@@ -77,7 +59,7 @@ def test_a_stored_file_is_measured_on_the_data_of_its_kind(measured, stored):
     assert shown == {"name": "small.safetensors", "split": "sentiment/validation"}
 
 
-def test_a_stored_file_is_measured_as_it_lies_there_and_not_stored_anew(tiny_data, stored, monkeypatch):
+def test_a_stored_file_is_measured_as_it_is_and_not_stored_again(tiny_data, stored, monkeypatch):
     half = storage.save(storage.load(stored), stored.with_name("half.safetensors"), dtype="fp16")
     monkeypatch.setattr(report, "measure", functools.partial(report.measure, latency=False, memory=False))
     row = json.loads(course("measure", half, "--json").stdout)
@@ -85,35 +67,17 @@ def test_a_stored_file_is_measured_as_it_lies_there_and_not_stored_anew(tiny_dat
 
 
 @pytest.mark.parametrize(("name", "dataset"), [("resnet18", "fashion_mnist"), ("minilm", "sentiment")])
-def test_a_shipped_baseline_is_measured_on_its_own_data(measured, monkeypatch, name, dataset):
-    kind = {"resnet18": {"builder": "resnet18", "arguments": {}}, "minilm": {"builder": "bert", "arguments": TINY_BERT}}
+def test_a_shipped_baseline_is_measured_on_its_own_data(measured, tiny_bert, monkeypatch, name, dataset):
+    kind = {"resnet18": {"builder": "resnet18", "arguments": {}}, "minilm": tiny_bert}
     monkeypatch.setattr(models, "load", lambda wanted: models.build(kind[wanted]))
     assert course("measure", name).stdout == f"{name} on {dataset}/test\n"
-
-
-def test_a_torchvision_name_is_measured_on_imagenette_with_its_own_preparation(tiny_data, monkeypatch):
-    architecture = {"builder": "torchvision", "arguments": {"name": "squeezenet1_1"}}
-    monkeypatch.setattr(models, "load", lambda name, weights: models.build(architecture))
-    found = model_lookup.find("squeezenet1_1")
-    assert found.split.example(2).shape == (2, 3, 224, 224)
-    assert found.split.labels.tolist() == [0, 217, 0, 217] and len(found.split.classes) == 1000
-
-
-def test_a_hugging_face_name_is_measured_with_its_own_tokens(tiny_data, tmp_path):
-    models.build({"builder": "bert", "arguments": TINY_BERT}).save_pretrained(tmp_path)
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "good"]
-    (tmp_path / "vocab.txt").write_text("\n".join(words))
-    transformers.BertTokenizer(vocab={word: row for row, word in enumerate(words)}).save_pretrained(tmp_path)
-    found = model_lookup.find(str(tmp_path))
-    assert found.split.example(1)["input_ids"].tolist() == [[2, 5, 3]]
-    assert found.split.name == "test"
 
 
 def test_a_model_with_other_classes_than_the_data_is_refused_in_one_line(measured, tmp_path):
     other = models.build({"builder": "mlp", "arguments": {"sizes": [2352, 8, 3]}})
     result = course("measure", storage.save(other, tmp_path / "other.safetensors"))
     assert result.exit_code == 2
-    assert "other.safetensors answers with 3 classes, but fashion_mnist has 10" in result.stderr
+    assert "other.safetensors has 3 classes, but fashion_mnist has 10" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -121,7 +85,7 @@ def test_a_model_with_other_classes_than_the_data_is_refused_in_one_line(measure
     [
         (("measure", "resnet18", "--split", "tset"), "split must be one of 'train', 'validation', 'test'; got 'tset'"),
         (("measure", "nowhere.safetensors"), "there is no file nowhere.safetensors"),
-        (("measure", "nobody/no-model"), "could not be fetched"),
+        (("measure", "unknown/no-model"), "could not be fetched"),
         (("run", "99"), "lesson must be one of"),
     ],
 )
