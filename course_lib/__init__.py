@@ -1,6 +1,6 @@
-"""Neural-network compression, measured honestly: prune, quantize, distil, factorize, and see what it costs.
+"""Neural-network compression by pruning, quantization, distillation and low-rank factorization, with measured results.
 
-Rooms are imported when they are first used, so ``import course_lib`` is quick and does not import torch.
+Subpackages are imported on first use, so ``import course_lib`` is quick and does not import torch.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_ROOMS = (
+_SUBPACKAGES = (
     "architectures", "assets", "calculator", "cli", "core", "data", "distillation", "doctor", "grading", "launch",
     "learning", "lowrank", "models", "notebook", "plots", "profiling", "pruning", "quantization", "report", "storage",
     "training", "widgets",
 )  # fmt: skip
 
-__all__ = ["__version__", *_ROOMS]
+__all__ = ["__version__", *_SUBPACKAGES]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
+    if name in _SUBPACKAGES:
         return importlib.import_module(f"course_lib.{name}")
-    raise AttributeError(f"module 'course_lib' has no attribute {name!r}; it has {', '.join(_ROOMS)}")
+    raise AttributeError(f"module 'course_lib' has no attribute {name!r}; it has {', '.join(_SUBPACKAGES)}")
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""What this machine is, which versions are installed, and what both mean for the lessons."""
+"""Describe this machine and the installed versions, and what they mean for the lessons (``course doctor``)."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Finding:
     """One fact about this machine.
 
     Args:
-        topic: what was looked at.
-        value: what was found.
-        meaning: what it means for the lessons; for a problem, what to do.
+        topic: what was checked.
+        value: the result.
+        meaning: what it means for the lessons; for a problem, the remedy.
         ok: False if the course will not work properly.
     """
 
@@ -46,7 +46,7 @@ class Diagnosis:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing stands in the way of the lessons."""
+        """Whether the lessons will work."""
         return all(finding.ok for finding in self.findings)
 
     def __str__(self) -> str:
@@ -60,6 +60,7 @@ class Diagnosis:
 
     @property
     def verdict(self) -> str:
+        """One sentence: the topics with a problem, or that there is none."""
         problems = [finding.topic for finding in self.findings if not finding.ok]
         return f"Look at: {', '.join(problems)}." if problems else "Everything is in place."
 
@@ -74,17 +75,17 @@ class Diagnosis:
 
 
 def examine() -> Diagnosis:
-    """Look at the processor, the memory, the versions, the shipped files and the environment of this Python."""
+    """Check the processor, memory, package versions, shipped files and environment of this Python."""
     rest = (python_finding(), *package_findings(), asset_finding(), grading_finding())
     try:
         from course_lib import profiling
     except ImportError as error:
-        return Diagnosis((Finding("processor", "not looked at", f"{error}; see below", ok=False), *rest))
+        return Diagnosis((Finding("processor", "not checked", f"{error}; see below", ok=False), *rest))
     return Diagnosis((*machine_findings(profiling.machine()), *rest))
 
 
 def machine_findings(machine: Machine) -> list[Finding]:
-    """The processor and the memory, and what they do to the timings of the lessons."""
+    """Processor and memory, with their effect on the timings of the lessons."""
     enough = machine.memory_gb >= 2 * LESSON_MEMORY_GB
     memory = f"a lesson needs up to {LESSON_MEMORY_GB:g} GB"
     return [
@@ -103,14 +104,14 @@ def machine_findings(machine: Machine) -> list[Finding]:
 
 
 def cores_meaning(cores: int) -> str:
-    """What the number of cores does to the timings."""
+    """Effect of the number of cores on the timings."""
     if cores < LESSON_CORES:
-        return f"timings use {LESSON_CORES} threads; with one core lessons take about twice their minutes"
-    return f"timings use {LESSON_CORES} threads, so they compare with everybody else's"
+        return f"timings use {LESSON_CORES} threads; with one core a lesson takes about twice as long"
+    return f"timings use {LESSON_CORES} threads, so they can be compared with those of other machines"
 
 
 def vector_units(machine: Machine) -> str:
-    """Names of the instruction sets that matter here, or ``none``."""
+    """Names of the instruction sets that decide the speed of int8 and bf16, or ``none``."""
     flags = {
         "AVX2": machine.avx2, "AVX-512": machine.avx512, "VNNI": machine.vnni, "AMX": machine.amx,
         "bf16": machine.bf16,
@@ -119,7 +120,7 @@ def vector_units(machine: Machine) -> str:
 
 
 def vector_meaning(machine: Machine) -> str:
-    """What the instruction sets let one expect of int8."""
+    """Speed of int8 that these instruction sets allow."""
     if machine.amx:
         return "int8 and bf16 have matrix units: int8 will be clearly faster than fp32"
     if machine.vnni:
@@ -127,23 +128,24 @@ def vector_meaning(machine: Machine) -> str:
     if machine.avx2:
         return "no VNNI: int8 will be little faster than fp32, and products of 8-bit numbers can saturate"
     if platform.machine().lower() in ("arm64", "aarch64"):
-        return "not an x86 processor: timings are your own, sizes and accuracies are everybody's"
-    return "lessons may take several times their minutes; sizes and accuracies are the same"
+        return "not an x86 processor: timings will differ from the stored ones, sizes and accuracies will not"
+    return "no AVX2: lessons may take several times longer; sizes and accuracies are the same"
 
 
 def python_finding() -> Finding:
     """The running Python, and whether it is the one that ``start.py`` set up."""
-    own = ROOT / ".venv"
-    place = own.name if Path(sys.prefix).resolve() == own.resolve() else sys.prefix
-    value = f"{platform.python_version()} in {place}"
-    if own.is_dir() and Path(sys.prefix).resolve() != own.resolve():
-        remedy = f"this is not the course's own environment {own}; in Jupyter choose Kernel > Change Kernel > Python 3"
-        return Finding("Python", value, f"{remedy}, in a terminal start with: python3 start.py")
-    return Finding("Python", value)
+    expected = ROOT / ".venv"
+    if Path(sys.prefix).resolve() == expected.resolve():
+        return Finding("Python", f"{platform.python_version()} in {expected.name}")
+    value = f"{platform.python_version()} in {sys.prefix}"
+    if not expected.is_dir():
+        return Finding("Python", value)
+    problem = f"this is not the course's environment {expected}; in Jupyter choose Kernel > Change Kernel > Python 3"
+    return Finding("Python", value, f"{problem}, in a terminal start with: python3 start.py")
 
 
 def package_findings(lock: Path = LOCK) -> list[Finding]:
-    """The versions that decide numbers, compared with the lock where the project's folder is at hand."""
+    """Versions of the packages that numbers depend on, compared with the lock file if there is one."""
     pinned = locked_versions(lock.read_text(encoding="utf-8").splitlines()) if lock.is_file() else {}
     return [_package_finding(name, pinned.get(name)) for name in SHOWN_PACKAGES]
 
@@ -155,7 +157,7 @@ def locked_versions(lines: Iterable[str]) -> dict[str, str]:
 
 
 def asset_finding() -> Finding:
-    """Whether every shipped file has the content that the manifest promises."""
+    """Whether every shipped file matches the manifest."""
     from course_lib import assets
 
     try:
@@ -168,13 +170,13 @@ def asset_finding() -> Finding:
 
 
 def grading_finding() -> Finding:
-    """The sandbox in which a class would be graded here; lessons and your own checks need none."""
+    """The sandbox available here for grading a class; lessons and ``course check`` need none."""
     from course_lib.grading import sandbox
 
     level, why = sandbox.report()
     if level == sandbox.LEVELS[-1]:
         return Finding("grading", "no sandbox", f"needed only to grade a class: {why}")
-    return Finding("grading", f"sandbox {level}", f"course grade keeps what it runs from this machine; {why}")
+    return Finding("grading", f"sandbox {level}", f"course grade isolates submissions from this machine; {why}")
 
 
 def _package_finding(name: str, pinned: str | None) -> Finding:
@@ -182,7 +184,7 @@ def _package_finding(name: str, pinned: str | None) -> Finding:
         installed = version(name)
     except PackageNotFoundError:
         return Finding(name, "not installed", "set the course up with: python3 start.py", ok=False)
-    # a build tag such as +cpu behind the version does not change numbers that the lessons call facts
+    # a build tag such as +cpu does not change the checked outputs of the lessons
     if pinned and installed.split("+")[0] != pinned:
         return Finding(name, installed, f"stored outputs were made with {pinned}; last digits may differ")
     return Finding(name, installed)

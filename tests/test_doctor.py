@@ -61,7 +61,7 @@ def test_little_memory_is_a_problem_with_a_remedy():
 
 def test_one_core_and_a_gpu_are_explained():
     findings = values(doctor.machine_findings(replace(LAPTOP, cores=1, gpu="A GPU")))
-    assert "twice their minutes" in findings["cores"].meaning
+    assert "twice as long" in findings["cores"].meaning
     assert findings["GPU"].value == "A GPU" and "timings stay on the processor" in findings["GPU"].meaning
 
 

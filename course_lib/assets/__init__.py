@@ -1,7 +1,6 @@
-"""Shipped files: where they are, and that they are what they should be.
+"""Shipped data and trained models: their paths and checksums.
 
-``manifest.json`` lists every file with its size, sha256, licence and source; a file is verified the first
-time a process asks for it.
+``manifest.json`` lists every file with its size, sha256, licence and source; a process verifies a file on first use.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def path(name: str) -> Path:
 
     Raises:
         ValueError: if no asset has this name.
-        AssetError: if the file is missing or damaged, with the command that brings it back.
+        AssetError: if the file is missing or damaged, with the command that restores it.
     """
     if name not in manifest():
         raise ValueError(f"name must be one of {', '.join(map(repr, manifest()))}; got {name!r}")
@@ -48,12 +47,12 @@ def path(name: str) -> Path:
 
 
 def results(name: str) -> dict[str, Any]:
-    """What ``benchmarks/NAME.py`` measured when the package was made: name of a table → machine, threads, rows."""
+    """Stored results of ``benchmarks/NAME.py``: name of a table → machine, threads, rows."""
     return json.loads(path(f"{name}_results").read_text(encoding="utf-8"))
 
 
 def verify() -> list[str]:
-    """One line for each asset that is missing or damaged; an empty list when all is well."""
+    """One line for each missing or damaged asset; an empty list if there is none."""
     lines = []
     for name in manifest():
         try:
@@ -70,7 +69,7 @@ def sha256(file: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Folder for measurements of this machine and for fetched data (``COURSE_CACHE`` overrides it)."""
+    """Folder for measurements of this machine and for downloaded data (``COURSE_CACHE`` overrides it)."""
     if override := os.environ.get("COURSE_CACHE"):
         return Path(override)
     from platformdirs import user_cache_path
