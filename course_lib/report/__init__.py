@@ -1,7 +1,7 @@
-"""The row that every lesson ends with: stored bytes, quality, work, time and memory, against the baseline.
+"""The table that every lesson ends with: stored bytes, quality, work, time and memory against the baseline.
 
-``compare(before, after, on=split)`` stores each model, loads the file, and measures what came out of it, so that a row
-says what somebody would get who downloads the file.
+``compare(before, after, on=split)`` saves each model, loads the file and measures the loaded model: a row holds for
+everyone who downloads the file.
 """
 
 from course_lib.report.comparison import Comparison, compare, measure

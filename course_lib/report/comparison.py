@@ -1,10 +1,10 @@
-"""Measuring models, and comparing them with the one before."""
+"""Measure models and compare them with a baseline."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 class Comparison:
-    """Rows of models that were measured alike; the first is the baseline.
+    """Rows of models that were measured in the same way; the first is the baseline.
 
-    Shows itself as a table. ``rows`` holds the figures, ``frame`` is a pandas table of them, ``plot`` draws size
+    Displays itself as a table. ``rows`` holds the figures, ``frame`` is a pandas table of them, ``plot`` draws size
     against retained accuracy, ``add`` measures further models without evaluating the others again.
     """
 
@@ -43,14 +43,14 @@ class Comparison:
         encoding: Any = "auto",
         dtype: str | Sequence[str] = "fp32",
     ) -> Comparison:
-        """A comparison with further rows; latencies are taken again, in turns over all models."""
+        """A comparison with further rows; latencies are measured again, in turns over all models."""
         names = _names(names, len(models), len(self.rows))
         new = measure_all(models, names, encoding, dtype, self.protocol)
         return Comparison([*self._measured, *new], self.protocol)
 
     @property
     def frame(self) -> pandas.DataFrame:
-        """One line per model; columns as in ``Row.to_dict``, nested figures left out."""
+        """One line per model; columns as in ``Row.to_dict`` without nested figures, and accuracy by domain."""
         import pandas
 
         rows = [{key: value for key, value in row.to_dict().items() if _is_plain(value)} for row in self.rows]
@@ -58,7 +58,7 @@ class Comparison:
         return pandas.DataFrame([row | domain for row, domain in zip(rows, domains, strict=True)]).set_index("name")
 
     def to_dict(self) -> dict[str, Any]:
-        """What was measured, on what, how, and where."""
+        """Split, number of examples, machine, and the figures of every row."""
         return {
             "split": f"{self.protocol.on.dataset}/{self.protocol.on.name}",
             "examples": len(self.protocol.on),
@@ -67,14 +67,14 @@ class Comparison:
         }
 
     def to_json(self, path: str | Path | None = None) -> str:
-        """``to_dict`` as JSON, also written to ``path`` if given."""
+        """``to_dict`` as JSON text, also written to ``path`` if given."""
         content = json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
         if path is not None:
             write_atomically(path, content)
         return content
 
     def plot(self) -> Picture:
-        """Stored size against retained accuracy, with intervals; the description for screen readers goes along."""
+        """Stored size against retained accuracy, with intervals."""
         from course_lib import plots
 
         return plots.size_front(
@@ -91,6 +91,16 @@ class Comparison:
         return html(self.rows, self.protocol.note(self.rows[0]))
 
 
+class SingleRow(Row):
+    """A row on its own, which displays itself as a comparison of one row."""
+
+    def __str__(self) -> str:
+        return text([self])
+
+    def _repr_html_(self) -> str:
+        return html([self], "")
+
+
 def measure(
     model_or_path: Model,
     *,
@@ -104,12 +114,13 @@ def measure(
     settings: Settings = SETTINGS,
     runs: int = 30,
     progress: bool = True,
-) -> Row:
+) -> SingleRow:
     """The row of one model, or of a file that ``storage.save`` wrote; arguments as in ``compare``."""
     if name is None:
         name = Path(model_or_path).stem if isinstance(model_or_path, str | Path) else type(model_or_path).__name__
     protocol = Protocol(on, dict(domains or {}), latency, memory, settings, runs, progress)
-    return Comparison(measure_all([model_or_path], [name], encoding, dtype, protocol), protocol).rows[0]
+    row = Comparison(measure_all([model_or_path], [name], encoding, dtype, protocol), protocol).rows[0]
+    return SingleRow(**{field.name: getattr(row, field.name) for field in fields(row)})
 
 
 def compare(
@@ -126,26 +137,26 @@ def compare(
     runs: int = 30,
     progress: bool = True,
 ) -> Comparison:
-    """Measure ``before`` and each of ``after`` alike: size, quality, work, time, memory.
+    """Measure size, quality, work, time and memory of ``before`` and each of ``after``.
 
-    A model is stored first, and what is loaded from that file is measured, so that ``dtype="fp16"`` shows its cost in
-    accuracy too. A path is measured as it is, and so is an int8 file for a runtime (``profiling.Deployed``, after the
-    first): its accuracy is that of the runtime. Time is taken in turns over all models.
+    Each model is saved, and the model loaded from that file is measured: the accuracy of ``dtype="fp16"`` is that of
+    fp16 weights. A path is measured as it is. So is a ``profiling.Deployed`` file (not as ``before``), whose accuracy
+    is that of its runtime. Times are measured in turns over all models.
 
     Args:
-        on: the split whose accuracy is reported; test, unless this is for tuning.
+        on: the split whose accuracy is reported: test, or validation for tuning.
         names: one name per model, the baseline first.
         encoding: as in ``storage.save``; a list holds one per model, the baseline first.
-        dtype: ``"fp32"`` or ``"fp16"``, or a list of them, for what is stored.
+        dtype: ``"fp32"`` or ``"fp16"`` of the stored values, or a list of them.
         domains: name → further splits to evaluate.
         latency: measure time; ``settings`` are pairs of batch size and threads, the first is the headline.
         memory: measure peak memory, in a fresh process per model.
-        runs: clocked runs per model and runtime; a third of them for batches above 1, and fewer where a setting
-            would take more than a minute.
+        runs: timed runs per model and runtime; a third of them for batches above 1, and fewer where a setting would
+            take more than a minute.
 
     Raises:
         ValueError: if a model cannot be stored, or a list has another length than there are models.
-        RuntimeMismatchError: if ONNX Runtime computes other logits than eager PyTorch.
+        RuntimeMismatchError: if logits of ONNX Runtime and of eager PyTorch differ.
     """
     protocol = Protocol(on, dict(domains or {}), latency, memory, settings, runs, progress)
     models = [before, *after]

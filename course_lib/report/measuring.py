@@ -1,4 +1,4 @@
-"""Storing, loading, evaluating and timing models, all in the same way."""
+"""Storing, loading, evaluating and timing models."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from course_lib import profiling, storage, training
 from course_lib.data import Split
 from course_lib.report.rows import Row, Setting
 
-BUSY = 4.0  # where p95 is so many times p50, something else was running
+BUSY_RATIO = 4.0  # p95 / p50 above which other programs were running
 
 Model = nn.Module | profiling.Deployed | str | Path
 Loaded = nn.Module | profiling.Deployed
@@ -26,7 +26,7 @@ Settings = Sequence[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Protocol:
-    """How all rows of a comparison are measured; see ``compare`` for the fields."""
+    """How the rows of a comparison are measured; the fields are the arguments of ``compare``."""
 
     on: Split
     domains: Mapping[str, Split]
@@ -37,11 +37,11 @@ class Protocol:
     progress: bool
 
     def note(self, baseline: Row) -> str:
-        """One line under the table: on what, how and where."""
+        """One line under the table: split, latency setting and machine."""
         parts = [f"{self.on.dataset} {self.on.name}, {len(self.on):,} examples"]
         if timed := baseline.latencies.get(baseline.headline):
             parts.append(f"latency: {baseline.headline}, median of {timed.runs} interleaved runs")
-            if timed.p95_ms > BUSY * timed.p50_ms:
+            if timed.p95_ms > BUSY_RATIO * timed.p50_ms:
                 parts.append(f"busy machine: p95 is {timed.p95_ms / timed.p50_ms:.0f} times p50, so measure again")
         return " · ".join([*parts, str(profiling.machine())])
 
@@ -49,9 +49,9 @@ class Protocol:
 def measure_all(
     models: Sequence[Model], names: Sequence[str], encoding: Any, dtype: Any, protocol: Protocol
 ) -> list[tuple[Row, Loaded]]:
-    """Store, load and evaluate each model; the second of each pair is what was loaded from the file.
+    """Store, load and evaluate each model; a row and the loaded model for each.
 
-    A deployed model is a file already, and is evaluated on the runtime that it was made for.
+    A deployed model is a file already and is evaluated on its runtime.
     """
     encodings, dtypes = one_each("encoding", encoding, len(models)), one_each("dtype", dtype, len(models))
     measured: list[tuple[Row, Loaded]] = []
@@ -113,7 +113,7 @@ def _deployed_row(name: str, deployed: profiling.Deployed, protocol: Protocol) -
 
 
 def _peaks(files: Sequence[Path | profiling.Deployed], protocol: Protocol) -> list[profiling.PeakMemory | None]:
-    """Two processes at a time: memory does not mind company, as time would. Of ONNX files it is not measured."""
+    """Peak memory of each file, two processes at a time; None for ONNX files."""
 
     def peak(file: Path | profiling.Deployed) -> profiling.PeakMemory | None:
         return profiling.peak_memory(file, protocol.on.example(1)) if isinstance(file, Path) else None
@@ -125,7 +125,7 @@ def _peaks(files: Sequence[Path | profiling.Deployed], protocol: Protocol) -> li
 
 
 def measure_latencies(models: Sequence[Loaded], protocol: Protocol) -> list[dict[Setting, profiling.Latency]]:
-    """For each model: setting → latency, the headline first; a deployed model runs on ONNX Runtime only."""
+    """For each model: setting → latency, the headline first; a deployed model runs only on ONNX Runtime."""
     results: list[dict[Setting, profiling.Latency]] = [{} for _ in models]
     for batch, threads in tqdm(protocol.settings, desc="time", disable=not protocol.progress, leave=False):
         inputs = protocol.on.example(min(batch, len(protocol.on)))
@@ -151,7 +151,7 @@ def _runner(runtime: str, model: Loaded, inputs: Any, threads: int) -> profiling
 
 
 def one_each(argument: str, value: Any, count: int) -> list[Any]:
-    """A value per model: the same for all, or a list of the right length."""
+    """One value per model: the same for all, or a list of the right length."""
     if not isinstance(value, list | tuple):
         return [value] * count
     if len(value) != count:

@@ -1,4 +1,4 @@
-"""One model, measured; and what it is relative to the model before."""
+"""Everything measured of one model, in itself and relative to the baseline."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from course_lib.training import Evaluation
 
 
 class Setting(NamedTuple):
-    """What a latency was measured with: ``"onnx"`` or ``"eager"``, examples per batch, threads."""
+    """Settings of a latency: runtime (``"onnx"`` or ``"eager"``), batch size, threads."""
 
     runtime: str
     batch: int
@@ -30,17 +30,17 @@ SETTINGS = ((1, 2), (32, 2), (1, 1))
 
 @dataclass(frozen=True)
 class Row:
-    """Everything that is known about one stored model.
+    """Measurements of one stored model.
 
     Args:
         stored_bytes: size of the file.
         stored_as: encodings and value types in the file, for example ``"bitmask, dense fp16"``.
         macs: multiply-accumulates for one example.
-        evaluation: every answer on the split that is reported.
+        evaluation: answers on the reported split.
         domains: name → answers on further splits.
         latencies: empty if they were not measured.
         memory: ``None`` if it was not measured.
-        before: the row that this one is compared with; ``None`` for the baseline itself.
+        before: the row of the baseline; ``None`` for the baseline itself.
     """
 
     name: str
@@ -72,13 +72,13 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """How many times smaller the file is than before."""
+        """Stored bytes of the baseline / stored bytes of this model."""
         return self._reference.stored_bytes / self.stored_bytes
 
     @property
     def retained(self) -> float:
-        """Accuracy as a fraction of the accuracy before."""
-        return _over(self.accuracy, self._reference.accuracy)
+        """Accuracy as a fraction of the baseline's accuracy."""
+        return _fraction(self.accuracy, self._reference.accuracy)
 
     @cached_property
     def retained_interval(self) -> tuple[float, float]:
@@ -89,28 +89,25 @@ class Row:
     def retained_domains(self) -> dict[str, float]:
         """``retained`` on each further split."""
         before = self._reference.domains
-        return {name: _over(result.accuracy, before[name].accuracy) for name, result in self.domains.items()}
+        return {name: _fraction(result.accuracy, before[name].accuracy) for name, result in self.domains.items()}
 
     @property
     def speedup(self) -> float | None:
-        """Time before / time now, both on ONNX Runtime in the headline setting; ``None`` if it was not measured."""
+        """Latency of the baseline / latency, on ONNX Runtime in the headline setting; ``None`` if not measured."""
         return self.speedup_at(self.headline)
 
     @property
     def speedup_over_eager(self) -> float | None:
-        """Time before on eager PyTorch / time now on ONNX Runtime; part of it is the runtime's own doing."""
-        slow = self._reference.latencies.get(self.headline._replace(runtime="eager"))
-        fast = self.latencies.get(self.headline)
-        return slow.p50_ms / fast.p50_ms if slow and fast else None
+        """Latency of the baseline in eager PyTorch / latency on ONNX Runtime; part of it is due to the runtime."""
+        return self._speedup(self.headline._replace(runtime="eager"), self.headline)
 
     def speedup_at(self, setting: Setting) -> float | None:
-        """Time before / time now on the same runtime in ``setting``."""
-        slow, fast = self._reference.latencies.get(setting), self.latencies.get(setting)
-        return slow.p50_ms / fast.p50_ms if slow and fast else None
+        """Latency of the baseline / latency, on the same runtime in ``setting``; ``None`` if not measured."""
+        return self._speedup(setting, setting)
 
     @property
     def headline(self) -> Setting:
-        """The first setting that was measured on ONNX Runtime (``HEADLINE`` unless another was asked for)."""
+        """The first measured setting; ``HEADLINE`` unless other settings were given."""
         return next(iter(self.latencies), HEADLINE)
 
     @property
@@ -122,8 +119,12 @@ class Row:
     def _reference(self) -> Row:
         return self.before or self
 
+    def _speedup(self, before: Setting, now: Setting) -> float | None:
+        slow, fast = self._reference.latencies.get(before), self.latencies.get(now)
+        return slow.p50_ms / fast.p50_ms if slow and fast else None
+
     def to_dict(self) -> dict[str, Any]:
-        """All figures as plain numbers (``None`` where there is none); the last three entries are nested."""
+        """All figures as plain numbers, ``None`` if not measured; the last three entries are nested."""
         figures: dict[str, Any] = {
             "name": self.name, "stored_bytes": self.stored_bytes, "stored_as": self.stored_as, "ratio": self.ratio,
             "parameters": self.parameters, "nonzeros": self.nonzeros, "sparsity": self.sparsity, "macs": self.macs,
@@ -143,16 +144,6 @@ class Row:
             ],
         }
 
-    def __str__(self) -> str:
-        from course_lib.report.tables import text
 
-        return text([self])
-
-    def _repr_html_(self) -> str:
-        from course_lib.report.tables import html
-
-        return html([self], "")
-
-
-def _over(after: float, before: float) -> float:
+def _fraction(after: float, before: float) -> float:
     return after / before if before else float("nan")

@@ -1,4 +1,4 @@
-"""How sure a measured ratio of accuracies is."""
+"""Confidence interval of a ratio of accuracies."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ def paired_bootstrap(
 ) -> tuple[float, float]:
     """95 % interval of ``accuracy after / accuracy before``, both measured on the same examples.
 
-    Whole examples are redrawn, so that what both models find hard cancels out. If a model was trained with several
-    seeds, an example is redrawn with the answers of all of them: three seeds on N examples are not 3 N examples. The
-    seeds are redrawn as well.
+    Examples are resampled in pairs, so that examples that are hard for both models cancel out. With several training
+    seeds, an example is resampled with the answers of all seeds (three seeds on N examples are not 3 N examples), and
+    the seeds are resampled as well.
 
     Args:
         correct_before: boolean ``(N,)``, or ``(seeds, N)``.
-        correct_after: the same, in the same order; ``(seeds, N)`` may stand against ``(N,)``.
-        draws: number of redraws.
+        correct_after: likewise, in the same order; ``(seeds, N)`` may be compared with ``(N,)``.
+        draws: number of bootstrap samples.
 
     Returns:
-        The 2.5 % and 97.5 % quantiles; ``nan`` twice if the model before answered nothing right.
+        The 2.5 % and 97.5 % quantiles; ``nan`` twice if no answer before is right.
 
     Raises:
-        ValueError: if the lengths differ or are zero, or there are seeds before without their partners after.
+        ValueError: if the lengths differ or are zero, or the numbers of seeds do not match.
 
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993; of examples and seeds together: Owen, The
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993; for examples and seeds together: Owen, The
     pigeonhole bootstrap, 2007.
     """
     check_positive("draws", draws)
@@ -39,10 +39,10 @@ def paired_bootstrap(
         raise ValueError(
             f"correct_before and correct_after must have the same length above 0, and as many seeds, got {shapes}"
         )
-    random = numpy.random.default_rng(seed)
-    right_before, right_after = _right_in_redraws(before.bool(), after.bool(), draws, random)
+    generator = numpy.random.default_rng(seed)
+    right_before, right_after = _right_answers(before.bool(), after.bool(), draws, generator)
     if len(after) > 1:
-        chosen = random.integers(len(after), size=(draws, len(after)))
+        chosen = generator.integers(len(after), size=(draws, len(after)))
         right_after = numpy.take_along_axis(right_after, chosen, axis=1)
         if len(before) > 1:
             right_before = numpy.take_along_axis(right_before, chosen, axis=1)
@@ -54,14 +54,14 @@ def paired_bootstrap(
     return float(low), float(high)
 
 
-def _right_in_redraws(
-    before: Tensor, after: Tensor, draws: int, random: numpy.random.Generator
+def _right_answers(
+    before: Tensor, after: Tensor, draws: int, generator: numpy.random.Generator
 ) -> tuple[numpy.ndarray, numpy.ndarray]:
-    """How many of N redrawn examples each model gets right, ``(draws, seeds)`` before and after.
+    """Number of right answers in each resample of N examples, ``(draws, seeds)`` before and after.
 
-    Examples on which the same models are right are of one kind, so that a redraw is one multinomial draw of kinds.
+    Examples on which the same models are right are of one kind, so that a resample is one multinomial draw of kinds.
     """
     kinds, counts = torch.unique(torch.cat([before, after]).byte(), dim=1, return_counts=True)
     kinds, counts = kinds.flip(1).numpy().astype(int), counts.flip(0).numpy()
-    right = random.multinomial(counts.sum(), counts / counts.sum(), size=draws) @ kinds.T
+    right = generator.multinomial(counts.sum(), counts / counts.sum(), size=draws) @ kinds.T
     return right[:, : len(before)], right[:, len(before) :]

@@ -1,4 +1,4 @@
-"""The rows as a table to read: HTML that follows JupyterLab's theme, and plain text."""
+"""Rows as a table: HTML in the colours of JupyterLab's theme, and plain text."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ MISSING = "–"
 
 
 class Cell(NamedTuple):
-    """A figure, and the smaller one that belongs to it."""
+    """A figure and its detail, which stands smaller below it."""
 
     figure: str
     detail: str = ""
 
 
 class Column(NamedTuple):
-    """A column: what stands above, how the figure is known, and how a row becomes text."""
+    """A column: its title, how its figures are known, and row → cell."""
 
     title: str
     tag: str
@@ -29,7 +29,7 @@ class Column(NamedTuple):
 
 
 def columns(rows: Sequence[Row]) -> list[Column]:
-    """The columns that these rows can fill."""
+    """The columns for which these rows hold figures."""
     found = [
         Column("model", "", lambda row: Cell(row.name, row.stored_as)),
         Column("stored", "exact", _stored),
@@ -49,14 +49,14 @@ def columns(rows: Sequence[Row]) -> list[Column]:
 
 
 def text(rows: Sequence[Row]) -> str:
-    """The table in columns of equal width; details stand in a second line."""
+    """The table as plain text; details stand in a second line."""
     shown = columns(rows)
     lines = [part for row in rows for part in zip(*(column.cell(row) for column in shown), strict=True)]
     return text_table([column.title for column in shown], lines)
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lines with the first column to the left and the others to the right."""
+    """Lines of text, the first column aligned left and the others right."""
     lines = [[str(cell) for cell in line] for line in (header, *rows)]
     widths = [max(len(line[index]) for line in lines) for index in range(len(header))]
     lines.insert(1, ["-" * width for width in widths])
@@ -67,7 +67,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def html(rows: Sequence[Row], note: str) -> str:
-    """The table, what it was measured on, and behind a fold: accuracy per class and every latency."""
+    """The table, ``note`` below it, and folded away accuracy per class and the latency in every setting."""
     shown = columns(rows)
     main = _table(
         [_heading(column.title, column.tag) for column in shown],
@@ -159,7 +159,7 @@ def _heading(title: str, tag: str) -> str:
 
 
 def _two_lines(cell: Cell) -> str:
-    """The line break is for a notebook that is not trusted yet, where the style is left out."""
+    """Figure and detail; the line break serves notebooks that are not trusted, which drop the stylesheet."""
     return escape(cell.figure) + (f"<br><small>{escape(cell.detail)}</small>" if cell.detail else "")
 
 
@@ -168,7 +168,7 @@ def _fold(title: str, content: str) -> str:
 
 
 def _style() -> str:
-    """One stylesheet for light and dark; the fallbacks serve where JupyterLab's variables are not there."""
+    """The stylesheet, for light and dark themes; fallback colours apply outside JupyterLab."""
     rules = """
 .course-table{font:14px/1.5 var(--jp-ui-font-family,system-ui,"DejaVu Sans",sans-serif);
   color:var(--jp-ui-font-color1,#1F2933);font-variant-numeric:tabular-nums}
