@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from typing import Any
 
-from course_lib import models
+import torch
+from torch import Tensor, nn
+
+from course_lib import models, training
 from course_lib.data import Split
 
 
@@ -23,3 +25,28 @@ def one_layer_bert() -> nn.Module:
         "intermediate_size": 32, "max_position_embeddings": 16,
     }  # fmt: skip
     return models.build({"builder": "bert", "arguments": arguments})
+
+
+def blobs(name: str = "train", size: int = 96, seed: int = 0) -> Split:
+    """Two clouds of points that a linear model separates."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(size) % 2
+    points = torch.randn(size, 4, generator=generator) + 3.0 * labels[:, None]
+    return Split("blobs", name, points, labels, ("near", "far"))
+
+
+def blobs_mlp() -> nn.Module:
+    """An untrained network for ``blobs``, always with the same weights."""
+    torch.manual_seed(0)
+    return models.build({"builder": "mlp", "arguments": {"sizes": [4, 8, 2]}})
+
+
+def fit_blobs(model: nn.Module, **options: Any) -> training.History:
+    """Three short epochs on ``blobs``, unless ``options`` say otherwise."""
+    settings = {"epochs": 3, "learning_rate": 0.02, "batch_size": 16, "progress": False, **options}
+    return training.fit(model, blobs(), blobs("validation", 40, 1), **settings)
+
+
+def flat_weights(model: nn.Module) -> Tensor:
+    """All parameters, one after another."""
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])

@@ -1,50 +1,25 @@
-"""Models are rebuilt from their descriptions, and come with clear errors."""
+"""Trained models load by name; the shipped baselines are as accurate as their cards say."""
+
+import json
+import time
 
 import pytest
 import torch
 
-from course_lib import models
+from course_lib import assets, data, models, training
+from tests.toys import one_layer_bert
 
-TINY_BERT = {
-    "vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32,
-}  # fmt: skip
-
-
-def test_resnet18_is_torchvisions_unchanged_architecture():
-    model = models.build({"builder": "resnet18", "arguments": {"num_classes": 10}})
-    assert sum(parameter.numel() for parameter in model.parameters()) == 11_181_642
-
-
-def test_a_description_rebuilds_the_same_shapes():
-    model = models.build({"builder": "bert", "arguments": TINY_BERT})
-    again = models.build(models.describe(model))
-    assert {k: v.shape for k, v in again.state_dict().items()} == {k: v.shape for k, v in model.state_dict().items()}
-
-
-def test_forward_returns_logits_for_tensors_and_for_token_dicts():
-    mlp = models.build({"builder": "mlp", "arguments": {"sizes": [4, 3, 2]}})
-    assert models.forward(mlp, torch.zeros(5, 2, 2)).shape == (5, 2)
-    bert = models.build({"builder": "bert", "arguments": TINY_BERT})
-    tokens = {"input_ids": torch.ones(3, 4, dtype=torch.long), "attention_mask": torch.ones(3, 4, dtype=torch.long)}
-    assert models.forward(bert, tokens).shape == (3, 2)
-
-
-def test_prunable_layers_are_convolutions_and_linears_in_model_order():
-    names = list(models.prunable_layers(models.build({"builder": "resnet18", "arguments": {}})))
-    assert names[0] == "conv1" and names[-1] == "fc" and len(names) == 21
+CARD = json.loads((assets.FOLDER / "cards" / "baselines.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: models.build({"builder": "vgg"}), "builder must be one of 'resnet18'"),
-        (lambda: models.build({"builder": "resnet18", "arguments": {"depth": 3}}), "cannot use the arguments"),
-        (lambda: models.describe(torch.nn.Linear(2, 2)), "Linear has no description"),
         (lambda: models.load("resnet18", weights="mine"), "weights must be one of 'course'"),
         (lambda: models.load("resnet19", weights="imagenet"), "name must be one of"),
     ],
 )
-def test_bad_input_is_named(call, message):
+def test_an_unknown_name_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
@@ -56,7 +31,7 @@ def test_an_unreachable_model_says_what_to_do(monkeypatch, tmp_path):
 
 
 def test_a_local_hugging_face_folder_loads_with_its_head(tmp_path):
-    models.build({"builder": "bert", "arguments": TINY_BERT}).save_pretrained(tmp_path)
+    one_layer_bert().save_pretrained(tmp_path)
     loaded = models.load(str(tmp_path))
     assert type(loaded).__name__ == "BertForSequenceClassification" and not loaded.training
     again = models.build(models.describe(loaded))
@@ -89,3 +64,30 @@ def test_a_shipped_baseline_loads_as_fp32_in_eval_mode(name):
 def test_untrained_weights_differ_from_the_shipped_ones():
     trained, fresh = models.load("resnet18"), models.load("resnet18", weights="none")
     assert not torch.equal(trained.fc.weight, fresh.fc.weight)
+
+
+@pytest.mark.parametrize(
+    ("name", "domain", "at_least"), [("resnet18", "fashion_mnist", 0.93), ("minilm", "movies", 0.875)]
+)
+def test_a_baseline_reaches_its_card_and_its_target(name, domain, at_least):
+    split = data.load("fashion_mnist" if name == "resnet18" else "sentiment").test
+    accuracy = training.evaluate(models.load(name), split).accuracy
+    assert accuracy >= at_least
+    assert accuracy == pytest.approx(CARD[name]["domains"][domain]["accuracy"], abs=0.001)
+
+
+def test_cards_give_an_interval_and_every_class_for_every_domain():
+    assert list(CARD["minilm"]["domains"]) == list(data.SENTIMENT_DOMAINS)
+    for model in CARD.values():
+        for row in model["domains"].values():
+            low, high = row["interval"]
+            assert low < row["accuracy"] < high
+            assert len(row["per_class"]) in (2, 10)
+
+
+@pytest.mark.parametrize("name", models.BASELINES)
+def test_loading_a_baseline_costs_no_more_than_a_moment(name):
+    models.load(name)
+    started = time.process_time()
+    models.load(name)
+    assert time.process_time() - started < 3
