@@ -1,7 +1,6 @@
-"""The compression calculator: what is claimed for a technique, and what arithmetic says about it.
+"""The compression calculator: claims about a technique beside estimates from stored bytes and the roofline.
 
-``estimate`` puts the page's claim beside an estimate from stored bytes and the roofline; every figure says whether it
-is a *page claim*, an *estimate* or *measured*.
+"The page" is the article whose claims the course tests. Every figure is marked *page claim*, *estimate* or *measured*.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``estimate``: the page's claim beside what arithmetic says."""
+"""``estimate``: the page's claim beside an estimate from stored bytes and the roofline."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from course_lib.core.validation import check_choice
 
 @dataclass(frozen=True)
 class Estimate:
-    """The page's claim beside the roofline's answer.
+    """The page's claim beside the estimate.
 
     Args:
         claim: by the page's arithmetic.
-        honest: stored bytes with all overhead, and the roofline with dense kernels, which every runtime has.
-        sparse_speedup: with kernels that skip zeros (for other techniques the same as ``honest.speedup``).
+        honest: from stored bytes with all overhead, and from the roofline with dense kernels, which every runtime has.
+        sparse_speedup: with kernels that skip zeros; for other techniques than pruning it is ``honest.speedup``.
         stored: format → stored bytes; the smallest is ``honest.memory``.
-        before, after: one pass over the model, in ms.
-        bound: ``"memory"`` or ``"compute"``: what the uncompressed model waits for.
-        fits_before, fits: whether the model fits into the machine's memory.
+        before, after: time of one pass over the model, in ms.
+        bound: ``"memory"`` or ``"compute"``, the limit of the uncompressed model.
+        fits_before, fits: whether the model fits into the memory of the machine.
     """
 
     technique: str
@@ -51,7 +51,7 @@ class Estimate:
 
     @property
     def trade_off(self) -> str:
-        """One line about what is won and what it costs."""
+        """Gain and cost of the technique, in one line."""
         return TECHNIQUES[self.technique].trade_off
 
 
@@ -63,7 +63,7 @@ def estimate(
     baseline_dtype: str = "fp32",
     batch_size: int = 1,
 ) -> Estimate:
-    """Reckon what a technique gives, by the page's arithmetic and by an honest one.
+    """Size and speed of a compressed model, by the page's arithmetic and by stored bytes and roofline.
 
     Args:
         technique: a key of ``TECHNIQUES``.
@@ -72,42 +72,36 @@ def estimate(
             of the full rank of square matrices; the technique's default when not given.
         hardware: a key of ``HARDWARE``, or ``"this_machine"``.
         baseline_dtype: ``"fp32"`` or ``"fp16"``.
-        batch_size: examples (or tokens) that share one pass over the weights.
+        batch_size: examples (or tokens) per pass over the weights.
 
     Raises:
-        ValueError: if an argument is impossible.
+        ValueError: if an argument is outside its range.
     """
     check_choice("technique", technique, tuple(TECHNIQUES))
-    check_choice("baseline_dtype", baseline_dtype, tuple(VALUE_BYTES))
+    b = VALUE_BYTES[check_choice("baseline_dtype", baseline_dtype, tuple(VALUE_BYTES))]
     s = check_strength(technique, TECHNIQUES[technique].default if strength is None else strength)
     n, B = _check_count("parameters", parameters), round(_check_count("batch_size", batch_size))
-    machine, b = find(hardware), VALUE_BYTES[baseline_dtype]
-    stored = stored_bytes(technique, n, s, b)
+    machine, stored = find(hardware), stored_bytes(technique, n, s, b)
     smallest = min(stored.values())
     before = seconds(n * b, 2 * n * B, machine, baseline_dtype)
     after = dense_seconds(technique, n, s, B, machine, baseline_dtype)
     sparse = sparse_seconds(n, s, B, machine, baseline_dtype) if technique == "pruning" else after
     return Estimate(
-        technique=technique,
-        parameters=n,
-        strength=s,
-        hardware=machine,
-        baseline_dtype=baseline_dtype,
-        batch_size=B,
+        technique, n, s, machine, baseline_dtype, B,
         claim=claimed(technique, n, s),
         honest=honest(technique, n, s, n * b, smallest, before / after),
         sparse_speedup=speed_figure(before / sparse, "estimate"),
         stored=stored,
-        before=_pass(before),
-        after=_pass(after),
+        before=_milliseconds(before),
+        after=_milliseconds(after),
         bound="compute" if before > seconds(n * b, 0, machine, baseline_dtype) else "memory",
         fits_before=n * b <= machine.memory * 1e9,
         fits=smallest <= machine.memory * 1e9,
-    )
+    )  # fmt: skip
 
 
-def _pass(value: float) -> Figure:
-    return Figure(1000 * value, "ms", duration(1000 * value), "estimate")
+def _milliseconds(seconds: float) -> Figure:
+    return Figure(1000 * seconds, "ms", duration(1000 * seconds), "estimate")
 
 
 def _check_count(name: str, value: float) -> float:

@@ -1,9 +1,8 @@
-"""The arithmetic of lesson 01: bytes of a format, seconds of a pass.
+"""The formulas of lesson 01: bytes of a format, seconds of a pass.
 
-Symbols: ``n`` parameters, ``b`` bytes per value, ``s`` sparsity, ``f`` the fraction that is left (of the rank, or of
-the parameters of a student), ``B`` batch size. A pass over the model reads every weight once and does two FLOP per
-weight and example. Activations, attention and layers that a technique leaves alone are not counted: the estimate
-flatters the technique.
+Symbols: ``n`` parameters, ``b`` bytes per value, ``s`` sparsity, ``f`` the remaining fraction (of the rank, or of the
+parameters of a student), ``B`` batch size. A pass over the model reads every weight once and does two FLOP per weight
+and example. Activations, attention and uncompressed layers are not counted, so the estimate favours the technique.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ SPARSE_EFFICIENCY = 1 / 8
 
 
 def seconds(read_bytes: float, flops: float, machine: Hardware, dtype: str, efficiency: float = 1.0) -> float:
-    """Time of one pass: the slower of moving the bytes and doing the arithmetic.
+    """Time of one pass: the longer of reading the bytes and computing the FLOP.
 
     Source: Williams, Waterman & Patterson, Roofline, 2009.
     """
@@ -29,7 +28,7 @@ def seconds(read_bytes: float, flops: float, machine: Hardware, dtype: str, effi
 
 
 def bitmask_bytes(n: float, s: float, b: float) -> float:
-    """One bit per weight, and the kept values."""
+    """One bit per weight, and the kept values, as in ``storage.encodings.encode_bitmask``."""
     return math.ceil(n / 8) + (1 - s) * n * b
 
 
@@ -44,7 +43,7 @@ def quantized_bytes(n: float, bits: float, group_size: int = GROUP_SIZE) -> floa
 
 
 def low_rank_bytes(n: float, f: float, b: float) -> float:
-    """Two factors of rank ``r = f · d`` in the place of a square ``d × d`` matrix: ``2 · d · r`` values."""
+    """Two factors of rank ``r = f · d`` instead of a square ``d × d`` matrix: ``2 · d · r`` values."""
     return 2 * f * n * b
 
 
@@ -67,16 +66,16 @@ def stored_bytes(technique: str, n: float, strength: float, b: float) -> dict[st
 def dense_seconds(technique: str, n: float, strength: float, B: int, machine: Hardware, dtype: str) -> float:
     """One pass of the compressed model with dense kernels, which every runtime has.
 
-    They read a masked zero like any value and multiply with it. Integer kernels exist for 8 bits; other widths are
-    unpacked and multiplied in the dtype of the baseline.
+    They read and multiply zeros like any value. Integer kernels exist for 8 bits; other bit widths are unpacked and
+    multiplied in the dtype of the baseline.
     """
     b = VALUE_BYTES[dtype]
     if technique == "pruning":
         return seconds(n * b, 2 * n * B, machine, dtype)
     if technique == "quantization":
         return seconds(quantized_bytes(n, strength), 2 * n * B, machine, "int8" if strength == 8 else dtype)
-    left = 2 * strength if technique == "low_rank" else strength
-    return seconds(left * n * b, 2 * left * n * B, machine, dtype)
+    remaining = (2 * strength if technique == "low_rank" else strength) * n
+    return seconds(remaining * b, 2 * remaining * B, machine, dtype)
 
 
 def sparse_seconds(n: float, s: float, B: int, machine: Hardware, dtype: str) -> float:

@@ -1,7 +1,7 @@
-"""Machines the calculator can reckon for, with the figures of their public datasheets.
+"""Hardware presets of the calculator, with the figures of public datasheets.
 
 Peaks are dense (no 2:4 sparsity) multiply-adds, two FLOP each, in TFLOP/s (TOP/s for int8); bandwidth is that of the
-memory that holds the weights. A dtype that a machine has no faster unit for runs at its fp32 peak.
+memory that holds the weights. A dtype without a faster unit of its own runs at the fp32 peak.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ THIS_MACHINE = "this_machine"
 
 @dataclass(frozen=True)
 class Hardware:
-    """What bounds a layer's speed.
+    """Peak and bandwidth of a machine, which bound the speed of a layer.
 
     Args:
-        name: as shown.
+        name: as displayed.
         peaks: dtype → TFLOP/s; ``"fp32"`` is always there.
         bandwidth: GB/s.
         memory: GB that can hold weights.
-        source: where the figures are from.
+        source: document that states the figures.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Hardware:
     source: str
 
     def peak(self, dtype: str) -> float:
-        """Peak in TFLOP/s for a dtype; the fp32 peak where there is no unit for it."""
+        """Peak in TFLOP/s for a dtype; the fp32 peak where the machine has no unit for it."""
         return self.peaks.get(dtype, self.peaks["fp32"])
 
 
@@ -87,20 +87,20 @@ HARDWARE = {
 
 
 def find(name: str) -> Hardware:
-    """A preset by its key, or ``"this_machine"``, whose roofline is measured on first use.
+    """A preset by its key, or ``"this_machine"``, measured on first use.
 
     Raises:
         ValueError: if the name is unknown.
     """
     check_choice("hardware", name, (*HARDWARE, THIS_MACHINE))
-    return _measured() if name == THIS_MACHINE else HARDWARE[name]
+    return _this_machine() if name == THIS_MACHINE else HARDWARE[name]
 
 
-def _measured() -> Hardware:
+def _this_machine() -> Hardware:
     from course_lib import profiling
 
-    machine, roof = profiling.machine(), profiling.roofline()
-    peak = roof.peak_gflops / 1000
-    # VNNI and AMX do at least four int8 operations in the place of one fp32 operation; without them it is one.
+    machine, roofline = profiling.machine(), profiling.roofline()
+    peak = roofline.peak_gflops / 1000
+    # VNNI and AMX do at least four int8 operations in the time of one fp32 operation; without them it is one.
     peaks = {"fp32": peak, "int8": 4 * peak if machine.vnni or machine.amx else peak}
-    return Hardware("this machine", peaks, roof.bandwidth_gbs, machine.memory_gb, "measured by profiling.roofline")
+    return Hardware("this machine", peaks, roofline.bandwidth_gbs, machine.memory_gb, "measured by profiling.roofline")

@@ -1,4 +1,4 @@
-"""What was measured for the shipped models, in the words of the calculator."""
+"""Shipped measurements as outcomes of the calculator."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from course_lib.calculator.page import TECHNIQUES
 from course_lib.core.formatting import compact
 
 SOURCE = "measured"
-CLOSE = 0.005  # a sparsity this near to a measured one is the measured one
+TOLERANCE = 0.005  # of a sparsity that counts as the measured one
 
 
 @cache
 def results(technique: str) -> dict[str, Any]:
-    """The shipped tables of ``benchmarks/TECHNIQUE.py``; empty where nothing was shipped."""
+    """The shipped tables of ``benchmarks/TECHNIQUE.py``; empty if none are shipped."""
     if f"{technique}_results" not in assets.manifest():
         return {}
     return assets.results(technique)
 
 
 def measured(technique: str, strength: float) -> Outcome | None:
-    """What the shipped ResNet18 gave at this strength, or ``None`` where nobody measured it."""
+    """The measurement of the shipped ResNet18 at this strength; ``None`` if there is none."""
     tables = results(technique)
     if technique != "pruning" or not {"fine_tuned", "compare"} <= tables.keys():
         return None
@@ -49,4 +49,4 @@ def _outcome(row: dict[str, Any], compared: list[dict[str, Any]]) -> Outcome:
 
 
 def _at(rows: list[dict[str, Any]], sparsity: float) -> dict[str, Any] | None:
-    return next((row for row in rows if math.isclose(row["sparsity"], sparsity, abs_tol=CLOSE)), None)
+    return next((row for row in rows if math.isclose(row["sparsity"], sparsity, abs_tol=TOLERANCE)), None)

@@ -1,4 +1,4 @@
-"""Figures that say how they are known, and outcomes made of them."""
+"""Figures marked as claimed, estimated or measured, and outcomes made of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SOURCES = ("page claim", "estimate", "measured")
 
 @dataclass(frozen=True)
 class Figure:
-    """One number: its value (``None`` when unknown), unit, the text to show, and how it is known (``SOURCES``)."""
+    """One number: value (``None`` if unknown), unit, displayed text, and how it is known (one of ``SOURCES``)."""
 
     value: float | None
     unit: str
@@ -29,7 +29,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a technique gives, by one account: the lines of the page's calculator.
+    """Result of a technique according to one source: the lines of the page's calculator.
 
     ``size`` counts parameters, ``memory`` bytes; ``ratio`` and ``speedup`` are factors, ``quality`` is a fraction.
     """
@@ -44,14 +44,14 @@ class Outcome:
 
 
 def claimed(technique: str, n: float, strength: float) -> Outcome:
-    """The page's figures; its quality is one number per technique, whatever the strength."""
+    """The page's figures; its quality is one number per technique and does not depend on the strength."""
     page, source = TECHNIQUES[technique], "page claim"
     ratio = page.page_ratio(strength)
-    left = n if technique == "quantization" else n / ratio
+    remaining = n if technique == "quantization" else n / ratio
     bits = f" of {strength:g} bits" if technique == "quantization" else ""
     return Outcome(
         technique=Figure(None, "", page.name, source),
-        size=Figure(left, "parameters", f"{compact(left)} params{bits}", source),
+        size=Figure(remaining, "parameters", f"{compact(remaining)} params{bits}", source),
         ratio=ratio_figure(ratio, source),
         quality=Figure(page.quality, "", f"{100 * page.quality:.0f} %", source),
         speedup=speed_figure(page.speedup * ratio / page.ratio, source),
@@ -63,7 +63,8 @@ def claimed(technique: str, n: float, strength: float) -> Outcome:
 def honest(technique: str, n: float, strength: float, before: float, after: float, speedup: float) -> Outcome:
     """The estimate, from stored bytes ``before`` and ``after`` and the speed-up with dense kernels."""
     source = "estimate"
-    left = {"pruning": 1 - strength, "quantization": 1.0, "distillation": strength, "low_rank": 2 * strength}
+    fraction = {"pruning": 1 - strength, "quantization": 1.0, "distillation": strength, "low_rank": 2 * strength}
+    remaining = fraction[technique] * n
     support = {
         "pruning": "anywhere as a dense model; sparse kernels are rare",
         "quantization": "8 bits widely; fewer bits are unpacked first",
@@ -72,7 +73,7 @@ def honest(technique: str, n: float, strength: float, before: float, after: floa
     }
     return Outcome(
         technique=Figure(None, "", TECHNIQUES[technique].name, source),
-        size=Figure(left[technique] * n, "parameters", f"{compact(left[technique] * n)} params", source),
+        size=Figure(remaining, "parameters", f"{compact(remaining)} params", source),
         ratio=ratio_figure(before / after, source),
         quality=Figure(None, "", "not computable, only measurable", source),
         speedup=speed_figure(speedup, source),
@@ -92,7 +93,7 @@ def speed_figure(value: float, source: str) -> Figure:
 
 
 def memory_figure(before: float, after: float, source: str) -> Figure:
-    """``90 % (70 GB)``: how much less, and what is left; ``40 % more (490 GB)`` where it grows."""
+    """``90 % (70 GB)``: the reduction and the remaining size; ``40 % more (490 GB)`` if it grows."""
     less = 100 * (1 - after / before)
     change = f"{less:.0f} %" if less >= 0 else f"{-less:.0f} % more"
     return Figure(after, "bytes", f"{change} ({byte_size(after)})", source)

@@ -1,4 +1,4 @@
-"""What the page claims: its four techniques, its typical figures, and its way of reckoning."""
+"""Claims of the page: its four techniques, their typical figures, and its formulas for the ratio."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from course_lib.core.validation import check_fraction, check_positive
 
-PAGE_BYTES = 4  # the page's 70 GB are 17.5 billion values of fp32, and nothing that says where they belong
+PAGE_BYTES = 4  # the page's 70 GB are 17.5 billion fp32 values without any index
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Technique:
     Args:
         ratio, quality, speedup, support: times smaller, fraction of the quality kept, times faster, where it runs.
         idea, trade_off: one line each.
-        strength: what is set (sparsity, bits, …), sensible from ``low`` to ``high``.
-        page_ratio: strength → times smaller, as the page reckons.
+        strength: name of the setting (sparsity, bits, …), useful from ``low`` to ``high``.
+        page_ratio: strength → times smaller, by the page's formula.
     """
 
     name: str
@@ -64,7 +64,7 @@ TECHNIQUES = {
 
 
 def check_strength(technique: str, strength: float) -> float:
-    """Return ``strength`` if the technique can have it, else raise ``ValueError`` that says what is allowed."""
+    """Return ``strength`` if it is allowed for the technique, else raise ``ValueError``."""
     name = f"strength ({TECHNIQUES[technique].strength})"
     if technique == "pruning":
         return check_fraction(name, strength)

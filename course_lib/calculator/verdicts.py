@@ -1,4 +1,4 @@
-"""Does a claim hold? Each verdict says so in words, with the reason."""
+"""Verdicts in words on claims, each with its reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from course_lib.core.formatting import byte_size
 from course_lib.core.validation import check_choice
 
 KINDS = ("holds", "under conditions", "does not hold", "not measured")
-CLOSE_ENOUGH = 0.95  # a figure that reaches this share of the claim counts as reached
+REACHED = 0.95  # share of a claim from which on it counts as reached
 BATCH_SIZES = (1, 32, 1024)
 
 SIZE_REASONS = {
@@ -32,7 +32,7 @@ SPEED_REASONS = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """``kind`` is one of ``KINDS``; ``reason`` says why in a few words."""
+    """A verdict: ``kind`` is one of ``KINDS``, ``reason`` a few words."""
 
     kind: str
     reason: str = ""
@@ -45,14 +45,14 @@ class Verdict:
 
 
 def judged(found: float, claimed: float) -> str:
-    """``"holds"`` if what was found reaches the claim (95 % of it is enough), else ``"does not hold"``."""
+    """``"holds"`` if ``found`` reaches 95 % of ``claimed``, else ``"does not hold"``."""
     return "holds" if _reached(found, claimed) else "does not hold"
 
 
 def verdicts(result: Estimate, measured: Outcome | None = None) -> dict[str, Verdict]:
     """Name of each claim (``ratio``, ``speedup``, ``quality``, ``memory``) → its verdict.
 
-    What was measured outweighs what was estimated.
+    Measured figures take precedence over estimates.
     """
     size = _size(result, measured)
     left, claimed = (byte_size(outcome.memory.value or 0.0) for outcome in (result.honest, result.claim))
@@ -68,7 +68,8 @@ def _size(result: Estimate, measured: Outcome | None) -> Verdict:
     claim = result.claim.ratio.value
     if _reached((measured or result.honest).ratio.value, claim):
         return Verdict("holds", "overhead included")
-    if result.baseline_dtype != "fp32" and _reached(_again(result, baseline_dtype="fp32").honest.ratio.value, claim):
+    against_fp32 = _with_settings(result, baseline_dtype="fp32").honest.ratio.value
+    if result.baseline_dtype != "fp32" and _reached(against_fp32, claim):
         return Verdict("under conditions", "only against fp32, and this model is fp16")
     return Verdict("does not hold", SIZE_REASONS[result.technique])
 
@@ -76,15 +77,15 @@ def _size(result: Estimate, measured: Outcome | None) -> Verdict:
 def _speed(result: Estimate, measured: Outcome | None) -> Verdict:
     claim = result.claim.speedup.value
     if measured is not None and measured.speedup.value is not None:
-        seen = f"{measured.speedup.text}, measured"
+        found = f"{measured.speedup.text}, measured"
         if _reached(measured.speedup.value, claim):
-            return Verdict("holds", seen)
-        return Verdict("does not hold", f"{seen}; {SPEED_REASONS[result.technique]}")
+            return Verdict("holds", found)
+        return Verdict("does not hold", f"{found}; {SPEED_REASONS[result.technique]}")
     if _reached(result.honest.speedup.value, claim):
         return Verdict("holds", "by the roofline, at best")
     if _reached(result.sparse_speedup.value, claim):
         return Verdict("under conditions", "only with kernels that skip zeros")
-    for other in _elsewhere(result):
+    for other in _other_settings(result):
         if _reached(other.honest.speedup.value, claim):
             where = f"{other.hardware.name}, batch {other.batch_size}, {other.baseline_dtype}"
             return Verdict("under conditions", f"not here; it would on: {where}")
@@ -98,15 +99,15 @@ def _quality(result: Estimate, measured: Outcome | None) -> Verdict:
     return Verdict(kind, f"{measured.quality.text} of the accuracy is retained")
 
 
-def _elsewhere(result: Estimate) -> Iterator[Estimate]:
+def _other_settings(result: Estimate) -> Iterator[Estimate]:
     for machine, batch, dtype in product(HARDWARE, BATCH_SIZES, ("fp32", "fp16")):
-        yield _again(result, hardware=machine, batch_size=batch, baseline_dtype=dtype)
+        yield _with_settings(result, hardware=machine, batch_size=batch, baseline_dtype=dtype)
 
 
-def _again(result: Estimate, **changes: object) -> Estimate:
+def _with_settings(result: Estimate, **changes: object) -> Estimate:
     settings: dict[str, object] = {"hardware": "cpu_laptop", "baseline_dtype": "fp32", "batch_size": 1, **changes}
     return estimate(result.technique, result.parameters, result.strength, **settings)  # type: ignore[arg-type]
 
 
 def _reached(value: float | None, claim: float | None) -> bool:
-    return value is not None and claim is not None and value >= CLOSE_ENOUGH * claim
+    return value is not None and claim is not None and value >= REACHED * claim
