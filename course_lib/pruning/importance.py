@@ -1,19 +1,20 @@
-"""Importance: how much a channel matters, by several criteria that all see the same numbers.
+"""Importance: how much a channel matters, by several criteria.
 
-A criterion looks at one member of a group at a time: at the weights of its channels ``(channels, n)`` and, where it
-needs them, at the gradients of one batch. A member's scores are divided by their mean, so that every layer of a group
-has one vote whatever its size; the votes are averaged, so that the scores of each group have mean 1.
+A criterion scores one member of a group at a time, from the weights of its channels ``(channels, n)`` and, where it
+needs them, from the gradients of one batch. The scores of a member are divided by their mean, so that every layer of a
+group has the same weight; then they are averaged over the members, so that the scores of each group have mean 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from course_lib import models, training
+from course_lib.architectures.channels import channel_tensors
 from course_lib.architectures.layer_sizes import NORMS
 from course_lib.core import memory
 from course_lib.core.validation import check_choice, check_positive
@@ -47,7 +48,7 @@ def fisher(weight: Tensor, gradient: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Criterion:
-    """How a member is scored; ``norms_only`` looks at the scales of norms alone, ``needs_data`` at gradients."""
+    """How a member is scored: with gradients if ``needs_data``, by the scales of norms alone if ``norms_only``."""
 
     score: Callable[[Tensor, Tensor], Tensor]
     needs_data: bool = False
@@ -78,12 +79,12 @@ def channel_importance(
 ) -> Scores:
     """Score of every channel of every group that may lose some; the mean of each group is 1.
 
-    Criteria that look at gradients leave the model without any. A group without a norm has no score under
+    Criteria that use gradients clear those of the model. A group without a norm has no score under
     ``"batchnorm_scale"``.
 
     Args:
         criterion: a name in ``CRITERIA``.
-        split: gradients are taken on it, for ``"taylor"`` and ``"fisher"``.
+        split: gradients are computed on it, for ``"taylor"`` and ``"fisher"``.
         batches: how many batches of ``batch_size`` are averaged.
         seed: for ``"random"``, and for the choice of batches.
 
@@ -97,98 +98,73 @@ def channel_importance(
     coupling = couple(model) if coupling is None else coupling
     groups = {name: group for name, group in coupling.items() if not group.kept_whole}
     if criterion == "random":
-        generator = torch.Generator().manual_seed(seed)
-        return {name: _mean_one(torch.rand(group.channels, generator=generator)) for name, group in groups.items()}
+        return _random_scores(groups, seed)
     chosen = CRITERIA[criterion]
-    members = {name: _members(model, group, chosen) for name, group in groups.items()}
-    members = {name: some for name, some in members.items() if some}
-    if not members:
-        raise ValueError(f"criterion {criterion!r} finds no channel to score in {type(model).__name__}")
-    totals: dict[str, list[Tensor]] = {}
+    members = _scored_members(model, groups, criterion)
+    totals: Scores = {}
     for _ in _gradients(model, split, batches, batch_size, seed) if chosen.needs_data else [None]:
         for name, some in members.items():
-            scores = [_member_score(model, groups[name], member, chosen) for member in some]
-            past = totals.get(name)
-            totals[name] = scores if past is None else [a + b for a, b in zip(past, scores, strict=True)]
-    if chosen.needs_data:
-        model.zero_grad(set_to_none=True)
+            scores = torch.stack([_member_score(model, groups[name], member, chosen) for member in some])
+            totals[name] = totals[name] + scores if name in totals else scores
     memory.return_freed()
-    return {
-        name: _mean_one(torch.stack([_mean_one(one) for one in scores]).mean(dim=0)) for name, scores in totals.items()
-    }
+    return {name: _mean_one(torch.stack([_mean_one(row) for row in rows]).mean(dim=0)) for name, rows in totals.items()}
 
 
-def block_importance(model: nn.Module, split: Split, *, batch_size: int = 256) -> dict[str, float]:
-    """Block → by how much the loss on ``split`` grows without it (granularity: a whole layer).
-
-    Raises:
-        TestSplitError: if ``split`` is the test split.
-    """
-    from course_lib.pruning.surgery import removable_blocks, remove_blocks
-
-    refuse_test(split, "used to decide which blocks to remove")
-    before = training.evaluate(model, split, batch_size=batch_size).loss
-    return {
-        name: training.evaluate(remove_blocks(model, [name]), split, batch_size=batch_size).loss - before
-        for name in removable_blocks(model)
-    }
+def _random_scores(groups: Mapping[str, Group], seed: int) -> Scores:
+    generator = torch.Generator().manual_seed(seed)
+    return {name: _mean_one(torch.rand(group.channels, generator=generator)) for name, group in groups.items()}
 
 
-def rows(model: nn.Module, member: Member, channels: int, *, gradient: bool = False) -> Tensor:
-    """The numbers of each channel of a member, ``(channels, n)``; of its gradient if asked for.
+def _scored_members(model: nn.Module, groups: Mapping[str, Group], criterion: str) -> dict[str, list[Member]]:
+    """Group → its members that the criterion looks at: those with parameters, or the norms alone."""
 
-    Outputs of a layer are its weight and bias; inputs are the weight alone.
-    """
-    layer = model.get_submodule(member.layer)
-    positions = member.map.positions(torch.arange(channels))
-    first = member.side == "out" and not isinstance(layer, nn.Embedding)
-    parts = []
-    for name, parameter in layer.named_parameters(recurse=False):
-        tensor = parameter.grad if gradient else parameter
-        if tensor is None or (name == "bias" and member.side == "in"):
-            continue
-        lines = tensor.detach().float() if first else tensor.detach().float().transpose(0, 1)
-        parts.append(lines.index_select(0, positions.to(tensor.device)).reshape(channels, -1))
-    return torch.cat(parts, dim=1).cpu()
+    def scored(member: Member) -> bool:
+        layer = model.get_submodule(member.layer)
+        has_parameters = next(layer.parameters(), None) is not None
+        return has_parameters and (isinstance(layer, NORMS) or not CRITERIA[criterion].norms_only)
 
-
-def _members(model: nn.Module, group: Group, criterion: Criterion) -> list[Member]:
-    """Those that the criterion looks at: all with numbers of their own, or the norms alone."""
-    found = [
-        member for member in group.members if next(model.get_submodule(member.layer).parameters(), None) is not None
-    ]
-    norms = [member for member in found if isinstance(model.get_submodule(member.layer), NORMS)]
-    return norms if criterion.norms_only else found
+    members = {name: [member for member in group.members if scored(member)] for name, group in groups.items()}
+    if not any(members.values()):
+        raise ValueError(f"criterion {criterion!r} finds no channel to score in {type(model).__name__}")
+    return {name: some for name, some in members.items() if some}
 
 
 def _member_score(model: nn.Module, group: Group, member: Member, criterion: Criterion) -> Tensor:
+    layer = model.get_submodule(member.layer)
+    positions = member.map.positions(torch.arange(group.channels))
     if criterion.norms_only:
-        return _scale(model, group, member)
-    weight = rows(model, member, group.channels)
-    gradient = rows(model, member, group.channels, gradient=True) if criterion.needs_data else torch.empty(0)
-    return criterion.score(weight, gradient)
+        return layer.get_parameter("weight").detach().float().cpu().abs()[positions]
+    weights, gradients = [], []
+    for _, tensor, dimension in channel_tensors(layer, member.side):
+        if isinstance(tensor, nn.Parameter):
+            weights.append(_rows(tensor, dimension, positions, group.channels))
+        if isinstance(tensor, nn.Parameter) and tensor.grad is not None and criterion.needs_data:
+            gradients.append(_rows(tensor.grad, dimension, positions, group.channels))
+    return criterion.score(torch.cat(weights, dim=1), torch.cat(gradients, dim=1) if gradients else torch.empty(0))
 
 
-def _scale(model: nn.Module, group: Group, member: Member) -> Tensor:
-    scale = model.get_submodule(member.layer).get_parameter("weight")
-    return scale.detach().float().cpu().abs()[member.map.positions(torch.arange(group.channels))]
+def _rows(tensor: Tensor, dimension: int, positions: Tensor, channels: int) -> Tensor:
+    """The values of each channel, ``(channels, n)``, float32 on the CPU."""
+    values = tensor.detach().float().movedim(dimension, 0)
+    return values.index_select(0, positions.to(tensor.device)).reshape(channels, -1).cpu()
 
 
 def _gradients(model: nn.Module, split: Split | None, batches: int, batch_size: int, seed: int) -> Iterator[None]:
-    """Leaves the gradients of one batch after the other in the parameters."""
+    """Leave the gradients of one batch after the other in the parameters; at the end there are none."""
     if split is None:
         raise ValueError("split must be given: 'taylor' and 'fisher' look at gradients; take the train split")
     refuse_test(split, "used to decide which channels to remove")
-    place = next(model.parameters()).device
+    device = next(model.parameters()).device
     loss = training.cross_entropy()
     with models.evaluating(model), torch.enable_grad():
         for inputs, labels in split.subset(batches * batch_size, seed).batches(batch_size):
             model.zero_grad(set_to_none=True)
-            loss(model, models.to_device(inputs, place), labels.to(place)).backward()
+            loss(model, models.to_device(inputs, device), labels.to(device)).backward()
             yield
+    model.zero_grad(set_to_none=True)
 
 
 def _mean_one(scores: Tensor) -> Tensor:
-    """Scores with mean 1; all equal where there is nothing to tell them apart."""
+    """Scores divided by their mean; all 1 where the mean is 0."""
     mean = scores.mean()
     return scores / mean if mean > 0 else torch.ones_like(scores)

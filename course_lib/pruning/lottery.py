@@ -1,8 +1,7 @@
-"""Lottery tickets: small parts of a network that, trained alone from the start, do as well as the whole.
+"""Lottery tickets: sparse subnetworks that, trained alone from their initial weights, match the dense network.
 
-They do so only with the very values they started from. This module finds such tickets by iterative magnitude
-pruning and sets two controls beside them: the same connections started from other values, and other connections
-started from the same values.
+Tickets are found by iterative magnitude pruning with rewinding. Two controls are trained beside them: the same masks
+with other initial weights, and random masks with the same initial weights.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from tqdm.auto import tqdm
 from course_lib import training
 from course_lib.core.validation import check_choice, check_fraction, check_positive
 from course_lib.data import Split, refuse_test
-from course_lib.pruning.gradual import MaskKeeper
-from course_lib.pruning.masks import Masks, apply_masks, global_masks, layerwise_masks
+from course_lib.pruning.gradual import MaskedTraining
+from course_lib.pruning.masks import Masks, apply_masks, layerwise_masks
 
 if TYPE_CHECKING:
     import pandas
@@ -30,7 +29,7 @@ KINDS = ("ticket", "reinitialised", "random")
 
 @dataclass(frozen=True)
 class LotteryResult:
-    """What came out of the search.
+    """The trainings of a search, and the ticket that it found.
 
     Args:
         frame: one row per round and kind: ``round``, ``sparsity``, ``kind`` (``"dense"``, or one of ``KINDS``),
@@ -61,12 +60,12 @@ def lottery_ticket(
 ) -> LotteryResult:
     """Find a lottery ticket by iterative magnitude pruning with rewinding, and train its two controls.
 
-    Each round trains the network, drops the same fraction of each layer's remaining weights, sets those that stay
-    back to what they were at ``rewind_step`` and trains again. After ``rounds`` rounds ``final_sparsity`` is reached.
+    Each of ``rounds`` rounds drops the same fraction of each layer's remaining weights, rewinds the others to their
+    values at ``rewind_step`` and trains again; the last one reaches ``final_sparsity``.
 
     Args:
         build: makes a freshly initialised network from torch's random state.
-        rewind_step: 0 goes back to the initial weights (2019); deeper networks need a few hundred (2020).
+        rewind_step: 0 rewinds to the initial weights (2019); deeper networks need a few hundred (2020).
         controls: train the controls at the ``"last"`` round or at ``"every"`` one.
         fit_options: passed on to ``training.fit``.
 
@@ -77,36 +76,15 @@ def lottery_ticket(
     Source: Frankle and Carbin, The Lottery Ticket Hypothesis, 2019; Frankle et al., Linear Mode Connectivity and the
     Lottery Ticket Hypothesis, 2020.
     """
-    for split in (train, validation):
-        refuse_test(split, "searched for a lottery ticket")
-    check_positive("rounds", rounds)
-    check_fraction("final_sparsity", final_sparsity)
-    check_choice("controls", controls, ("last", "every"))
-    if rewind_step < 0:
-        raise ValueError(f"rewind_step must be at least 0, got {rewind_step}")
-
+    _check(train, validation, rounds, final_sparsity, controls, rewind_step)
     options = {"epochs": epochs, "learning_rate": learning_rate, "seed": seed, "progress": False, **fit_options}
     controlled = range(1, rounds + 1) if controls == "every" else [rounds]
-    log = _Log(1 + rounds + 2 * len(controlled), progress)
-    network = _seeded(build, seed)
-    recorder = _Recorder(rewind_step, _snapshot(network))
-    log.add(0, 0.0, "dense", training.fit(network, train, validation, after_step=recorder, **options))
-    start = recorder.state()
-
-    def train_from(model: nn.Module, state: State, masks: Masks) -> training.History:
-        return _train_under(model, state, masks, train, validation, options)
-
-    masks: Masks = {}
+    search = _Search(build, train, validation, seed, options, _Log(1 + rounds + 2 * len(controlled), progress))
+    network, start = search.train_dense(rewind_step)
     for round_ in range(1, rounds + 1):
         sparsity = 1 - (1 - final_sparsity) ** (round_ / rounds)
-        # Weights that were dropped before are zero, so the smallest fraction always contains them.
-        masks = layerwise_masks(network, sparsity)
-        log.add(round_, sparsity, "ticket", train_from(network, start, masks))
-        if round_ in controlled:
-            other = _seeded(build, seed + 1_000)
-            log.add(round_, sparsity, "reinitialised", train_from(other, _snapshot(other), masks))
-            log.add(round_, sparsity, "random", train_from(other, start, shuffle_masks(masks, seed)))
-    return LotteryResult(log.frame(), start, masks)
+        masks = search.train_round(network, start, round_, sparsity, with_controls=round_ in controlled)
+    return LotteryResult(search.log.frame(), start, masks)
 
 
 def shuffle_masks(masks: Masks, seed: int = 0) -> Masks:
@@ -126,7 +104,7 @@ def flatten_images(split: Split) -> Split:
 
 
 class _Log:
-    """The rows of the result, and a progress bar over the trainings."""
+    """The rows of the result, and a progress bar over the trainings of a search."""
 
     def __init__(self, trainings: int, progress: bool) -> None:
         self.rows: list[tuple[int, float, str, float, float]] = []
@@ -146,8 +124,44 @@ class _Log:
         return pandas.DataFrame(self.rows, columns=["round", "sparsity", "kind", "accuracy", "early_accuracy"])
 
 
+@dataclass
+class _Search:
+    """Trains the networks of one search, all on the same splits with the same options."""
+
+    build: Callable[[], nn.Module]
+    train: Split
+    validation: Split
+    seed: int
+    options: dict[str, Any]
+    log: _Log
+
+    def train_dense(self, rewind_step: int) -> tuple[nn.Module, State]:
+        """The trained dense network, and the weights that it had after ``rewind_step`` updates."""
+        network = _seeded(self.build, self.seed)
+        recorder = _Recorder(rewind_step, _snapshot(network))
+        history = training.fit(network, self.train, self.validation, after_step=recorder, **self.options)
+        self.log.add(0, 0.0, "dense", history)
+        return network, recorder.state()
+
+    def train_round(
+        self, network: nn.Module, start: State, round_: int, sparsity: float, *, with_controls: bool
+    ) -> Masks:
+        """Train the ticket of one round in ``network``, then perhaps its controls; returns the ticket's masks."""
+        # Weights that were dropped before are zero, so the smallest fraction always contains them.
+        masks = layerwise_masks(network, sparsity)
+        trainings = [("ticket", network, start, masks)]
+        if with_controls:
+            other = _seeded(self.build, self.seed + 1_000)
+            trainings.append(("reinitialised", other, _snapshot(other), masks))
+            trainings.append(("random", other, start, shuffle_masks(masks, self.seed)))
+        for kind, model, state, kept in trainings:
+            history = _train_under(model, state, kept, self.train, self.validation, self.options)
+            self.log.add(round_, sparsity, kind, history)
+        return masks
+
+
 class _Recorder:
-    """Keeps the weights as they are after ``step`` updates."""
+    """Keeps a copy of the weights after ``step`` updates."""
 
     def __init__(self, step: int, initial: State) -> None:
         self.step, self.states, self.last = step, {0: initial}, 0
@@ -176,9 +190,19 @@ def _snapshot(model: nn.Module) -> State:
 def _train_under(
     model: nn.Module, start: State, masks: Masks, train: Split, validation: Split, options: dict[str, Any]
 ) -> training.History:
-    """Train ``model`` in place from ``start`` with the masks held, and return the history."""
+    """Train ``model`` in place from ``start`` under fixed masks, and return the history."""
     model.load_state_dict(start)
     apply_masks(model, masks)
-    keeper = MaskKeeper(lambda step, total_steps: None, global_masks, None, None)
-    keeper.masks = masks
-    return keeper.fit(model, train, validation, **options).history
+    return MaskedTraining(masks=masks).fit(model, train, validation, **options).history
+
+
+def _check(
+    train: Split, validation: Split, rounds: int, final_sparsity: float, controls: str, rewind_step: int
+) -> None:
+    for split in (train, validation):
+        refuse_test(split, "searched for a lottery ticket")
+    check_positive("rounds", rounds)
+    check_fraction("final_sparsity", final_sparsity)
+    check_choice("controls", controls, ("last", "every"))
+    if rewind_step < 0:
+        raise ValueError(f"rewind_step must be at least 0, got {rewind_step}")

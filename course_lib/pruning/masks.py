@@ -79,7 +79,7 @@ def global_masks(model: nn.Module, sparsity: float, layers: Collection[str] | No
     return {name: part.view(weight.shape) for (name, weight), part in zip(weights.items(), parts, strict=True)}
 
 
-def zero_masks(model: nn.Module, layers: Collection[str] | None = None) -> Masks:
+def nonzero_masks(model: nn.Module, layers: Collection[str] | None = None) -> Masks:
     """The masks that a pruned model already carries: true wherever its weight is not zero."""
     return {name: weight != 0 for name, weight in layer_weights(model, layers).items()}
 

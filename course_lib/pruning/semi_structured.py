@@ -1,7 +1,7 @@
-"""Semi-structured pruning: two of every four neighbouring weights stay (2:4).
+"""Semi-structured pruning: two of every four neighbouring weights are kept (2:4 sparsity).
 
-The pattern is regular enough for the sparse tensor cores of NVIDIA GPUs since Ampere, which skip the zeros; on any
-other hardware it makes a file smaller, and nothing faster.
+The sparse tensor cores of NVIDIA GPUs since Ampere skip the zeros of this pattern; on other hardware it makes a file
+smaller, but nothing faster.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from course_lib.architectures.channels import reorder_channels
 from course_lib.core.validation import check_positive
-from course_lib.pruning.coupling import Coupling, Group, couple
+from course_lib.pruning.channel_removal import check_prunable
+from course_lib.pruning.coupling import Coupling, couple
 from course_lib.pruning.masks import Masks, apply_masks, layer_weights
-from course_lib.pruning.surgery import check_fit
 
 KEEP, BLOCK = 2, 4
 AMPERE = (8, 0)
@@ -41,7 +42,7 @@ def two_four_mask(weight: Tensor) -> Tensor:
 
 
 def semi_structured_layers(model: nn.Module) -> list[str]:
-    """Names of the layers whose inputs come in fours; a layer with three colours as inputs does not fit."""
+    """Names of the layers whose number of inputs is a multiple of four (the first convolution of a CNN is not one)."""
     return [
         name for name, weight in layer_weights(model).items() if weight.shape[1] % BLOCK == 0 and weight.dim() in (2, 4)
     ]
@@ -67,10 +68,10 @@ def retained_magnitude(weight: Tensor) -> float:
 
 
 def search_permutation(weight: Tensor, *, passes: int = 20, seed: int = 0) -> Tensor:
-    """An order of the inputs under which a 2:4 mask keeps more magnitude.
+    """A permutation of the inputs under which a 2:4 mask keeps more magnitude.
 
-    In each pass the blocks are paired at random, and the eight inputs of a pair are divided into two fours in the best
-    of the 35 possible ways, so that no pass makes it worse.
+    In each pass the blocks are paired at random, and the eight inputs of a pair are split into two fours in the best of
+    the 35 possible ways, so that no pass makes it worse.
 
     Returns:
         int64 ``(in,)``: ``weight[:, order]`` is the weight to prune.
@@ -82,24 +83,24 @@ def search_permutation(weight: Tensor, *, passes: int = 20, seed: int = 0) -> Te
     _blocks(inputs)
     generator = torch.Generator().manual_seed(seed)
     order = torch.arange(inputs.shape[1])
-    ways = _divisions()
+    splits = _splits_of_eight()
     for _ in range(passes):
         blocks = order.view(-1, BLOCK)
         pairs = torch.randperm(len(blocks), generator=generator)[: len(blocks) // 2 * 2].view(-1, 2)
         eights = blocks[pairs].flatten(1)
         columns = inputs[:, eights]
         kept = torch.stack(
-            [columns[:, :, way].unflatten(-1, (2, BLOCK)).topk(KEEP).values.sum((0, 2, 3)) for way in ways]
+            [columns[:, :, split].unflatten(-1, (2, BLOCK)).topk(KEEP).values.sum((0, 2, 3)) for split in splits]
         )
         best = kept.max(dim=0).indices
         order = order.clone()
-        order.view(-1, BLOCK)[pairs] = eights.gather(1, ways[best]).view(-1, 2, BLOCK)
+        order.view(-1, BLOCK)[pairs] = eights.gather(1, splits[best]).view(-1, 2, BLOCK)
     return order
 
 
 @torch.no_grad()
 def permute_channels(model: nn.Module, orders: Mapping[str, Tensor], coupling: Coupling | None = None) -> nn.Module:
-    """A copy of ``model`` whose channels stand in another order, in every layer of their group; it computes the same.
+    """A copy of ``model`` with its channels reordered in every layer of their group; it computes the same.
 
     Args:
         orders: group name → order of its channels.
@@ -109,7 +110,7 @@ def permute_channels(model: nn.Module, orders: Mapping[str, Tensor], coupling: C
     """
     coupling = couple(model) if coupling is None else coupling
     groups = {name: coupling[name] for name in orders}
-    check_fit(model, groups.values())
+    check_prunable(model, groups.values())
     for name, order in orders.items():
         if groups[name].kept_whole or not torch.equal(order.sort().values, torch.arange(groups[name].channels)):
             raise ValueError(
@@ -118,12 +119,15 @@ def permute_channels(model: nn.Module, orders: Mapping[str, Tensor], coupling: C
             )
     permuted = copy.deepcopy(model)
     for name, order in orders.items():
-        _reorder(permuted, groups[name], order)
+        channels = torch.arange(groups[name].channels)
+        for member in groups[name].members:
+            layer = permuted.get_submodule(member.layer)
+            reorder_channels(layer, member.side, member.map.positions(channels), member.map.positions(order))
     return permuted
 
 
 def sparse_tensor_cores() -> tuple[bool, str]:
-    """Whether this machine can skip the zeros of 2:4, and a sentence that says why (not)."""
+    """Whether this machine has sparse tensor cores, and a sentence that says why (not)."""
     if not torch.cuda.is_available():
         return False, "no GPU here: 2:4 gives a smaller file and no speed; its speed needs sparse tensor cores"
     name, capability = torch.cuda.get_device_name(), torch.cuda.get_device_capability()
@@ -159,18 +163,7 @@ def _blocks(weight: Tensor) -> Tensor:
     return weight.movedim(1, -1).unflatten(-1, (-1, BLOCK))
 
 
-def _divisions() -> Tensor:
-    """The 35 ways to divide eight things into two fours, as orders ``(35, 8)``."""
+def _splits_of_eight() -> Tensor:
+    """The 35 ways to split eight inputs into two fours, as permutations ``(35, 8)``."""
     firsts = [four for four in itertools.combinations(range(2 * BLOCK), BLOCK) if 0 in four]
     return torch.tensor([[*four, *(set(range(2 * BLOCK)) - set(four))] for four in firsts])
-
-
-def _reorder(model: nn.Module, group: Group, order: Tensor) -> None:
-    for member in group.members:
-        layer = model.get_submodule(member.layer)
-        before, after = member.map.positions(torch.arange(group.channels)), member.map.positions(order)
-        inner = member.side == "in" or isinstance(layer, nn.Embedding)
-        for tensor in [*layer.parameters(recurse=False), *layer.buffers(recurse=False)]:
-            if tensor.dim() >= 1 and not (inner and tensor.dim() < 2):
-                dimension = 1 if inner else 0
-                tensor.data.index_copy_(dimension, before, tensor.data.index_select(dimension, after))

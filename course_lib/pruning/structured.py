@@ -1,4 +1,4 @@
-"""Structured pruning from end to end: score channels, choose how many stay, remove the others, at once or in steps."""
+"""Structured pruning end to end: score channels, choose how many stay, remove the others, at once or in steps."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from course_lib.core.validation import check_choice, check_positive
 from course_lib.data import Split
+from course_lib.pruning.channel_removal import remove_channels
 from course_lib.pruning.coupling import Coupling, couple
 from course_lib.pruning.importance import DEFAULT_CRITERION, channel_importance
-from course_lib.pruning.surgery import remove_channels
 from course_lib.pruning.widths import Counts, keep_best, uniform_counts
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ Tune = Callable[[nn.Module], object]
 
 @dataclass(frozen=True)
 class StructuredResult:
-    """A smaller copy of a model, and what was taken out.
+    """A smaller copy of a model, and the channels that it kept.
 
     Args:
         model: plain modules with fewer channels.
-        coupling: the groups of the model before.
-        kept: group → indices of the channels that stayed, as they were numbered before.
+        coupling: the groups of the original model.
+        kept: group → indices of the remaining channels in the original model.
     """
 
     model: nn.Module
@@ -70,7 +70,7 @@ def prune_channels(
     Raises:
         CouplingError: if the model is not understood.
         TestSplitError: if ``split`` is the test split.
-        ValueError: if 0 channels would be left, or the model is not fit for surgery.
+        ValueError: if 0 channels would be left, or the model cannot be pruned (see ``check_prunable``).
     """
     coupling = couple(model) if coupling is None else coupling
     counts = dict(ratio) if isinstance(ratio, Mapping) else uniform_counts(coupling.prunable(unit), ratio, multiple)
@@ -86,7 +86,7 @@ def prune_channels(
 def step_counts(coupling: Coupling, counts: Mapping[str, int], step: int, steps: int) -> Counts:
     """How many channels stay after ``step`` of ``steps``: the same *fraction* goes in every step.
 
-    n_t = n₀ (n_T / n₀)^(t / T), so that late steps, in which every channel is needed more, remove fewer channels.
+    n_t = n₀ (n_T / n₀)^(t / T), so that late steps remove fewer channels.
     """
     return {
         name: max(count, round(coupling[name].channels * (count / coupling[name].channels) ** (step / steps)))
@@ -106,7 +106,7 @@ def prune_iteratively(
 ) -> StructuredResult:
     """Remove channels in ``steps``, each followed by ``tune(model)``, which trains the smaller model in place.
 
-    The importance is taken anew before each step, from the weights as they then are.
+    The importance is recomputed before each step.
 
     Args:
         counts: group → how many channels stay in the end.

@@ -24,14 +24,14 @@ def test_the_end_has_exactly_the_final_sparsity_and_the_original_is_untouched(mo
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_sparsity_never_falls_and_dropped_weights_are_zero_after_every_update(model, train, optimizer, monkeypatch):
     seen = []
-    hook = pruning.gradual.MaskKeeper._after_step
+    hook = pruning.gradual.MaskedTraining._apply
 
-    def watch(keeper, network, step, total_steps):
-        hook(keeper, network, step, total_steps)
-        assert all((network.get_submodule(name).weight[~mask] == 0).all() for name, mask in keeper.masks.items())
+    def watch(masked, network, step, total_steps):
+        hook(masked, network, step, total_steps)
+        assert all((network.get_submodule(name).weight[~mask] == 0).all() for name, mask in masked.masks.items())
         seen.append(pruning.sparsity(network))
 
-    monkeypatch.setattr(pruning.gradual.MaskKeeper, "_after_step", watch)
+    monkeypatch.setattr(pruning.gradual.MaskedTraining, "_apply", watch)
     pruning.prune_gradually(
         model, train, final_sparsity=0.8, initial_sparsity=0.2, ramp=0.5, steps=5, epochs=4, optimizer=optimizer,
         **OPTIONS,
@@ -94,7 +94,7 @@ def test_layerwise_and_linear_can_be_combined(model, train):
 def test_fine_tuning_keeps_the_zeros_and_changes_the_rest(model, train, validation):
     pruned = pruning.prune_layerwise(model, 0.6)
     result = pruning.fine_tune(pruned, train, validation, epochs=2, **OPTIONS)
-    assert all(torch.equal(mask, result.masks[name]) for name, mask in pruning.zero_masks(pruned).items())
+    assert all(torch.equal(mask, result.masks[name]) for name, mask in pruning.nonzero_masks(pruned).items())
     assert result.sparsity == pruning.sparsity(pruned)
     assert not torch.equal(result.model[1].weight, pruned[1].weight)
 

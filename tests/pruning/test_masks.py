@@ -152,9 +152,9 @@ def test_embeddings_are_pruned_only_when_named(bert):
     assert pruning.sparsity(pruned, embeddings) > 0
 
 
-def test_zero_masks_read_the_masks_off_a_pruned_model(model):
+def test_nonzero_masks_are_the_masks_of_a_pruned_model(model):
     masks = pruning.global_masks(model, 0.8)
-    found = pruning.zero_masks(pruning.pruned_copy(model, masks))
+    found = pruning.nonzero_masks(pruning.pruned_copy(model, masks))
     assert all(torch.equal(mask, found[name]) for name, mask in masks.items())
 
 
