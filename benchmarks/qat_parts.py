@@ -16,11 +16,10 @@ from torch import nn
 
 from course_lib import data, models, quantization, storage, training
 from course_lib.core import memory
-from course_lib.quantization import mixed_precision as mixed_precision
 from course_lib.quantization import qat
 from course_lib.quantization.adaround import adaround as round_model
-from course_lib.quantization.bit_allocation import bits_per_layer, input_params
-from course_lib.quantization.mse_scale import best_weight_params
+from course_lib.quantization.bit_allocation import bits_per_layer
+from course_lib.quantization.mse_scale import best_input_params, best_weight_params
 
 RUNS = Path(__file__).parent.parent / "runs" / "quantization_qat"
 CALIBRATION = 256
@@ -99,7 +98,7 @@ def rounded_to_nearest(
 ) -> nn.Module:
     """The usual post-training quantization; first and last layer 8 bits, as everywhere here."""
     of_inputs = bits_per_layer(model, input_bits)
-    params = input_params(model, splits.train, of_inputs, CALIBRATION)
+    params = best_input_params(model, splits.train, of_inputs, CALIBRATION)
     weights = {}
     for name, width in bits_per_layer(model, bits).items():
         weight = model.get_submodule(name).get_parameter("weight").detach()
@@ -168,7 +167,7 @@ def sensitivity(splits: data.Splits) -> Iterator[Row]:
     file = RUNS / "sensitivity.json"
     if not file.exists():
         few = splits.validation.subset(200)
-        frame = mixed_precision.bit_sensitivity(resnet18(), few, (2, 3, 4, 8), progress=False)
+        frame = quantization.bit_sensitivity(resnet18(), few, (2, 3, 4, 8), progress=False)
         file.write_text(frame.to_json(orient="records"), encoding="utf-8")
     yield from json.loads(file.read_text(encoding="utf-8"))
 
@@ -179,7 +178,7 @@ def mixed(splits: data.Splits) -> Iterator[Row]:
 
     frame = pandas.DataFrame(sensitivity(splits))
     sizes = frame[frame["bits"] == 3].set_index("layer")["bytes"]
-    chosen = mixed_precision.choose_bits(frame, int(sizes.sum()))
+    chosen = quantization.choose_bits(frame, int(sizes.sum()))
     widths: dict[str, Mapping[str, int]] = {"3 bits everywhere": dict.fromkeys(chosen, 3), "chosen per layer": chosen}
     for name, bits in widths.items():
         facts = {"plan": name, "bits": dict(bits), "budget": int(sizes.sum())}

@@ -1,7 +1,7 @@
-"""BatchNorm that is part of the convolution before it: how such a model is described, and so comes back from a file.
+"""Folded BatchNorm in the description of a model, from which a stored model is rebuilt.
 
 ``{"folds": [["conv1", "bn1"], …]}`` in the arguments of an architecture means: this convolution has a bias, and the
-norm behind it is gone (``nn.Identity`` stands in its place). How the numbers are folded is not known here.
+norm after it is an ``nn.Identity``. The folding itself is in ``batchnorm_folding``.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from torch import nn
 
 
 def replace_norms(model: nn.Module, folds: Sequence[Sequence[str]]) -> nn.Module:
-    """Give each convolution a bias of zeros, where it has none, and take its norm away, in place.
+    """Give each layer a bias of zeros if it has none, and replace its norm by ``nn.Identity``, in place.
 
     Args:
-        folds: pairs of names, a convolution or linear layer and the norm behind it.
+        folds: pairs of names: a convolution or linear layer, and the norm after it.
 
     Raises:
         ValueError: if a pair does not name such layers.

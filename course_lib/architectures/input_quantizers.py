@@ -49,6 +49,11 @@ class InputGrid(nn.Module):
         """Bits of one number on this grid."""
         return (self.high - self.low).bit_length()
 
+    @property
+    def description(self) -> list[int]:
+        """``[low, high]``, or ``[low, high, channels]``, as in the arguments of an architecture."""
+        return [self.low, self.high, *self.scale.shape]
+
     def forward(self, values: Tensor) -> Tensor:
         return (values / self.scale).round_().clamp_(self.low, self.high).mul_(self.scale)
 

@@ -74,3 +74,13 @@ def describe(model: nn.Module) -> dict[str, Any]:
             "register a builder for it with models.builder"
         )
     return architecture
+
+
+def extend_argument(model: nn.Module, name: str, value: list[Any] | dict[str, Any]) -> None:
+    """Extend argument ``name``, a list or a dict, in the description of ``model``, if it has a description."""
+    architecture = getattr(model, ARCHITECTURE_ATTRIBUTE, None)
+    if architecture is not None:
+        arguments = architecture["arguments"]
+        old = arguments.get(name, type(value)())
+        extended = {**old, **value} if isinstance(value, dict) else [*old, *value]
+        setattr(model, ARCHITECTURE_ATTRIBUTE, {**architecture, "arguments": {**arguments, name: extended}})

@@ -22,9 +22,9 @@ from course_lib import models
 from course_lib.data import Split
 from course_lib.models.hooks import capture_inputs
 from course_lib.quantization.affine import QuantizedTensor, QuantParams, quantize_tensor
-from course_lib.quantization.bit_allocation import EDGE_BITS, Bits, bits_per_layer, input_params
-from course_lib.quantization.calibration import check_calibration, named
-from course_lib.quantization.mse_scale import best_weight_params
+from course_lib.quantization.bit_allocation import EDGE_BITS, Bits, bits_per_layer
+from course_lib.quantization.calibration import check_calibration, error_prefix
+from course_lib.quantization.mse_scale import best_input_params, best_weight_params
 from course_lib.quantization.packing import set_weights
 from course_lib.quantization.ptq import QuantizationResult, quantize_activations
 
@@ -62,12 +62,12 @@ def adaround(
     check_calibration(calibration)
     of_weights, original = bits_per_layer(model, bits, edge_bits), copy.deepcopy(model).eval()
     of_inputs = bits_per_layer(model, input_bits, edge_bits) if input_bits is not None else {}
-    rounded = quantize_activations(original, input_params(original, calibration, of_inputs) if of_inputs else {})
+    rounded = quantize_activations(original, best_input_params(original, calibration, of_inputs) if of_inputs else {})
     batches = [inputs for inputs, _ in calibration.subset(examples).batches(BATCH)]
     weights = {}
     for name, layer in tqdm(models.prunable_layers(rounded).items(), desc="adaround", disable=not progress):
         weight = layer.get_parameter("weight")
-        with named(f"layer {name!r}"):
+        with error_prefix(f"layer {name!r}"):
             params = best_weight_params(weight, of_weights[name])
         if _is_matrix(layer) and (problem := _problem(original, rounded, name, batches)) is not None:
             quantized = round_adaptively(weight, params, *problem, iterations=iterations, seed=seed)

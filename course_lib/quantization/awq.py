@@ -1,4 +1,4 @@
-"""AWQ: protect the weights that meet large inputs, by making them larger before they are rounded.
+"""AWQ: scale up the weights of large inputs before rounding, so that their rounding error shrinks.
 
 Multiplying an input's column of weights by ``s > 1`` and dividing the input by ``s`` changes nothing, but the rounding
 error of that column shrinks by about ``s``. AWQ takes ``s = mean|x| ** alpha`` per input and searches ``alpha`` in
@@ -17,7 +17,9 @@ from torch import Tensor, nn
 
 from course_lib.data import Split
 from course_lib.quantization.affine import QuantizedTensor, fake_quantize, quantize_tensor
-from course_lib.quantization.weight_only import Choice, WeightOnly, WeightScheme, clipped_params, quantize_by_stage
+from course_lib.quantization.mse_scale import clipped_params
+from course_lib.quantization.stagewise import Choice, quantize_by_stage
+from course_lib.quantization.weight_only import WeightOnly, WeightScheme
 from course_lib.training.input_statistics import LayerInputs
 from course_lib.training.sequential_calibration import Stage
 
@@ -46,16 +48,16 @@ def awq(
     correct: bool = True,
     embedding_bits: int | None = 8,
 ) -> WeightOnly:
-    """A copy of ``model`` whose linear layers were scaled by the search over ``alpha`` and rounded to nearest.
+    """A copy of ``model`` with linear layers scaled by the search over ``alpha`` and rounded to nearest.
 
-    The scales go into the norm or linear layer before, where that feeds nothing else; otherwise they are stored beside
-    the integers, 16 bits per input (see ``folding`` and ``storage.columns``).
+    The scales are folded into the norm or linear layer before, where that feeds nothing else; otherwise they are stored
+    with the integers, 16 bits per input (see ``scale_folding`` and ``storage.columns``).
 
     Args:
         calibration: train or validation.
         clip: shrink the ranges of the scaled weights where that lowers the error; else min-max.
-        fold: move scales into the layer before.
-        correct: let each bias take over the mean of its layer's error, where there is one (see ``add_to_bias``).
+        fold: fold scales into the layer before.
+        correct: let biases compensate for the mean error of their layer, where there are any.
         embedding_bits: as in ``rtn``.
 
     Raises:
@@ -77,29 +79,29 @@ def awq(
 def search_scales(
     matrix: Tensor, inputs: LayerInputs, scheme: WeightScheme, alphas: tuple[float, ...] = ALPHAS
 ) -> ScaleSearch:
-    """Try every ``alpha``, round ``matrix`` ``(out, in)`` to nearest with its scales, and keep the best.
+    """Round ``W = matrix`` ``(out, in)`` to nearest with the scales of every ``alpha``, and keep the best.
 
-    The error is the mean over the calibration rows of ``‖(Ŵ - W) x‖²``.
+    The error is the mean of ``‖Q(W · s)(x / s) - W x‖²`` over the calibration rows.
     """
-    errors = []
+    W, errors = matrix, []
     for alpha in alphas:
-        scales = activation_scales(inputs.mean_abs, alpha)
-        scaled = matrix * scales
-        errors.append(inputs.output_error(fake_quantize(scaled, scheme.params(scaled)) / scales - matrix))
-    best = min(range(len(alphas)), key=errors.__getitem__)
-    return ScaleSearch(activation_scales(inputs.mean_abs, alphas[best]), alphas[best], alphas, tuple(errors))
+        s = activation_scales(inputs.mean_abs, alpha)
+        Q = fake_quantize(W * s, scheme.params(W * s))
+        errors.append(inputs.output_error(Q / s - W))
+    best = alphas[errors.index(min(errors))]
+    return ScaleSearch(activation_scales(inputs.mean_abs, best), best, alphas, tuple(errors))
 
 
 def activation_scales(mean_abs: Tensor, alpha: float) -> Tensor:
-    """``mean|x| ** alpha`` ``(in,)``, normalized so that the largest and the smallest are each other's inverse.
+    """``s = mean|x| ** alpha`` ``(in,)``, normalized so that the largest and the smallest are each other's inverse.
 
     Rounded to fp16, in which they are stored; inputs that are always zero count as the smallest that is not.
     """
     if not (mean_abs > 0).any():
         return torch.ones_like(mean_abs)
     floor = max(mean_abs[mean_abs > 0].min().item(), 1e-4 * mean_abs.max().item())
-    scales = mean_abs.clamp(min=floor) ** alpha
-    return (scales / (scales.max() * scales.min()).sqrt()).half().float()
+    s = mean_abs.clamp(min=floor) ** alpha
+    return (s / (s.max() * s.min()).sqrt()).half().float()
 
 
 def quantize_scaled(

@@ -77,16 +77,16 @@ def watch_inputs(
 
 def _hook(name: str, watch: Callable[[Tensor], Any]) -> Callable[..., None]:
     def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        with named(f"input of layer {name!r}"):
+        with error_prefix(f"input of layer {name!r}"):
             watch(inputs[0])
 
     return hook
 
 
 @contextlib.contextmanager
-def named(place: str) -> Iterator[None]:
-    """A ``ValueError`` from in here says where it happened."""
+def error_prefix(where: str) -> Iterator[None]:
+    """Put ``where`` before the message of a ``ValueError`` from within the ``with`` block."""
     try:
         yield
     except ValueError as error:
-        raise ValueError(f"{place}: {error}") from error
+        raise ValueError(f"{where}: {error}") from error

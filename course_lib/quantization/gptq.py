@@ -1,8 +1,8 @@
-"""GPTQ: round one column after another, and let the columns that are still free make good for each error.
+"""GPTQ: quantize one column of the weights after another, and correct the later columns for the error of each.
 
-For one layer with weights ``W`` ``(out, in)`` and inputs ``X``, ``H = X Xᵀ``. With ``U`` the upper Cholesky factor of
-``H⁻¹``, column ``j`` is rounded, its error ``e = (w_j - q_j) / U_jj`` is spread over the later columns,
-``w_k -= e · U_jk``, and so on to the last.
+For one layer with weights ``W`` ``(out, in)`` and inputs ``X``, ``H = X Xᵀ`` (the paper's factor 2 cancels), and ``U``
+is the upper Cholesky factor of ``H⁻¹``. Column ``j`` becomes ``q = quantize(w)``; its error ``e = (w - q) / U_jj`` is
+spread over the later columns, ``W[:, k] -= e · U_jk``.
 
 Source: Frantar, Ashkboos, Hoefler and Alistarh, GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
 Transformers, 2022.
@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from course_lib.data import Split
 from course_lib.quantization.affine import QuantizedTensor, QuantParams
-from course_lib.quantization.weight_only import Choice, WeightOnly, WeightScheme, clipped_params, quantize_by_stage
-from course_lib.training.input_statistics import LayerInputs
+from course_lib.quantization.mse_scale import clipped_params
+from course_lib.quantization.stagewise import Choice, quantize_by_stage
+from course_lib.quantization.weight_only import WeightOnly, WeightScheme
+from course_lib.training.input_statistics import LayerInputs, inverse_factor
 from course_lib.training.sequential_calibration import Stage
 
 LAZY_BLOCK = 64
@@ -37,14 +39,14 @@ def gptq(
     correct: bool = True,
     embedding_bits: int | None = 8,
 ) -> WeightOnly:
-    """A copy of ``model`` whose linear layers were quantized by GPTQ, each with the inputs that quantized ones give it.
+    """A copy of ``model`` with linear layers quantized by GPTQ, each on inputs from the quantized layers before it.
 
     Args:
         calibration: train or validation; some dozens of sentences are enough.
-        act_order: take the columns with the largest inputs first; scales are found before, so the file needs no order.
-        damping: part of the mean of H's diagonal that is added to it, at least 0.
+        act_order: quantize columns with large inputs first; the scales do not depend on the order, so none is stored.
+        damping: added to the diagonal of H, as a fraction of its mean; at least 0.
         clip: shrink ranges where that lowers the error (see ``clipped_params``); else min-max.
-        correct: let each bias take over the mean of its layer's error, where there is one (see ``add_to_bias``).
+        correct: let biases compensate for the mean error of their layer, where there are any.
         embedding_bits: as in ``rtn``.
 
     Raises:
@@ -71,12 +73,12 @@ def gptq(
 def gptq_matrix(
     weight: Tensor, hessian: Tensor, params: QuantParams, *, damping: float = 0.01, act_order: bool = True
 ) -> QuantizedTensor:
-    """Round ``weight`` ``(out, in)`` to the grid of ``params``, column by column.
+    """Quantize ``weight`` ``(out, in)`` with the scales of ``params``, column by column.
 
     Args:
         hessian: ``(in, in)``, ``X Xᵀ`` up to a factor.
         params: scales per output or per group.
-        damping: as in ``gptq``.
+        damping, act_order: as in ``gptq``.
 
     Raises:
         ValueError: if the damped Hessian is not positive definite, or ``damping`` is negative.
@@ -84,56 +86,47 @@ def gptq_matrix(
     order = torch.arange(weight.shape[1])
     if act_order:
         order = hessian.diagonal().argsort(descending=True, stable=True)
-    factor = inverse_factor(hessian[order][:, order], damping)
-    free = weight.float()[:, order].clone()
-    scale, zero_point = (_per_entry(part, weight)[:, order] for part in (params.scale, params.zero_point))
-    integers = torch.empty_like(free)
-    for start in range(0, free.shape[1], LAZY_BLOCK):
-        stop = min(start + LAZY_BLOCK, free.shape[1])
-        errors = torch.empty(len(free), stop - start)
-        for column in range(start, stop):
-            integers[:, column] = ((free[:, column] / scale[:, column]).round() + zero_point[:, column]).clamp(
-                *params.range
-            )
-            rounded = (integers[:, column] - zero_point[:, column]) * scale[:, column]
-            errors[:, column - start] = (free[:, column] - rounded) / factor[column, column]
-            free[:, column:stop] -= torch.outer(errors[:, column - start], factor[column, column:stop])
-        # Later columns are not looked at within a block, so all corrections of them are made at once.
-        free[:, stop:] -= errors @ factor[start:stop, stop:]
+    U = inverse_factor(hessian[order][:, order], damping)
+    W = weight.float()[:, order].clone()
+    scale, zero = (_per_entry(part, weight)[:, order] for part in (params.scale, params.zero_point))
+    integers = torch.empty_like(W)
+    for start in range(0, W.shape[1], LAZY_BLOCK):
+        stop = min(start + LAZY_BLOCK, W.shape[1])
+        E = torch.empty(len(W), stop - start)
+        for j in range(start, stop):
+            integers[:, j], E[:, j - start] = quantize_column(W, U, j, scale, zero, params.range, stop)
+        W[:, stop:] -= E @ U[start:stop, stop:]  # not read within the block, so all its corrections are made at once
     unordered = torch.empty_like(integers)
     unordered[:, order] = integers
     return QuantizedTensor(unordered.to(torch.int8 if params.symmetric else torch.uint8), params)
 
 
-def inverse_factor(hessian: Tensor, damping: float = 0.01) -> Tensor:
-    """``U``, upper triangular with ``UᵀU = (H + damping · mean(diag H) · I)⁻¹``.
+def quantize_column(
+    W: Tensor, U: Tensor, j: int, scale: Tensor, zero: Tensor, qrange: tuple[int, int], stop: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Quantize column ``j`` of ``W`` and correct the columns from ``j + 1`` to ``stop`` for its error, in place.
 
-    Inputs that were always zero have a zero row and column; they get a diagonal of 1, and neither give nor take
-    corrections.
+    Args:
+        scale, zero: ``(out, in)``, as ``W``.
 
-    Raises:
-        ValueError: if ``damping`` is negative, or the damped matrix is not positive definite.
+    Returns:
+        The integers of the column, and its error ``e``, each ``(out,)``.
     """
-    if not damping >= 0:
-        raise ValueError(f"damping must be at least 0, got {damping}")
-    damped = hessian.double().clone()
-    diagonal = damped.diagonal()
-    diagonal += damping * diagonal.mean()
-    diagonal[diagonal == 0] = 1
-    lower, failed = torch.linalg.cholesky_ex(damped)
-    if not failed:
-        upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
-    if failed or not upper.isfinite().all():
-        raise ValueError(f"the Hessian cannot be inverted with damping {damping}")
-    return upper.float()
+    w = W[:, j]
+    integers = ((w / scale[:, j]).round() + zero[:, j]).clamp(*qrange)
+    q = (integers - zero[:, j]) * scale[:, j]
+    e = (w - q) / U[j, j]
+    W[:, j:stop] -= torch.outer(e, U[j, j:stop])
+    W[:, j] = q
+    return integers, e
 
 
 @dataclass(frozen=True)
 class GPTQTrace:
-    """Every step of GPTQ on one matrix, from the first column to the last.
+    """All steps of GPTQ on one matrix, from the first column to the last.
 
     Args:
-        states: ``(in + 1, out, in)``: the weights after so many columns; rounded before, corrected behind.
+        states: ``(in + 1, out, in)``: ``W`` after so many columns; earlier columns are quantized, later ones corrected.
         errors: ``(in + 1)`` mean squared errors of the output after so many columns.
     """
 
@@ -141,9 +134,8 @@ class GPTQTrace:
     errors: tuple[float, ...]
 
     def correction(self, columns: int) -> Tensor:
-        """What the last of the first ``columns`` columns added to the weights, ``(out, in)``; zeros at the start."""
-        before = self.states[max(columns - 1, 0)]
-        change = self.states[columns] - before
+        """What step ``columns`` added to the columns after it, ``(out, in)``; zeros for step 0."""
+        change = self.states[columns] - self.states[max(columns - 1, 0)]
         change[:, :columns] = 0
         return change
 
@@ -151,23 +143,17 @@ class GPTQTrace:
 def gptq_trace(
     weight: Tensor, hessian: Tensor, params: QuantParams, *, damping: float = 0.01, spread: bool = True
 ) -> GPTQTrace:
-    """``gptq_matrix`` in plain order, watched; with ``spread=False`` errors are not passed on (round-to-nearest).
+    """``gptq_matrix`` without ``act_order``, step by step; without ``spread`` it is round-to-nearest.
 
     Args:
         hessian: ``(in, in)``, the mean of ``x xᵀ`` over the inputs; errors are then means over them.
     """
-    factor = inverse_factor(hessian, damping)
-    scale, zero_point = (_per_entry(part, weight) for part in (params.scale, params.zero_point))
-    states = [weight.float().clone()]
-    for column in range(weight.shape[1]):
-        now = states[-1].clone()
-        integers = ((now[:, column] / scale[:, column]).round() + zero_point[:, column]).clamp(*params.range)
-        rounded = (integers - zero_point[:, column]) * scale[:, column]
-        error = (now[:, column] - rounded) / factor[column, column]
-        if spread:
-            now -= torch.outer(error, factor[column])
-        now[:, column] = rounded
-        states.append(now)
+    U, W = inverse_factor(hessian, damping), weight.float().clone()
+    scale, zero = (_per_entry(part, weight) for part in (params.scale, params.zero_point))
+    states = [W.clone()]
+    for j in range(W.shape[1]):
+        quantize_column(W, U, j, scale, zero, params.range, stop=None if spread else j)
+        states.append(W.clone())
     changes = [state - weight for state in states]
     return GPTQTrace(torch.stack(states), tuple(((c @ hessian) * c).sum().item() for c in changes))
 

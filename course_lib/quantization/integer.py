@@ -45,7 +45,7 @@ class IntegerLayer:
 
     def accumulate(self, x: Tensor) -> Tensor:
         """int32 sums of the integers ``x``, bias included: (N, channels) or (N, channels, H, W)."""
-        rows, size = (x, None) if self.convolution is None else patches(x, self.convolution, self._zero)
+        rows, size = (x, None) if self.convolution is None else im2col(x, self.convolution, self._zero)
         matrix = self.weight.integers.flatten(1).int()
         sums = (rows.int() - self._zero) @ matrix.T + self.bias
         return sums if size is None else sums.unflatten(0, (len(x), *size)).movedim(-1, 1)
@@ -116,7 +116,7 @@ def requantize(sums: Tensor, multiplier: Tensor, shift: Tensor) -> Tensor:
     return (sums.long() * multiplier + half) >> shift
 
 
-def patches(x: Tensor, convolution: nn.Conv2d, zero_point: int) -> tuple[Tensor, tuple[int, int]]:
+def im2col(x: Tensor, convolution: nn.Conv2d, zero_point: int) -> tuple[Tensor, tuple[int, int]]:
     """What each output pixel sees, as rows (N · H' · W', C · kh · kw), and (H', W'); the border is ``zero_point``."""
     if isinstance(convolution.padding, str):
         raise ValueError(f"convolution has padding {convolution.padding!r}; numbers are needed")

@@ -11,7 +11,8 @@ from course_lib.core.validation import check_positive
 from course_lib.data import Split, refuse_test, text_windows
 from course_lib.quantization.awq import awq
 from course_lib.quantization.gptq import gptq
-from course_lib.quantization.weight_only import WeightOnly, rtn
+from course_lib.quantization.rtn import rtn
+from course_lib.quantization.weight_only import WeightOnly
 
 SAMPLES = 128
 

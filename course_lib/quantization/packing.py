@@ -1,7 +1,7 @@
-"""From quantized tensors to the file, and back: the bridge between ``affine`` and ``storage``.
+"""Packing: quantized tensors to the encoding of ``storage``, and back.
 
-A quantized model is a plain torch module whose weights hold exactly what the integers stand for. Beside them it
-carries a note for ``storage.save``, which then writes the integers; ``storage.load`` gives both back.
+A quantized model is a plain torch module whose weights are the dequantized values. It also holds their encodings, which
+``storage.save`` writes; ``storage.load`` restores both.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from course_lib import storage
 from course_lib.quantization.affine import QuantizedTensor, QuantParams
@@ -19,9 +19,9 @@ Packable = QuantizedTensor | Encoded
 
 
 def pack(quantized: QuantizedTensor) -> Encoded:
-    """The stored form: ``bits`` bits per entry, a scale per block (2 bytes if fp16 holds it exactly, else 4).
+    """The stored form: ``bits`` bits per entry, a scale per block (2 bytes if all are exact in fp16, else 4).
 
-    Asymmetric blocks have a zero-point of ``bits`` bits too.
+    Asymmetric blocks also have a zero-point of ``bits`` bits.
     """
     params, integers = quantized.params, quantized.integers
     qmin, _ = params.range
@@ -39,7 +39,7 @@ def pack(quantized: QuantizedTensor) -> Encoded:
 
 
 def unpack(encoded: Encoded) -> QuantizedTensor:
-    """The inverse of ``pack``; a group that is as long as a channel comes back as ``per_channel``.
+    """The inverse of ``pack``; groups that are as long as a channel become ``per_channel``.
 
     Raises:
         ValueError: if ``encoded`` is not ``packed``.
@@ -60,12 +60,12 @@ def unpack(encoded: Encoded) -> QuantizedTensor:
 
 @torch.no_grad()
 def set_weights(model: nn.Module, weights: Mapping[str, Packable]) -> nn.Module:
-    """Put quantized weights into ``model`` (in place, so hand in a copy), with the note how to store them.
+    """Write quantized weights into ``model`` in place (pass a copy), together with their encodings for ``storage``.
 
-    Tensors that were set before and are not named keep their note.
+    Encodings of other tensors are kept.
 
     Args:
-        weights: tensor name (``"layer1.0.conv1.weight"``) → quantized tensor, or one that is encoded already.
+        weights: tensor name (``"layer1.0.conv1.weight"``) → quantized or encoded tensor.
 
     Raises:
         ValueError: if a name is unknown or a shape differs; nothing is changed then.
@@ -83,23 +83,11 @@ def set_weights(model: nn.Module, weights: Mapping[str, Packable]) -> nn.Module:
 
 
 def quantized_weights(model: nn.Module) -> dict[str, QuantizedTensor]:
-    """Tensor name → integers and scales of every packed weight that ``model`` carries a note of."""
-    noted = storage.encodings_of(model)
-    return {name: unpack(encoded) for name, encoded in noted.items() if encoded.encoding == "packed"}
+    """Tensor name → integers and scales of every packed weight of ``model``."""
+    encodings = storage.encodings_of(model)
+    return {name: unpack(encoded) for name, encoded in encodings.items() if encoded.encoding == "packed"}
 
 
 def quantized_bytes(weights: Mapping[str, Packable]) -> int:
-    """Bytes that these weights take in a file: integers, scales and zero-points (the header comes on top)."""
+    """Bytes of these weights in a file: integers, scales and zero-points, without the header."""
     return sum((pack(it) if isinstance(it, QuantizedTensor) else it).bytes for it in weights.values())
-
-
-def sqnr_db(exact: Tensor, approximate: Tensor) -> float:
-    """Signal-to-quantization-noise ratio in decibels: 10 log10(sum(exact²) / sum((exact - approximate)²)).
-
-    Six decibels are one bit. Infinite where there is no error; the signal may not be all zeros otherwise.
-    """
-    signal = exact.double().square().sum().item()
-    noise = (exact.double() - approximate.double()).square().sum().item()
-    if noise == 0:
-        return float("inf")
-    return float(10 * torch.log10(torch.tensor(signal / noise, dtype=torch.float64)))

@@ -1,4 +1,4 @@
-"""Post-training quantization of a whole model: weights to integers, activations by calibration, no training."""
+"""Post-training quantization (PTQ) of a model: weights rounded, ranges of activations calibrated, no training."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from course_lib import models
 from course_lib.architectures import input_quantizers
+from course_lib.architectures.batchnorm_folding import fold_batchnorm
 from course_lib.architectures.input_quantizers import InputGrid
+from course_lib.architectures.registry import extend_argument
 from course_lib.data import Split
 from course_lib.quantization.affine import QuantParams, quantize_tensor, weight_params
-from course_lib.quantization.batchnorm import fold_batchnorm
-from course_lib.quantization.calibration import calibrate, check_calibration, named, quantizable_layers
-from course_lib.quantization.corrections import correct_bias
+from course_lib.quantization.bias_correction import correct_bias
+from course_lib.quantization.calibration import calibrate, check_calibration, error_prefix, quantizable_layers
 from course_lib.quantization.packing import set_weights
 from course_lib.quantization.sqnr import weight_report
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scheme:
-    """How a weight becomes integers: see ``weight_params``."""
+    """Bits, granularity and symmetry of the integers of a weight; see ``weight_params``."""
 
     bits: int = 8
     granularity: str = "per_channel"
@@ -36,11 +36,11 @@ class Scheme:
 
 @dataclass(frozen=True)
 class QuantizationResult:
-    """A quantized copy of a model, and what was done to it.
+    """A quantized copy of a model, and the model that it was made from.
 
     Args:
-        model: plain modules that hold the rounded values, ready for ``storage.save``.
-        exact: what it was made from (BatchNorm folded, where it was), for comparison.
+        model: plain modules with the dequantized values, ready for ``storage.save``.
+        exact: the unquantized model, with BatchNorm folded where that was done, for comparison.
     """
 
     model: nn.Module = field(repr=False)
@@ -48,7 +48,7 @@ class QuantizationResult:
 
     @property
     def report(self) -> pandas.DataFrame:
-        """One row per quantized weight: bits, granularity, bytes, and how many decibels the rounding noise is below."""
+        """One row per quantized weight: bits, number of scales, bytes, SQNR in decibels."""
         return weight_report(self.exact, self.model)
 
 
@@ -60,17 +60,17 @@ def quantize_weights(
     embeddings: Scheme | None = None,
     overrides: Mapping[str, Scheme] | None = None,
 ) -> nn.Module:
-    """A copy of ``model`` whose convolution and linear weights are rounded to the nearest grid point.
+    """A copy of ``model`` whose convolution and linear weights are rounded to nearest.
 
     Args:
-        scheme: of all these layers, 8 bits per channel by default.
+        scheme: for all these layers; 8 bits per channel by default.
         layers: names of the layers; all convolution and linear layers by default.
         embeddings: scheme of the embedding tables (a row is a channel); None leaves them as they are.
-        overrides: layer → a scheme of its own.
+        overrides: layer → its own scheme.
 
     Raises:
         ValueError: if there is nothing to quantize, a name is unknown, a weight holds NaN or infinity, or a scheme
-            does not fit. The model is not changed in any case.
+            does not fit; the model is never changed.
     """
     chosen: dict[str, nn.Module] = dict(quantizable_layers(model, layers))
     schemes = dict.fromkeys(chosen, scheme or Scheme())
@@ -84,7 +84,7 @@ def quantize_weights(
     weights = {}
     for name, module in chosen.items():
         how, weight = schemes[name], module.get_parameter("weight").detach()
-        with named(f"layer {name!r}"):
+        with error_prefix(f"layer {name!r}"):
             params = weight_params(
                 weight, how.bits, how.granularity, group_size=how.group_size, symmetric=how.symmetric
             )
@@ -93,29 +93,31 @@ def quantize_weights(
 
 
 def quantize_activations(model: nn.Module, params: Mapping[str, QuantParams]) -> nn.Module:
-    """A copy of ``model`` whose layers round what goes into them: layer → params of its input.
+    """A copy of ``model`` whose layers fake-quantize their input: layer → params of its input.
 
-    The copy can be stored and comes back with its grids.
+    The copy can be stored, and is loaded with its input grids.
 
     Raises:
         ValueError: if a name is unknown, or there is more than one scale for a layer.
     """
-    quantized = copy.deepcopy(model)
-    layers = dict(quantized.named_modules())
+    layers = dict(model.named_modules())
     for name, it in params.items():
         if name not in layers or it.scale.numel() != 1:
             raise ValueError(f"params of {name!r} must be one scale for a layer of the model")
-        input_quantizers.add_input_grid(layers[name], input_grid(it))
-    if hasattr(model, models.ARCHITECTURE_ATTRIBUTE):
-        described = models.describe(model)
-        ends = {name: [grid.low, grid.high] for name, grid in input_quantizers.input_grids(quantized).items()}
-        arguments = {**described["arguments"], "input_grids": ends}
-        setattr(quantized, models.ARCHITECTURE_ATTRIBUTE, {**described, "arguments": arguments})
+    quantized = copy.deepcopy(model)
+    add_input_grids(quantized, {name: input_grid(it) for name, it in params.items()})
     return quantized
 
 
+def add_input_grids(model: nn.Module, grids: Mapping[str, InputGrid]) -> None:
+    """Add input grids to layers of ``model`` and to its description, in place."""
+    for name, grid in grids.items():
+        input_quantizers.add_input_grid(model.get_submodule(name), grid)
+    extend_argument(model, "input_grids", {name: grid.description for name, grid in grids.items()})
+
+
 def input_grid(params: QuantParams) -> InputGrid:
-    """The grid on which ``params`` rounds: multiples of the scale from qmin - zero_point to qmax - zero_point."""
+    """The input grid of ``params``: multiples of the scale from qmin - zero_point to qmax - zero_point."""
     (qmin, qmax), zero_point = params.range, int(params.zero_point)
     return InputGrid(qmin - zero_point, qmax - zero_point, params.scale)
 
@@ -132,14 +134,14 @@ def post_training_quantization(
     overrides: Mapping[str, Scheme] | None = None,
     corrected: bool = False,
 ) -> QuantizationResult:
-    """Fold BatchNorm, round the weights, choose ranges for the activations on ``calibration``, and put them in.
+    """Fold BatchNorm, round the weights, and quantize activations with ranges calibrated on ``calibration``.
 
     Args:
         calibration: train or validation examples; the test split is refused.
         weights, embeddings, layers, overrides: as in ``quantize_weights``.
         activation_bits: 2 to 8, or None to leave activations as they are.
-        method: which observer chooses the ranges, one of ``OBSERVERS``.
-        corrected: repair the mean of every channel at the end (``correct_bias``).
+        method: observer that chooses the ranges, one of ``OBSERVERS``.
+        corrected: correct biases at the end (``correct_bias``).
 
     Raises:
         TestSplitError: if ``calibration`` is the test split.

@@ -21,9 +21,9 @@ from course_lib.architectures import input_quantizers
 from course_lib.core.validation import check_choice, check_fraction
 from course_lib.data import Split, refuse_test
 from course_lib.quantization.affine import QuantParams, quantize_tensor
-from course_lib.quantization.bit_allocation import EDGE_BITS, Bits, bits_per_layer, input_params
-from course_lib.quantization.calibration import named
-from course_lib.quantization.mse_scale import SMALLEST, best_weight_params
+from course_lib.quantization.bit_allocation import EDGE_BITS, Bits, bits_per_layer
+from course_lib.quantization.calibration import error_prefix
+from course_lib.quantization.mse_scale import SMALLEST, best_input_params, best_weight_params
 from course_lib.quantization.packing import set_weights
 from course_lib.quantization.ptq import QuantizationResult, quantize_activations
 from course_lib.quantization.straight_through import quantize_learned_step, quantize_straight_through
@@ -97,9 +97,9 @@ def prepare(
     check_choice("estimator", estimator, ESTIMATORS)
     of_weights, of_inputs = (bits_per_layer(model, bits, edge_bits) for bits in (weight_bits, input_bits))
     prepared, learned = copy.deepcopy(model).eval(), estimator == "lsq"
-    inputs = input_params(prepared, calibration, of_inputs)
+    inputs = best_input_params(prepared, calibration, of_inputs)
     for name, layer in models.prunable_layers(prepared).items():
-        with named(f"layer {name!r}"):
+        with error_prefix(f"layer {name!r}"):
             params = best_weight_params(layer.get_parameter("weight"), of_weights[name])
         parametrize.register_parametrization(layer, "weight", WeightQuantizer(params, learned))
         if name in inputs:

@@ -1,8 +1,7 @@
-"""The experiment that led to AWQ: keep one in a hundred input columns as fp16, and see which hundredth matters.
+"""The experiment behind AWQ: keep 1 % of the input columns in fp16, and compare ways to select them.
 
-The columns are chosen by how large their inputs are, by how large their weights are, or at random; all others are
-rounded to nearest. The kept columns are stored in fp16 beside the integers (``packed_columns``), so the file shows what
-the mixture costs.
+Columns are selected by the size of their inputs, by the size of their weights, or at random; all others are rounded to
+nearest. The kept columns are stored in fp16 with the integers (``packed_columns``), so the file shows their cost.
 
 Source: Lin et al., AWQ, 2023 (table 1).
 """
@@ -10,7 +9,6 @@ Source: Lin et al., AWQ, 2023 (table 1).
 from __future__ import annotations
 
 import copy
-import time
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +16,7 @@ from torch import Tensor, nn
 from course_lib import storage
 from course_lib.core.validation import check_choice, check_fraction
 from course_lib.data import Split
-from course_lib.quantization.affine import quantize_tensor
-from course_lib.quantization.packing import pack
-from course_lib.quantization.weight_only import WeightOnly, WeightScheme, finish, layer_row, to_layer
-from course_lib.storage import Encoded
+from course_lib.quantization.weight_only import PackedWeights, WeightOnly, WeightScheme, round_to_nearest
 from course_lib.training.input_statistics import LayerInputs
 from course_lib.training.sequential_calibration import Stage, calibration_batches, linear_layers, walk, weight_matrix
 
@@ -39,7 +34,7 @@ def keep_salient(
     seed: int = 0,
     embedding_bits: int | None = 8,
 ) -> WeightOnly:
-    """A copy of ``model`` rounded to nearest, but for a fraction of each matrix's input columns, which stay fp16.
+    """A copy of ``model`` rounded to nearest, except for a fraction of the input columns of each matrix, kept in fp16.
 
     Args:
         calibration: train or validation.
@@ -53,30 +48,24 @@ def keep_salient(
     """
     check_choice("by", by, WAYS)
     check_fraction("fraction", fraction)
-    started, scheme = time.perf_counter(), WeightScheme(bits, group_size)
-    batches = calibration_batches(calibration)
-    scheme.check(linear_layers(model))
+    packed, batches = PackedWeights(WeightScheme(bits, group_size)), calibration_batches(calibration)
+    packed.scheme.check(linear_layers(model))
     changed, generator = copy.deepcopy(model), torch.Generator().manual_seed(seed)
-    weights: dict[str, Encoded] = {}
-    rows = []
 
     def at_stage(stage: Stage, inputs: LayerInputs) -> None:
         for name, layer in stage.layers.items():
-            matrix = weight_matrix(layer)
+            matrix, weight = weight_matrix(layer), round_to_nearest(layer, packed.scheme)
             columns = salient_columns(matrix, inputs.mean_abs, by, fraction, generator)
-            packed = pack(to_layer(quantize_tensor(matrix, scheme.params(matrix)), layer))
-            kept = matrix[:, columns].half().float()
-            encoded = storage.encode_columns(packed, kept=kept, kept_index=columns) if len(columns) else packed
-            weights[f"{name}.weight"] = encoded
-            rows.append(layer_row(name, scheme, encoded, kept=len(columns)))
+            if len(columns):
+                weight = storage.encode_columns(weight, kept=matrix[:, columns].half().float(), kept_index=columns)
+            packed.add(name, weight, kept=len(columns))
 
     walk(changed, batches, at_stage)
-    finish(changed, weights, scheme, embedding_bits)
-    return WeightOnly(changed, f"{fraction:.0%} fp16 by {by}", scheme, tuple(rows), time.perf_counter() - started)
+    return packed.finish(changed, f"{fraction:.0%} fp16 by {by}", embedding_bits)
 
 
 def salient_columns(matrix: Tensor, mean_abs: Tensor, by: str, fraction: float, generator: torch.Generator) -> Tensor:
-    """Numbers of the columns of ``matrix`` ``(out, in)`` to keep, ascending."""
+    """Indices of the columns of ``matrix`` ``(out, in)`` to keep, ascending."""
     columns = matrix.shape[1]
     count = max(1, round(fraction * columns)) if fraction else 0
     scores = {

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from course_lib.architectures.input_quantizers import input_grids
 from course_lib.models.hooks import forward_hooks
-from course_lib.quantization.integer import patches
+from course_lib.quantization.integer import im2col
 from course_lib.quantization.packing import quantized_weights
 
 LOW, HIGH = -(2**15), 2**15 - 1
@@ -81,6 +81,6 @@ def saturating_layers(model: nn.Module) -> Iterator[None]:
 
 def _rows(x: Tensor, layer: Any, zero_point: int) -> tuple[Tensor, tuple[int, int]]:
     """Patches with the channels innermost."""
-    rows, size = patches(x, layer, zero_point)
+    rows, size = im2col(x, layer, zero_point)
     kh, kw = layer.kernel_size
     return rows.view(len(rows), -1, kh * kw).transpose(1, 2).flatten(1), size

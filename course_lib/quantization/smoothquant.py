@@ -10,20 +10,18 @@ Language Models, 2022.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from course_lib import models
-from course_lib.architectures import input_quantizers
+from course_lib.architectures.input_quantizers import InputGrid
 from course_lib.core.validation import check_fraction
 from course_lib.data import Split
 from course_lib.quantization.affine import integer_range, quantize_tensor
-from course_lib.quantization.folding import previous_layer
-from course_lib.quantization.weight_only import Choice, WeightOnly, WeightScheme, quantize_by_stage
+from course_lib.quantization.ptq import add_input_grids
+from course_lib.quantization.scale_folding import previous_layer
+from course_lib.quantization.stagewise import Choice, quantize_by_stage
+from course_lib.quantization.weight_only import WeightOnly, WeightScheme
 from course_lib.training.input_statistics import LayerInputs
 from course_lib.training.sequential_calibration import Stage
 
@@ -39,12 +37,12 @@ def smoothquant(
 ) -> WeightOnly:
     """A copy of ``model`` with symmetric integer weights (one scale per output) and static symmetric activations.
 
-    Factors go into the norm or linear layer before, where that feeds nothing else. Elsewhere they stay with the layer:
-    its grid has one step per channel, and the factors are stored beside the integers.
+    Factors are folded into the norm or linear layer before, where that feeds nothing else. Elsewhere the input of the
+    layer gets one scale per channel, and the factors are stored with the integers.
 
     Args:
         calibration: train or validation; it gives the ranges of the activations.
-        alpha: how much of the difficulty moves to the weights, in [0, 1]; None: nothing is smoothed.
+        alpha: migration strength in [0, 1], the share of the difficulty that moves to the weights; None: no smoothing.
         bits, activation_bits: 2 to 8.
         embedding_bits: as in ``rtn``.
 
@@ -54,47 +52,33 @@ def smoothquant(
     """
     if alpha is not None:
         check_fraction("alpha", alpha, below_one=False)
+    models.describe(model)  # a model without a description cannot be stored with its input grids
     scheme = WeightScheme(bits, None, symmetric=True)
-    ends = integer_range(activation_bits, True)
-    steps: dict[str, Tensor] = {}
-    source = models.describe(model)
+    qmin, qmax = integer_range(activation_bits, True)
+    grids: dict[str, InputGrid] = {}
 
     def choose(stage: Stage, matrix: Tensor, inputs: LayerInputs) -> Choice:
-        factors = None if alpha is None else smoothing_factors(inputs.max_abs, matrix.abs().amax(dim=0), alpha)
-        largest = inputs.max_abs if factors is None else inputs.max_abs / factors
-        step = (largest.max().clamp(min=1e-4) / ends[1]).half().float()
-        scaled = matrix if factors is None else matrix * factors
-        if factors is not None and previous_layer(model, stage) is None:
-            steps.update(dict.fromkeys(stage.layers, (step * factors).half().float()))
-        else:
-            steps.update(dict.fromkeys(stage.layers, step))
-        return Choice(quantize_tensor(scaled, scheme.params(scaled)), factors, {"step": step.item()})
+        W, x_max, s = matrix, inputs.max_abs, None
+        if alpha is not None:
+            s = smoothing_factors(x_max, W.abs().amax(dim=0), alpha)
+            W, x_max = W * s, x_max / s
+        step = (x_max.max().clamp(min=1e-4) / qmax).half().float()
+        unfolded = s is not None and previous_layer(model, stage) is None
+        scale = (step * s).half().float() if unfolded else step
+        grids.update({name: InputGrid(qmin, qmax, scale) for name in stage.layers})
+        return Choice(quantize_tensor(W, scheme.params(W)), s, {"step": step.item()})
 
     result = quantize_by_stage(model, calibration, scheme, choose, name="smoothquant", embedding_bits=embedding_bits)
-    return _with_grids(result, source, steps, ends)
+    add_input_grids(result.model, grids)
+    return result
 
 
 def smoothing_factors(largest_input: Tensor, largest_weight: Tensor, alpha: float) -> Tensor:
-    """``max|x| ** alpha / max|w| ** (1 - alpha)`` per input ``(in,)``, with a geometric mean of 1, exact in fp16.
+    """``s = max|x| ** alpha / max|w| ** (1 - alpha)`` per input ``(in,)``, with a geometric mean of 1, exact in fp16.
 
     Inputs or weights that are always zero count as the smallest that are not.
     """
     smallest = torch.finfo(torch.float16).tiny
-    inputs, weights = (
-        part.clamp(min=max(smallest, 1e-4 * part.max().item())) for part in (largest_input, largest_weight)
-    )
-    logarithm = alpha * inputs.log() - (1 - alpha) * weights.log()
+    x_max, w_max = (part.clamp(min=max(smallest, 1e-4 * part.max().item())) for part in (largest_input, largest_weight))
+    logarithm = alpha * x_max.log() - (1 - alpha) * w_max.log()
     return (logarithm - logarithm.mean()).exp().half().float()
-
-
-def _with_grids(
-    result: WeightOnly, source: Mapping[str, Any], steps: Mapping[str, Tensor], ends: tuple[int, int]
-) -> WeightOnly:
-    """The grids of all layers, in the model and in its description."""
-    described = copy.deepcopy(dict(source))
-    noted = described.setdefault("arguments", {}).setdefault("input_grids", {})
-    for name, step in steps.items():
-        input_quantizers.add_input_grid(result.model.get_submodule(name), input_quantizers.InputGrid(*ends, step))
-        noted[name] = [*ends, len(step)] if step.dim() else list(ends)
-    setattr(result.model, models.ARCHITECTURE_ATTRIBUTE, described)
-    return result

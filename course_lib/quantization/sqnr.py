@@ -1,21 +1,32 @@
-"""How much noise rounding makes, layer by layer: in the weights, and in what comes out of each layer."""
+"""Signal-to-quantization-noise ratio (SQNR) of the weights and of the output of each layer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from course_lib import models
 from course_lib.data import Split
-from course_lib.models.hooks import forward_hooks
+from course_lib.models.hooks import capture_outputs
 from course_lib.quantization.calibration import check_calibration, quantizable_layers
-from course_lib.quantization.packing import pack, quantized_weights, sqnr_db
+from course_lib.quantization.packing import pack, quantized_weights
 
 if TYPE_CHECKING:
     import pandas
+
+
+def sqnr_db(exact: Tensor, approximate: Tensor) -> float:
+    """Signal-to-quantization-noise ratio in decibels: 10 log10(sum(exact²) / sum((exact - approximate)²)).
+
+    Six decibels are one bit. Infinite where there is no error; the signal must not be all zeros otherwise.
+    """
+    signal = exact.double().square().sum().item()
+    noise = (exact.double() - approximate.double()).square().sum().item()
+    if noise == 0:
+        return float("inf")
+    return float(10 * torch.log10(torch.tensor(signal / noise, dtype=torch.float64)))
 
 
 def weight_report(exact: nn.Module, quantized: nn.Module) -> pandas.DataFrame:
@@ -35,10 +46,10 @@ def weight_report(exact: nn.Module, quantized: nn.Module) -> pandas.DataFrame:
 
 @torch.no_grad()
 def output_report(exact: nn.Module, quantized: nn.Module, calibration: Split, examples: int = 64) -> pandas.DataFrame:
-    """Noise in the output of every layer, with all layers before it quantized too: ``layer``, ``sqnr_db``.
+    """SQNR of the output of every layer, with all layers before it quantized too: ``layer``, ``sqnr_db``.
 
     Raises:
-        TestSplitError: if ``calibration`` is the test split (what is found here decides about layers).
+        TestSplitError: if ``calibration`` is the test split (the result decides about layers).
         ValueError: if it is empty.
     """
     import pandas
@@ -46,21 +57,9 @@ def output_report(exact: nn.Module, quantized: nn.Module, calibration: Split, ex
     check_calibration(calibration)
     inputs = calibration.subset(examples).example(examples)
     names = list(quantizable_layers(exact))
-    before, after = _outputs(exact, inputs, names), _outputs(quantized, inputs, names)
-    rows = [{"layer": name, "sqnr_db": sqnr_db(before[name], after[name])} for name in names if name in before]
+    with capture_outputs(exact.eval(), names) as signal:
+        models.forward(exact, inputs)
+    with capture_outputs(quantized.eval(), names) as noisy:
+        models.forward(quantized, inputs)
+    rows = [{"layer": name, "sqnr_db": sqnr_db(signal[name], noisy[name])} for name in names if name in signal]
     return pandas.DataFrame(rows, columns=["layer", "sqnr_db"])
-
-
-def _outputs(model: nn.Module, inputs: Any, names: list[str]) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
-
-    def keep(name: str) -> Callable[..., None]:
-        def hook(layer: nn.Module, _: Any, output: Tensor) -> None:
-            found[name] = output.detach()
-
-        return hook
-
-    model.eval()
-    with forward_hooks(model, {name: keep(name) for name in names}):
-        models.forward(model, inputs)
-    return found

@@ -1,4 +1,7 @@
-"""What GPTQ, AWQ and SmoothQuant know about the inputs of a layer: sums over them, in the memory of one matrix."""
+"""Statistics of the inputs of a layer (Hessian, mean, magnitudes), and the Cholesky factor of the inverse Hessian.
+
+Layer-wise methods need nothing else about the data: GPTQ, AWQ and SmoothQuant, and for pruning SparseGPT and Wanda.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,15 @@ from torch import Tensor
 
 @dataclass
 class LayerInputs:
-    """Sums over all input rows ``x`` of a stage, from which every method here works.
+    """Statistics over all input rows ``x`` of a layer with ``d`` inputs.
 
     Args:
-        hessian: ``(d, d)``, the sum of ``x xᵀ``; with ``count`` it gives the mean squared output error of any change
-            of the weights (the factor 2 of the papers is left out, it cancels).
+        hessian: ``(d, d)``, the sum of ``x xᵀ``; divided by ``count`` it gives the mean squared output error of any
+            change of the weights (the factor 2 of the papers is left out, it cancels).
         mean: ``(d,)``, mean of ``x`` per input channel.
         mean_abs: ``(d,)``, mean of ``|x|`` per input channel.
         max_abs: ``(d,)``, largest ``|x|`` per input channel.
-        count: rows that were seen; padding does not count.
+        count: number of rows; padding does not count.
     """
 
     hessian: Tensor
@@ -33,7 +36,7 @@ class LayerInputs:
         return cls(torch.zeros(width, width), torch.zeros(width), torch.zeros(width), torch.zeros(width))
 
     def add(self, rows: Tensor) -> None:
-        """Take in ``rows`` ``(n, d)``.
+        """Update the statistics with ``rows`` ``(n, d)``.
 
         Raises:
             ValueError: if a value is NaN or infinite.
@@ -50,12 +53,35 @@ class LayerInputs:
         self.count = total
 
     def output_error(self, change: Tensor, shift: Tensor | None = None) -> float:
-        """Mean over the rows of ``‖change · x + shift‖²`` for a change of the weights ``(out, d)`` and the bias."""
+        """Mean of ``‖change · x + shift‖²`` over the rows, for a change of weights ``(out, d)`` and bias ``(out,)``."""
         error = ((change @ self.hessian) * change).sum().item() / max(1, self.count)
         if shift is not None:
             error += (shift * (2 * change @ self.mean + shift)).sum().item()
         return error
 
     def centred(self) -> LayerInputs:
-        """The same rows with a Hessian about their mean: what is left to the weights if the bias takes the mean."""
+        """The same rows with the Hessian about their mean: the error of the weights if the bias corrects the mean."""
         return replace(self, hessian=self.hessian - self.count * torch.outer(self.mean, self.mean))
+
+
+def inverse_factor(hessian: Tensor, damping: float = 0.01) -> Tensor:
+    """``U``, upper triangular with ``UᵀU = (H + damping · mean(diag H) · I)⁻¹``: the upper Cholesky factor.
+
+    Inputs that are always zero have a zero row and column in ``H``; their diagonal entry becomes 1, so that they
+    neither cause nor receive corrections.
+
+    Raises:
+        ValueError: if ``damping`` is negative, or the damped matrix is not positive definite.
+    """
+    if not damping >= 0:
+        raise ValueError(f"damping must be at least 0, got {damping}")
+    damped = hessian.double().clone()
+    diagonal = damped.diagonal()
+    diagonal += damping * diagonal.mean()
+    diagonal[diagonal == 0] = 1
+    lower, failed = torch.linalg.cholesky_ex(damped)
+    if not failed:
+        upper, failed = torch.linalg.cholesky_ex(torch.cholesky_inverse(lower), upper=True)
+    if failed or not upper.isfinite().all():
+        raise ValueError(f"the Hessian cannot be inverted with damping {damping}")
+    return upper.float()

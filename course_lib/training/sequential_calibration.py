@@ -39,13 +39,13 @@ class Stage:
 
 
 def is_linear(module: nn.Module) -> bool:
-    """``nn.Linear``, or the transposed ``Conv1D`` in which GPT-2 keeps its weights."""
-    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+    """Whether a module is ``nn.Linear`` or the transposed ``Conv1D`` of GPT-2."""
+    return isinstance(module, nn.Linear) or is_transposed(module)
 
 
 def is_transposed(module: nn.Module) -> bool:
-    """Whether the weight is stored as ``(in, out)``."""
-    return not isinstance(module, nn.Linear)
+    """Whether the weight is stored as ``(in, out)``, as in the ``Conv1D`` of GPT-2."""
+    return type(module).__name__ == "Conv1D"
 
 
 def weight_matrix(module: nn.Module) -> Tensor:

@@ -8,7 +8,7 @@ from torch import nn
 
 from course_lib import models, storage
 from course_lib.quantization import batchnorm_pairs, correct_bias, equalize, fold_batchnorm, quantize_weights
-from course_lib.quantization.corrections import equalizable_pairs
+from course_lib.quantization.equalization import equalizable_pairs
 from course_lib.quantization.ptq import Scheme
 
 

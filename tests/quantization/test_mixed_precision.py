@@ -10,7 +10,8 @@ import torch
 
 from course_lib import data, models, storage
 from course_lib.quantization import quantize_tensor, set_weights
-from course_lib.quantization.mixed_precision import bit_sensitivity, choose_bits, packed_bytes
+from course_lib.quantization.bit_allocation import choose_bits
+from course_lib.quantization.mixed_precision import bit_sensitivity, packed_bytes
 from course_lib.quantization.mse_scale import best_weight_params
 
 

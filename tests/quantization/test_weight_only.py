@@ -20,6 +20,7 @@ from course_lib.quantization import (
     quantize_tensor,
     search_scales,
 )
+from course_lib.training.sequential_calibration import set_weight_matrix
 from tests.quantization.small_transformers import KINDS, small, tokens
 
 METHODS = {
@@ -180,7 +181,7 @@ def test_the_scale_search_starts_at_rounding_to_nearest_and_finds_better():
 
 @pytest.mark.parametrize("kind", ["llama", "opt", "gpt2", "bert"])
 def test_folding_moves_the_factors_and_leaves_the_function(kind):
-    from course_lib.quantization.folding import fold_divisor, previous_layer
+    from course_lib.quantization.scale_folding import fold_divisor, previous_layer
 
     model, split = small(kind), tokens()
     with torch.no_grad():
@@ -193,7 +194,7 @@ def test_folding_moves_the_factors_and_leaves_the_function(kind):
                 assert fold_divisor(model, stage, factors)
                 folded.append(next(iter(stage.layers)))
                 for layer in stage.layers.values():
-                    quantization.capture.set_weight_matrix(layer, quantization.weight_matrix(layer) * factors)
+                    set_weight_matrix(layer, quantization.weight_matrix(layer) * factors)
 
         quantization.walk(model, quantization.calibration_batches(split), fold)
         after = model(**split.inputs).logits
@@ -202,7 +203,7 @@ def test_folding_moves_the_factors_and_leaves_the_function(kind):
 
 
 def test_opt_folds_only_through_relu_and_only_where_the_norm_comes_first():
-    from course_lib.quantization.folding import previous_layer
+    from course_lib.quantization.scale_folding import previous_layer
 
     model = small("opt")
     model.config.activation_function, model.config.do_layer_norm_before = "gelu", False

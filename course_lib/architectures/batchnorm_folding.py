@@ -1,29 +1,29 @@
-"""BatchNorm folding: at inference a norm multiplies each channel and adds to it, and the convolution can do both."""
+"""BatchNorm folding: at inference BatchNorm scales and shifts channels, and the layer before it can do both."""
 
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from course_lib import models
-from course_lib.architectures import folded_batchnorm
+from course_lib.architectures.folded_batchnorm import replace_norms
+from course_lib.architectures.registry import extend_argument
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 @torch.no_grad()
 def fold_batchnorm(model: nn.Module) -> nn.Module:
-    """A copy in eval mode whose BatchNorm layers are part of the convolutions before them.
+    """A copy in eval mode whose BatchNorm layers are folded into the convolution or linear layer before them.
 
     y = γ (W x + b - μ) / sqrt(σ² + ε) + β  becomes  W' x + b'  with  W' = W γ / sqrt(σ² + ε)  per output channel and
-    b' = (b - μ) γ / sqrt(σ² + ε) + β. The copy can be stored: its description names what was folded. A model without
-    BatchNorm comes back as a plain copy.
+    b' = (b - μ) γ / sqrt(σ² + ε) + β. The copy can be stored: its description lists the folded pairs. A model without
+    BatchNorm is copied unchanged.
 
     Raises:
-        ValueError: if a BatchNorm does not directly follow a convolution or linear layer whose output goes nowhere
-            else.
+        ValueError: if a BatchNorm does not directly follow a convolution or linear layer that feeds nothing else.
 
     Source: Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference,
     2018 (section 3.2).
@@ -31,20 +31,18 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
     folded = copy.deepcopy(model).eval()
     pairs = batchnorm_pairs(folded)
     layers = dict(folded.named_modules())
-    numbers = [fold(layers[before], layers[norm]) for before, norm in pairs]
-    folded_batchnorm.replace_norms(folded, pairs)
-    for (before, _), (weight, bias) in zip(pairs, numbers, strict=True):
+    parameters = [folded_parameters(layers[before], layers[norm]) for before, norm in pairs]
+    replace_norms(folded, pairs)
+    for (before, _), (weight, bias) in zip(pairs, parameters, strict=True):
         layers[before].weight.copy_(weight)
         layers[before].bias.copy_(bias)
-    if pairs and hasattr(model, models.ARCHITECTURE_ATTRIBUTE):
-        described = models.describe(model)
-        arguments = {**described["arguments"], "folds": described["arguments"].get("folds", []) + pairs}
-        setattr(folded, models.ARCHITECTURE_ATTRIBUTE, {**described, "arguments": arguments})
+    if pairs:
+        extend_argument(folded, "folds", pairs)
     return folded
 
 
-def fold(before: nn.Module, norm: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weight and bias of a convolution or linear layer that does the work of the norm behind it too."""
+def folded_parameters(before: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution or linear layer with the BatchNorm after it folded in, fp32."""
     assert isinstance(before, nn.Conv2d | nn.Linear) and isinstance(norm, NORMS)
     assert norm.running_mean is not None and norm.running_var is not None
     weight, mean = before.weight.double(), norm.running_mean.double()
@@ -57,29 +55,26 @@ def fold(before: nn.Module, norm: nn.Module) -> tuple[torch.Tensor, torch.Tensor
 
 
 def batchnorm_pairs(model: nn.Module) -> list[list[str]]:
-    """Names of each layer and the BatchNorm that takes its output, in the order in which they run.
+    """Pairs [layer, BatchNorm on its output] by name, in execution order.
 
     Raises:
         ValueError: as ``fold_batchnorm``.
     """
-    norms = {name for name, module in model.named_modules() if isinstance(module, NORMS)}
-    if not norms:
-        return []
-    nodes = traced_nodes(model)
     layers = dict(model.named_modules())
+    norms = {name for name, module in layers.items() if isinstance(module, NORMS)}
     pairs = []
-    for node in nodes:
+    for node in traced_nodes(model) if norms else ():
         if node.op == "call_module" and node.target in norms:
             before = node.args[0]
-            ok = before.op == "call_module" and len(before.users) == 1
-            if not (ok and isinstance(layers[before.target], nn.Conv2d | nn.Linear)):
+            only_use = before.op == "call_module" and len(before.users) == 1
+            if not (only_use and isinstance(layers[before.target], nn.Conv2d | nn.Linear)):
                 raise ValueError(f"BatchNorm {node.target!r} does not directly follow a convolution or linear layer")
             pairs.append([before.target, node.target])
     return pairs
 
 
-def traced_nodes(model: nn.Module) -> list:
-    """The model's operations as ``torch.fx`` sees them, in order.
+def traced_nodes(model: nn.Module) -> list[Any]:
+    """``torch.fx`` nodes of the model, in execution order.
 
     Raises:
         ValueError: if the model cannot be traced.
