@@ -1,8 +1,8 @@
-"""Building a model from a description that came out of a file and cannot be trusted.
+"""Building a model from an untrusted description.
 
-The description is first built on the ``meta`` device, which costs no memory, under a limit on the number of layers;
-only if it has exactly the tensors that are stored is the real model built, without drawing random weights.
-A registered builder must therefore work under ``torch.device("meta")``: it may not read values of its tensors.
+The model is first built on the ``meta`` device, which needs no memory, under a limit on the number of layers. Only if
+it has exactly the stored tensors is the real model built, without random weights. A registered builder must therefore
+work under ``torch.device("meta")``: it must not read values of its tensors.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules import module as hooks
+from torch.nn.modules import module as registration
 from torch.overrides import TorchFunctionMode
 
 from course_lib import architectures
 from course_lib.storage.encodings import FormatError
 
-LARGEST_ARGUMENT = 2**20
-UNSTORED_ELEMENTS = 2**24
-REGISTRATIONS_PER_TENSOR = 16  # builders may make layers and then replace them by narrower ones
-SPARE_REGISTRATIONS = 1024
+MAX_ARGUMENT = 2**20
+MAX_UNSTORED_ELEMENTS = 2**24
+REGISTRATIONS_PER_TENSOR = 16  # a builder may make layers and then replace them by narrower ones
+EXTRA_REGISTRATIONS = 1024
 
 RANDOM_FILLS = {
     "bernoulli_", "cauchy_", "exponential_", "geometric_", "kaiming_normal_", "kaiming_uniform_", "log_normal_",
@@ -34,33 +34,33 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def check_architecture(architecture: Any, shapes: Shapes) -> None:
-    """Make sure that ``architecture`` builds a model with exactly the tensors ``shapes``, using no memory for it.
+    """Check that ``architecture`` builds a model with exactly the tensors ``shapes``, without memory for them.
 
     Raises:
-        FormatError: if it does not, or if building it would take more than these tensors can justify.
+        FormatError: if it does not, or if it has far more layers or values than these tensors need.
     """
     if not (isinstance(architecture, dict) and isinstance(architecture.get("arguments"), dict)):
         raise FormatError("its architecture is not {'builder': name, 'arguments': {…}}")
-    largest = max([LARGEST_ARGUMENT, *(size for shape in shapes.values() for size in shape)])
+    largest = max([MAX_ARGUMENT, *(size for shape in shapes.values() for size in shape)])
     for number in _integers(architecture["arguments"]):
         if abs(number) > largest:
             raise FormatError(f"its builder argument {number} is larger than anything that is stored")
-    with _rebuilding(), _registration_limit(SPARE_REGISTRATIONS + REGISTRATIONS_PER_TENSOR * len(shapes)):
+    with _build_errors(), _registration_limit(EXTRA_REGISTRATIONS + REGISTRATIONS_PER_TENSOR * len(shapes)):
         with torch.device("meta"):
-            sketch = architectures.build(architecture)
-        _compare({name: tuple(tensor.shape) for name, tensor in sketch.state_dict().items()}, shapes)
-    unstored = sum(buffer.numel() for name, buffer in sketch.named_buffers() if name not in shapes)
-    if unstored > UNSTORED_ELEMENTS:
+            model = architectures.build(architecture)
+        _compare_shapes({name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}, shapes)
+    unstored = sum(buffer.numel() for name, buffer in model.named_buffers() if name not in shapes)
+    if unstored > MAX_UNSTORED_ELEMENTS:
         raise FormatError(f"its architecture needs {unstored:,} further values that are not stored")
 
 
 def empty_model(architecture: Mapping[str, Any]) -> nn.Module:
-    """The model of a checked description with weights that mean nothing yet; no random number is drawn."""
-    with _rebuilding(), torch.random.fork_rng(devices=[]), _NoRandomFill():
+    """The model of a checked description, its weights uninitialized; no random number is drawn."""
+    with _build_errors(), torch.random.fork_rng(devices=[]), _NoRandomFill():
         return architectures.build(architecture)
 
 
-def _compare(built: Shapes, stored: Shapes) -> None:
+def _compare_shapes(built: Shapes, stored: Shapes) -> None:
     missing, extra = built.keys() - stored.keys(), stored.keys() - built.keys()
     if missing or extra:
         problem, names = ("misses", missing) if missing else ("has unexpected", extra)
@@ -79,8 +79,8 @@ def _integers(value: Any) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _rebuilding() -> Iterator[None]:
-    """A builder may fail in any way on arguments that were made up; all of them mean that the file is bad."""
+def _build_errors() -> Iterator[None]:
+    """Turn any error of a builder into a ``FormatError``: made-up arguments can make it fail in any way."""
     try:
         yield
     except FormatError:
@@ -103,9 +103,9 @@ def _registration_limit(limit: int) -> Iterator[None]:
                 raise FormatError(f"its architecture has more than {limit:,} parts, far more than tensors are stored")
 
     handles = [
-        hooks.register_module_module_registration_hook(register),
-        hooks.register_module_parameter_registration_hook(register),
-        hooks.register_module_buffer_registration_hook(register),
+        registration.register_module_module_registration_hook(register),
+        registration.register_module_parameter_registration_hook(register),
+        registration.register_module_buffer_registration_hook(register),
     ]
     try:
         yield
@@ -115,7 +115,7 @@ def _registration_limit(limit: int) -> Iterator[None]:
 
 
 class _NoRandomFill(TorchFunctionMode):
-    """Leave tensors as they are where a layer would fill them with random numbers (they are replaced anyway)."""
+    """Skip the random initialization of layers, whose tensors are replaced anyway."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(func, "__name__", "") in RANDOM_FILLS:

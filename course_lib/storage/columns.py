@@ -1,13 +1,13 @@
-"""Packed integers with something of their own for input columns: ``packed_columns``.
+"""Packed integers with column scales or unquantized columns: ``packed_columns``.
 
-A weight matrix is stored as ``packed`` (see there), and beside it there may be
+A weight matrix is stored as ``packed`` (see ``packed``) with optional parts:
 
-* ``divisor`` (fp16, one per input): the packed values are divided by it column by column. This is how scales of AWQ and
-  SmoothQuant that could not be folded into an earlier layer are kept: exactly, at 16 bits per column.
-* ``kept`` (fp16, rows × columns) and ``kept_index`` (int16 or int32): columns that stay as they were, instead of the
-  packed values there.
+* ``divisor`` (fp16, one per input): the packed values are divided by it column by column. Scales of AWQ and
+  SmoothQuant that cannot be folded into an earlier layer are stored so, exactly, at 16 bits per column.
+* ``kept`` (fp16, rows × columns) and ``kept_index`` (int16 or int32): unquantized columns, in place of the packed
+  values.
 
-Quotients are taken in fp32, so a matrix comes back bit for bit.
+Quotients are computed in fp32, so a matrix comes back bit for bit.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from torch import Tensor
 from course_lib.storage.encodings import Encoded, FormatError, register
 from course_lib.storage.packed import decode_packed
 
-OWN_PARTS = ("divisor", "kept", "kept_index")
+COLUMN_PARTS = ("divisor", "kept", "kept_index")
 
 
 def encode_columns(
     packed: Encoded, *, divisor: Tensor | None = None, kept: Tensor | None = None, kept_index: Tensor | None = None
 ) -> Encoded:
-    """A packed matrix with column parts.
+    """A packed matrix with column parts, as ``packed_columns``.
 
     Args:
         packed: encoded as ``packed``, two dimensions; its ``axis`` is that of the outputs.
@@ -39,15 +39,15 @@ def encode_columns(
     """
     if (kept is None) != (kept_index is None):
         raise ValueError("kept and kept_index belong together; got only one of them")
-    own: dict[str, Tensor] = {}
+    parts: dict[str, Tensor] = dict(packed.parts)
     for name, values in (("divisor", divisor), ("kept", kept)):
         if values is not None:
             if not torch.equal(values.half().float(), values.float()):
                 raise ValueError(f"{name} must hold values that fp16 holds exactly; round it with .half() first")
-            own[name] = values.half().contiguous()
+            parts[name] = values.half().contiguous()
     if kept_index is not None:
-        own["kept_index"] = kept_index.to(torch.int16 if packed.shape[1] < 2**15 > packed.shape[0] else torch.int32)
-    return replace(packed, encoding="packed_columns", parts={**packed.parts, **own})
+        parts["kept_index"] = kept_index.to(torch.int16 if packed.shape[1] < 2**15 > packed.shape[0] else torch.int32)
+    return replace(packed, encoding="packed_columns", parts=parts)
 
 
 def decode_columns(encoded: Encoded) -> Tensor:
@@ -58,7 +58,7 @@ def decode_columns(encoded: Encoded) -> Tensor:
     """
     if len(encoded.shape) != 2:
         raise FormatError(f"its columns need two dimensions, found {len(encoded.shape)}")
-    inner = {name: part for name, part in encoded.parts.items() if name not in OWN_PARTS}
+    inner = {name: part for name, part in encoded.parts.items() if name not in COLUMN_PARTS}
     values = decode_packed(replace(encoded, encoding="packed", parts=inner))
     transposed = encoded.facts["axis"] == 1
     matrix = values.T if transposed else values

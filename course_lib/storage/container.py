@@ -1,4 +1,4 @@
-"""Reading a stored file that cannot be trusted: the checked header, and its tensors on demand."""
+"""Reading an untrusted stored file: the checked header, and its tensors on demand."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STORED_DTYPES = {
 
 @dataclass(frozen=True)
 class TensorRecord:
-    """What a stored file says about one tensor; ``bytes`` counts its parts, ``sparsity`` is the fraction of zeros."""
+    """One tensor of a stored file; ``bytes`` counts its parts, ``sparsity`` is the fraction of zeros."""
 
     name: str
     shape: tuple[int, ...]
@@ -42,7 +42,7 @@ class TensorRecord:
 
 @contextlib.contextmanager
 def open_container(path: Path) -> Iterator[Container]:
-    """Everything that is wrong with the content becomes one ``FormatError`` with the name of the file."""
+    """Open a stored file; any error in its content becomes a ``FormatError`` with the name of the file."""
     if not path.is_file():
         raise FileNotFoundError(f"path {str(path)!r} is not a file; a stored model is made by storage.save")
     try:
@@ -55,9 +55,9 @@ def open_container(path: Path) -> Iterator[Container]:
 
 
 class Container:
-    """A file that is open: the checked header, and its tensors on demand.
+    """An open file: the checked header, and its tensors on demand.
 
-    Parts are read, not mapped: a mapped file counts as memory a second time, and cannot be replaced on Windows.
+    Parts are read, not memory-mapped: a mapped file counts as memory twice, and cannot be replaced on Windows.
     """
 
     def __init__(self, stream: BufferedReader, metadata: Mapping[str, str] | None) -> None:
@@ -81,7 +81,7 @@ class Container:
             self._parts[base][part] = key
 
     def _read(self, key: str) -> Tensor:
-        """One part, in memory of its own."""
+        """One part, copied into memory."""
         entry = self._entries[key]
         if entry["dtype"] not in STORED_DTYPES:
             raise FormatError(f"its part is stored as {entry['dtype']}, which no encoding uses")
@@ -94,14 +94,14 @@ class Container:
         return (torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)).view(entry["shape"])
 
     def encoded(self, name: str) -> Encoded:
-        """The parts and facts of a tensor that is not shared."""
+        """The parts and facts of a tensor that is stored under its own name."""
         record = self._records[name]
         parts = {part: self._read(key) for part, key in self._parts[name].items()}
         facts = {key: value for key, value in record.items() if key not in ("encoding", "dtype", "shape")}
         return Encoded(record["encoding"], record["dtype"], self.shapes[name], parts, facts)
 
     def encoded_by_a_technique(self) -> list[str]:
-        """Names of the tensors that storage could not encode again by itself."""
+        """Names of the tensors whose encoding only a technique can make."""
         known = {name for name, encoding in ENCODINGS.items() if encoding.encode is None}
         return [
             name for name, owner in self.owners.items() if name == owner and self._records[name]["encoding"] in known
@@ -116,7 +116,7 @@ class Container:
         return tensor.float() if tensor.is_floating_point() else tensor
 
     def record(self, name: str) -> TensorRecord:
-        """What ``storage.inspect`` tells about a tensor."""
+        """The record of a tensor for ``storage.inspect``."""
         owner = self.owners[name]
         encoded, tensor = self.encoded(owner), self.value(owner)
         zeros = 1 - tensor.count_nonzero().item() / tensor.numel() if tensor.numel() else 0.0

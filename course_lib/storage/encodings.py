@@ -1,7 +1,7 @@
-"""How one tensor is laid out in a stored file: the registry, and the two encodings that need no technique.
+"""Encodings of one tensor: the registry, and the two encodings that every tensor can have, dense and bitmask.
 
 An encoding turns a tensor into named *parts* (plain tensors, which the container stores as they are) and *facts*
-(JSON), and back. A room that brings its own layout (packed integers, a codebook) registers it from its module::
+(JSON), and back. A package with another layout (packed integers, a codebook) registers it::
 
     register("packed", decode=unpack, elements_per_byte=8)
 """
@@ -37,7 +37,7 @@ class Encoded:
         dtype: name of the dtype of the decoded tensor, one of ``DTYPES``.
         shape: of the decoded tensor.
         parts: the tensors that go into the file; a single part may have the empty name.
-        facts: what else decoding needs, JSON-able (bits, axis, …).
+        facts: further values for decoding, JSON-able (bits, axis, …).
     """
 
     encoding: str
@@ -53,7 +53,7 @@ class Encoded:
 
     @property
     def elements(self) -> int:
-        """Entries of the decoded tensor; a Python integer, so that a lying shape cannot overflow."""
+        """Entries of the decoded tensor; a Python integer, so that a forged shape cannot overflow."""
         return math.prod(self.shape)
 
     def part(self, name: str, *, dtype: str, size: int | None = None) -> Tensor:
@@ -73,9 +73,9 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Encoding:
-    """A pair of functions; ``encode`` is absent where only a technique can make the parts.
+    """A pair of functions; ``encode`` is None if only a technique can make the parts.
 
-    ``elements_per_byte`` bounds what a file may claim: more decoded entries per stored byte are refused.
+    ``elements_per_byte`` is an upper limit: a file that claims more decoded entries per stored byte is refused.
     """
 
     encode: Callable[[Tensor], Encoded] | None
@@ -101,7 +101,7 @@ def decode(encoded: Encoded) -> Tensor:
     """The tensor that was encoded, contiguous, in its stored dtype.
 
     Raises:
-        FormatError: if the encoding is unknown, or the parts do not fit what is said about them.
+        FormatError: if the encoding is unknown, or the parts do not fit the facts, shape and dtype.
     """
     if encoded.encoding not in ENCODINGS:
         known = ", ".join(ENCODINGS)
@@ -116,7 +116,7 @@ def decode(encoded: Encoded) -> Tensor:
 
 
 def encode_dense(tensor: Tensor) -> Encoded:
-    """Every value as it is, bit for bit."""
+    """All values, bit for bit."""
     return Encoded("dense", DTYPE_NAMES[tensor.dtype], tuple(tensor.shape), {"": tensor.contiguous()})
 
 
@@ -126,10 +126,9 @@ def decode_dense(encoded: Encoded) -> Tensor:
 
 
 def encode_bitmask(tensor: Tensor) -> Encoded:
-    """One bit per entry that says whether it is kept, and the kept values in order (row-major, low bit first).
+    """One bit per entry (1 for a nonzero), row-major, low bit first, and the nonzero values in order.
 
-    Zeros are dropped, both of them: ``-0.0`` (which ``weight * mask`` leaves behind) comes back as ``0.0``.
-    A product with zero is zero either way, so logits compare equal.
+    ``-0.0`` (from ``weight * mask``) is decoded as ``0.0``; products with either are zero, so logits compare equal.
     """
     flat = tensor.flatten()
     kept = flat != 0

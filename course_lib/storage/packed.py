@@ -1,15 +1,15 @@
 """Integers of few bits in a stored file: ``packed`` (a scale for each group) and ``codebook`` (a table of values).
 
 A tensor is read along one axis (``axis`` first, the others in order, row-major), and every ``group`` consecutive
-entries share a scale: the whole tensor, one channel, or 64 weights of one neuron are the same layout with another
-``group``. Entries are unsigned codes of ``bits`` bits, written one after the other, low bit first, without gaps:
+entries share a scale: per tensor, per channel and per group are the same layout with another ``group``. Entries are
+unsigned codes of ``bits`` bits, one after another, low bit first, without gaps:
 
 * ``packed``: value = (code - zero_point) * scale. Parts: ``codes``, ``scales`` (fp32 or fp16), and ``zero_points``
   (codes of as many bits); without zero-points the zero-point is 2^(bits-1), so that codes are signed integers.
 * ``codebook``: value = table[code], times the scale of its group if there are scales. Parts: ``codes``, ``table``
   (fp32 or fp16), and ``scales``, or ``scales.codes``, ``scales.scales`` … where the scales are themselves packed.
 
-Products are taken in fp32, in exactly this order, so a quantized weight comes back bit for bit.
+Products are computed in fp32, in exactly this order, so a quantized weight comes back bit for bit.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def unpack_codes(content: Tensor, bits: int, count: int) -> Tensor:
     """The inverse of ``pack_codes``: uint8 [count].
 
     Raises:
-        FormatError: if there are more or fewer bytes than ``count`` codes take, or bits behind the last code.
+        FormatError: if the number of bytes does not fit ``count`` codes, or bits after the last code are set.
     """
     size = math.ceil(count * bits / 8)
     if content.numel() != size:
@@ -67,7 +67,7 @@ def unpack_codes(content: Tensor, bits: int, count: int) -> Tensor:
 def encode_packed(
     codes: Tensor, scales: Tensor, zero_points: Tensor | None, *, bits: int, group: int, axis: int = 0
 ) -> Encoded:
-    """A tensor of unsigned codes with its scales, as ``packed``; scales are written in the dtype that they have.
+    """A tensor of unsigned codes with its scales, as ``packed``; scales keep their dtype.
 
     Args:
         codes: uint8, in the shape of the tensor.
@@ -123,7 +123,7 @@ def encode_codebook(
     Args:
         codes: uint8, in the shape of the tensor.
         table: [at most 2^bits] values, fp32 or fp16.
-        scales: none, [groups] fp32 or fp16, or a ``packed`` vector [groups] (scales that are quantized themselves).
+        scales: none, [groups] fp32 or fp16, or a ``packed`` vector [groups] (double quantization).
         group: consecutive entries that share a scale; the whole tensor if there are no scales.
     """
     parts = {"codes": pack_codes(_read_along(codes, axis), bits), "table": table.flatten()}
@@ -140,7 +140,7 @@ def decode_codebook(encoded: Encoded) -> Tensor:
     """The values of ``codebook``, fp32.
 
     Raises:
-        FormatError: if the parts do not fit each other or the shape, or a code points behind the table.
+        FormatError: if the parts do not fit each other or the shape, or a code is beyond the end of the table.
     """
     bits, group, axis, groups = _layout(encoded, smallest_bits=1)
     codes = unpack_codes(encoded.part("codes", dtype="uint8"), bits, encoded.elements)
