@@ -1,9 +1,9 @@
-"""Fill the generated parts of README.md: the course map, and the tables of the shipped results.
+"""Generate the tables of README.md and docs/results.md: the course map, and the shipped results.
 
     python benchmarks/build_readme.py
-    python benchmarks/build_readme.py --quick    # say which parts are out of date, write nothing
+    python benchmarks/build_readme.py --quick    # report which parts are out of date, write nothing
 
-A part stands between <!-- name --> and <!-- /name -->; running this again without new results changes nothing.
+A generated part stands between <!-- name --> and <!-- /name -->; without new results a second run changes nothing.
 """
 
 from __future__ import annotations
@@ -19,98 +19,196 @@ from common import Results, parser
 from course_lib import assets
 from course_lib.core.atomic_write import write_atomically
 from course_lib.core.formatting import byte_size
-from course_lib.learning.course_map import LESSONS
-from course_lib.report.tables import percent
+from course_lib.learning.course_map import LESSONS, lesson
+from course_lib.report.tables import MISSING, percent, times
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README, RESULTS = ROOT / "README.md", ROOT / "docs" / "results.md"
 IMAGES, FILMS = "ResNet18, fashion images", "MiniLM, movie sentences"
-TABLES = {
-    "results:pruning": ("pruning", "compare", IMAGES),
-    "results:pruning-minilm": ("pruning", "minilm", FILMS),
-    "results:structured": ("structured", "points", IMAGES),
-    "results:low-rank": ("lowrank", "compare", IMAGES),
-    "results:low-rank-minilm": ("lowrank", "minilm", FILMS),
+COMPARISONS = {
+    "pruning": ("pruning", "compare", IMAGES),
+    "pruning-minilm": ("pruning", "minilm", FILMS),
+    "structured": ("structured", "points", IMAGES),
+    "quantization": ("quantization", "resnet18", IMAGES),
+    "quantization-minilm": ("quantization", "minilm", FILMS),
+    "low-rank": ("lowrank", "compare", IMAGES),
+    "low-rank-minilm": ("lowrank", "minilm", FILMS),
 }
-"""Name of a part of the README → results file, table in it, what is measured."""
-QUANTIZED = "results:quantization-minilm"
-TAUGHT_IMAGES, TAUGHT_FILMS = "results:distillation", "results:distillation-minilm"
+"""Name of a part of docs/results.md → results file, table in it, what is measured."""
+OVERVIEW = {
+    "03": ("ResNet18, 95 % of the weights zero", "pruning", "compare", {"name": "95 %, fp16 values"}),
+    "04": ("ResNet18, MACs ÷ 11", "structured", "points", {"name": "MACs ÷ 11, best recipe"}),
+    "06": ("ResNet18, 8-bit weights and inputs", "quantization", "resnet18", {"name": "int8 ONNX, 8 bits"}),
+    "07": ("ResNet18, 2-bit weights, 4-bit inputs", "quantization_qat", "models", {"name": "QAT W2A4"}),
+    "08": ("MiniLM, 4-bit weights by GPTQ", "quantization_llm", "minilm", {"method": "gptq", "embedding_bits": 4}),
+    "09": ("ResNet18, student of 1/115 of the parameters", "distillation_vision", "students", {"student": "100"}),
+    "10": ("MiniLM, student of 1/12 of the parameters", "distillation_bert", "accuracy", {"name": "tenth"}),
+    "11": ("ResNet18, ranks by sensitivity", "lowrank", "compare", {"name": "low-rank, fp16 values"}),
+}
+"""Lesson → model and setting, results file, table in it, the row to show."""
+
+
+def shipped(name: str) -> dict[str, Any]:
+    """A results file as it is in this folder, whether or not the manifest lists it."""
+    return json.loads((assets.FOLDER / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def find(table: dict[str, Any], **values: Any) -> dict[str, Any]:
+    """The first row of a results table that has these values."""
+    return next(row for row in table["rows"] if values.items() <= row.items())
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table with the first column to the left and the others to the right."""
+    """A table with the first column left-aligned and the others right-aligned."""
     ruler = ["---", *["---:"] * (len(header) - 1)]
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, ruler, *rows))
 
 
 def course_map() -> str:
-    """Lessons with their minutes, as the course itself counts them."""
+    """Lessons with their minutes."""
     rows = []
     for one in LESSONS:
         title = f"{one.number} [{one.title}](notebooks/{one.file}): {one.idea}"
-        exercise = f"{one.exercise_minutes} min, {one.points} points" if one.exercise else "–"
+        exercise = f"{one.exercise_minutes} min, {one.points} points" if one.exercise else MISSING
         rows.append([title, f"{one.minutes} min", exercise])
     return markdown(["lesson", "reading and running", "exercise"], rows)
 
 
-def results_table(part: dict[str, Any], model: str) -> str:
-    """The comparison of one run: a baseline and its smaller files, and where it was measured."""
+def overview() -> str:
+    """One row per technique, against the fp32 file of the same model."""
+    pruning = shipped("pruning")
+    baselines = {"ResNet18": pruning["compare"]["rows"][0], "MiniLM": pruning["minilm"]["rows"][0]}
+    rows = []
+    for number, (setting, file, table, values) in OVERVIEW.items():
+        row = _with_size_and_speed(shipped(file), find(shipped(file)[table], **values))
+        entry, original = lesson(number), baselines[setting.split(",")[0]]
+        rows.append([
+            f"[{entry.title}](notebooks/{entry.file})", setting, byte_size(row["stored_bytes"]),
+            times(original["stored_bytes"] / row["stored_bytes"]), _retained(row), times(row.get("speedup")),
+        ])  # fmt: skip
+    header = ["technique", "model and setting", "file", "smaller", "retained (95 % interval)", "speed-up"]
+    originals = "; ".join(
+        f"{name} {byte_size(row['stored_bytes'])}, {percent(row['accuracy'])}" for name, row in baselines.items()
+    )
+    note = f"Baselines, file in fp32 and test accuracy: {originals}. {_clock(pruning['compare'])}"
+    return f"{markdown(header, rows)}\n\n{note}"
+
+
+def _with_size_and_speed(tables: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    """A row with its stored bytes and speed-up, which the distillation benchmarks keep in tables of their own."""
+    if "student" in row:
+        return find(tables["models"], name=row["student"]) | row
+    if "speed" in tables:
+        return row | {"speedup": find(tables["speed"], name=row["name"])["speedup"]}
+    return row
+
+
+def comparison(part: dict[str, Any], model: str) -> str:
+    """One run of ``report.compare``: the baseline and its smaller files."""
     header = [model, "file", "smaller", "test accuracy", "retained (95 % interval)", "latency", "speed-up"]
-    rows = [_result_row(row) for row in part["rows"]]
+    rows = []
+    for row in part["rows"]:
+        is_baseline = row["ratio"] == 1 and row["retained"] == 1
+        latency = next((entry["p50"] for entry in row["latency_ms"]), None)
+        rows.append([
+            row["name"], byte_size(row["stored_bytes"]), times(row["ratio"]), percent(row["accuracy"]),
+            MISSING if is_baseline else _retained(row),
+            MISSING if latency is None else f"{latency:.{1 if latency >= 1 else 2}f} ms",
+            MISSING if is_baseline else times(row["speedup"]),
+        ])  # fmt: skip
     return f"{markdown(header, rows)}\n\n{_clock(part)}"
 
 
-def quantized_table(part: dict[str, Any]) -> str:
-    """MiniLM with few bits per weight, against the fp16 file; no latency, for the integers are unpacked to compute."""
+def quantization_aware(part: dict[str, Any]) -> str:
+    """ResNet18 with few bits, trained with fake quantization or rounded afterwards; it runs in floating point."""
+    header = [IMAGES, "file", "test accuracy", "retained (95 % interval)"]
+    rows = [
+        [row["name"], byte_size(row["stored_bytes"]), percent(row["accuracy"]), _retained(row)]
+        for row in sorted(part["rows"], key=lambda row: -row["bits"])
+    ]
+    return markdown(header, rows)
+
+
+def few_bits(part: dict[str, Any]) -> str:
+    """MiniLM with few bits per weight against the fp16 file; no latency, because weights are unpacked to compute."""
     header = [FILMS, "file", "smaller", "test accuracy", "retained (95 % interval)", "amazon", "tweets"]
     whole = part["rows"][0]["stored_bytes"]
     rows = []
     for row in part["rows"]:
         is_baseline = row["group_size"] is None
-        name = "fp16" if is_baseline else f"{row['bits']} bits, {row['method'].upper()}"
-        name += f", embeddings {row['embedding_bits']} bits" if not is_baseline else ""
+        name = f"{row['bits']} bits, {row['method'].upper()}, embeddings {row['embedding_bits']} bits"
         rows.append([
-            name, byte_size(row["stored_bytes"]), f"{whole / row['stored_bytes']:.1f}×", percent(row["movies"]),
-            "–" if is_baseline else _interval(row["movies_retained"], row["movies_low"], row["movies_high"]),
-            *(percent(row[f"{domain}_retained"]) if f"{domain}_low" in row else "–" for domain in ("amazon", "tweets")),
+            "fp16" if is_baseline else name, byte_size(row["stored_bytes"]), times(whole / row["stored_bytes"]),
+            percent(row["movies"]), MISSING if is_baseline else _retained(row),
+            *(percent(row[f"{name}_retained"]) if f"{name}_low" in row else MISSING for name in ("amazon", "tweets")),
         ])  # fmt: skip
     return f"{markdown(header, rows)}\n\nAmazon and tweets: retained there; a dash where it was not measured."
 
 
-def picture_students(parts: dict[str, Any]) -> str:
-    """Students of ResNet18, means over their seeds, beside the same nets without a teacher."""
+def image_students(tables: dict[str, Any]) -> str:
+    """Students of ResNet18, means over their seeds, beside the same networks without a teacher."""
     header = [IMAGES, "seeds", "file", "test accuracy", "retained (95 % interval)", "points over alone", "speed-up"]
-    gains = {row["student"]: row for row in parts["gains"]["rows"]}
-    files = {row["name"]: row for row in parts["models"]["rows"]}
-    taught = [row | gains[row["student"]] for row in parts["students"]["rows"] if row["teacher"] != "none"]
-    few_labels = parts["unlabelled"]["rows"][0]
-    rows = [
-        [
-            f"parameters ÷ {files['resnet18']['parameters'] / row['parameters']:.0f}"
-            + f", {row['labelled']:,} labels" * (row is few_labels),
-            str(len(row["seeds"])), byte_size(files[row["student"]]["stored_bytes"]), percent(row["accuracy"]),
-            _interval(row["retained"], row["retained_low"], row["retained_high"]), _points(row),
-            f"{files[row['student']]['speedup']:.1f}×",
-        ]
-        for row in (*taught, few_labels)
-    ]  # fmt: skip
-    return f"{markdown(header, rows)}\n\n{_clock(parts['models'])}"
+    few_labels = tables["unlabelled"]["rows"][0]
+    taught = [
+        row | find(tables["gains"], student=row["student"])
+        for row in tables["students"]["rows"]
+        if row["teacher"] != "none"
+    ]
+    rows = []
+    for row in (*taught, few_labels):
+        file = find(tables["models"], name=row["student"])
+        name = f"parameters ÷ {find(tables['models'], name='resnet18')['parameters'] / row['parameters']:.0f}"
+        rows.append([
+            name + f", {row['labelled']:,} labels" * (row is few_labels), str(len(row["seeds"])),
+            byte_size(file["stored_bytes"]), percent(row["accuracy"]), _retained(row),
+            f"{row['points']:+.2f} ({row['points_low']:+.2f} to {row['points_high']:+.2f})", times(file["speedup"]),
+        ])  # fmt: skip
+    return f"{markdown(header, rows)}\n\n{_clock(tables['models'])}"
 
 
-def sentence_students(parts: dict[str, Any]) -> str:
+def sentence_students(tables: dict[str, Any]) -> str:
     """Students of MiniLM, means over their seeds, on every domain."""
     header = [FILMS, "seeds", "file", "test accuracy", "retained (95 % interval)", "amazon", "tweets", "speed-up"]
-    measured = {row["name"]: row for row in parts["accuracy"]["rows"]}
-    speeds = {row["name"]: row["speedup"] for row in parts["speed"]["rows"]}
+    teacher = find(tables["accuracy"], name="teacher")
     rows = []
-    for name, of_shape in (("half", "half"), ("tenth", "tenth"), ("tenth_label_free", "tenth")):
-        row = measured[name]
-        label = f"parameters ÷ {measured['teacher']['parameters'] / row['parameters']:.1f}"
+    for name in ("half", "tenth", "tenth_label_free"):
+        row = find(tables["accuracy"], name=name)
+        label = f"parameters ÷ {teacher['parameters'] / row['parameters']:.1f}"
+        speed = find(tables["speed"], name=name.removesuffix("_label_free"))
         rows.append([
-            label + ", no labels" * (name != of_shape), str(len(row["seeds"])), byte_size(row["stored_bytes"]),
-            percent(row["movies"]), _interval(row["movies_retained"], row["movies_low"], row["movies_high"]),
-            percent(row["amazon_retained"]), percent(row["tweets_retained"]), f"{speeds[of_shape]:.1f}×",
+            label + ", no labels" * name.endswith("label_free"), str(len(row["seeds"])),
+            byte_size(row["stored_bytes"]), percent(row["movies"]), _retained(row),
+            percent(row["amazon_retained"]), percent(row["tweets_retained"]), times(speed["speedup"]),
         ])  # fmt: skip
-    return f"{markdown(header, rows)}\n\nAmazon and tweets: retained there. {_clock(parts['speed'])}"
+    return f"{markdown(header, rows)}\n\nAmazon and tweets: retained there. {_clock(tables['speed'])}"
+
+
+def _clock(part: dict[str, Any]) -> str:
+    clock = "Speed-up: median latency on ONNX Runtime, batch 1, 2 threads, against the baseline on the same runtime"
+    return f"{clock}. Machine: {part['machine']}."
+
+
+def _retained(row: dict[str, Any]) -> str:
+    """Retained accuracy with its interval; on the movies where a row has several domains."""
+    names = ("movies_retained", "movies_low", "movies_high")
+    if names[0] not in row:
+        names = ("retained", "retained_low", "retained_high")
+    value, low, high = (row[name] for name in names)
+    return f"{percent(value)} ({100 * low:.1f}–{100 * high:.1f})"
+
+
+def generated() -> dict[Path, dict[str, str]]:
+    """Page → name of each generated part → its content."""
+    comparisons = {name: comparison(shipped(file)[table], model) for name, (file, table, model) in COMPARISONS.items()}
+    return {
+        README: {"overview": overview(), "course-map": course_map()},
+        RESULTS: comparisons | {
+            "quantization-aware": quantization_aware(shipped("quantization_qat")["models"]),
+            "few-bits": few_bits(shipped("quantization_llm")["minilm"]),
+            "distillation": image_students(shipped("distillation_vision")),
+            "distillation-minilm": sentence_students(shipped("distillation_bert")),
+        },
+    }  # fmt: skip
 
 
 def fill(text: str, name: str, content: str) -> str:
@@ -122,67 +220,31 @@ def fill(text: str, name: str, content: str) -> str:
     pattern = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- /{re.escape(name)} -->)", re.DOTALL)
     filled, count = pattern.subn(lambda found: f"{found[1]}{content}\n{found[2]}", text)
     if count != 1:
-        raise ValueError(f"README needs the markers of {name!r} exactly once, found {count}")
+        raise ValueError(f"the page needs the markers of {name!r} exactly once, found {count}")
     return filled
 
 
-def build(text: str) -> str:
-    """The README with every generated part renewed."""
-    text = fill(text, "course-map", course_map())
-    for name, (file, table, model) in TABLES.items():
-        text = fill(text, name, results_table(shipped(file)[table], model))
-    text = fill(text, TAUGHT_IMAGES, picture_students(shipped("distillation_vision")))
-    text = fill(text, TAUGHT_FILMS, sentence_students(shipped("distillation_bert")))
-    return fill(text, QUANTIZED, quantized_table(shipped("quantization_llm")["minilm"]))
-
-
-def shipped(name: str) -> dict[str, Any]:
-    """A results file as it lies here, whatever the manifest says."""
-    return json.loads((assets.FOLDER / "results" / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def _result_row(row: dict[str, Any]) -> list[str]:
-    latency = next((entry["p50"] for entry in row["latency_ms"]), None)
-    is_baseline = row["ratio"] == 1 and row["retained"] == 1
-    return [
-        row["name"],
-        byte_size(row["stored_bytes"]),
-        f"{row['ratio']:.1f}×",
-        percent(row["accuracy"]),
-        "–" if is_baseline else _interval(row["retained"], row["retained_low"], row["retained_high"]),
-        "–" if latency is None else f"{latency:.{1 if latency >= 1 else 2}f} ms",
-        "–" if is_baseline or row["speedup"] is None else f"{row['speedup']:.1f}×",
-    ]
-
-
-def _clock(part: dict[str, Any]) -> str:
-    return f"Latency: median on ONNX Runtime, batch 1, 2 threads, against the same runtime. Machine: {part['machine']}."
-
-
-def _points(row: dict[str, Any]) -> str:
-    return f"{row['points']:+.2f} ({row['points_low']:+.2f} to {row['points_high']:+.2f})"
-
-
-def _interval(value: float, low: float, high: float) -> str:
-    return f"{percent(value)} ({100 * low:.1f}–{100 * high:.1f})"
-
-
-def parts(text: str) -> dict[str, str]:
-    """Name → content of every generated part of a README."""
-    return {found[1]: found[2] for found in re.finditer(r"<!-- ([\w:-]+) -->\n(.*?)<!-- /\1 -->", text, re.DOTALL)}
+def build(page: Path) -> str:
+    """The text of a page with every generated part replaced."""
+    text = page.read_text(encoding="utf-8")
+    for name, content in generated()[page].items():
+        text = fill(text, name, content)
+    return text
 
 
 def main() -> None:
-    options = parser(__doc__, quick="say which parts are out of date, write nothing").parse_args()
-    results = Results(__doc__, options)
-    before = README.read_text(encoding="utf-8")
-    after = build(before)
-    if not options.quick:
-        write_atomically(README, after)
-    results.table("parts", [
-        {"part": name, "characters": len(content), "was up to date": parts(before)[name] == content}
-        for name, content in parts(after).items()
-    ])  # fmt: skip
+    """Write both pages, and print which parts were out of date."""
+    options = parser(__doc__, quick="report which parts are out of date, write nothing").parse_args()
+    results, rows = Results(__doc__, options), []
+    for page, contents in generated().items():
+        before, after = page.read_text(encoding="utf-8"), build(page)
+        rows += [
+            {"page": page.name, "part": name, "characters": len(content), "was up to date": f"\n{content}\n" in before}
+            for name, content in contents.items()
+        ]
+        if not options.quick:
+            write_atomically(page, after)
+    results.table("parts", rows)
     results.save()
 
 

@@ -1,9 +1,9 @@
-"""How long each lesson takes and how much memory its kernel needs, beside the budget of 90 s and 2 GB.
+"""Time and memory of each lesson, compared with the budget of 90 s and 2 GB.
 
     python benchmarks/lessons.py [--lessons 00 03] [--quick] [--json FILE]
 
-Each lesson is executed from top to bottom in a fresh kernel, as `course run` does it; the copies land in runs/. The
-time is wall-clock with the kernel's start, the memory is the highest resident one. --quick runs the first lesson only.
+Each lesson is executed from top to bottom in a fresh kernel, as by `course run`; the copies go to runs/. Time is
+wall-clock including the kernel's start, memory is the peak resident size. --quick runs the first lesson only.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def rows(lessons: Sequence[str]) -> Iterator[dict[str, Any]]:
     """One row per lesson; a lesson that fails ends the benchmark.
 
     Raises:
-        RuntimeError: if a cell of a lesson fails, since the rest of it was not measured then.
+        RuntimeError: if a cell of a lesson fails, because the rest of it was not measured.
     """
     for path in runner.find_lessons(lessons):
         result = runner.run_lesson(path)
@@ -35,6 +35,7 @@ def rows(lessons: Sequence[str]) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
+    """Run the chosen lessons and print their row."""
     options = parser(__doc__, quick="the first lesson only")
     options.add_argument("--lessons", nargs="+", default=[], metavar="NN", help="lessons to run (default: all)")
     arguments = options.parse_args()

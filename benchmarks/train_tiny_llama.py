@@ -1,9 +1,9 @@
-"""Train the tiny Llama and its tokenizer on the shipped sentences, and write its files and card.
+"""Train the tiny Llama and its tokenizer on the shipped sentences, and write their files and card.
 
     python benchmarks/train_tiny_llama.py                 # about 5 minutes on two idle cores
     python benchmarks/train_tiny_llama.py --quick         # measure the shipped model again, train nothing
 
-Seeded; an interrupted run goes on from runs/. The tokenizer and the model see the train splits only; the number of
+Seeded; an interrupted run resumes from runs/. The tokenizer and the model see the train splits only; the number of
 epochs was chosen on validation, and test is read once, for the card.
 """
 
@@ -13,12 +13,13 @@ import json
 import math
 from typing import Any
 
-import torch
 from build_assets import build_manifest
 from common import Results, parser
-from train_baselines import RUNS
+from torch import nn
+from train_baselines import RUNS, store
+from write_cards import CARDS
 
-from course_lib import assets, data, models, storage, training
+from course_lib import assets, data, models, profiling, training
 from course_lib.core.atomic_write import write_atomically
 from course_lib.data import text_windows
 from course_lib.training import language_modeling
@@ -38,15 +39,15 @@ CARD = """# tiny-llama on movie, product and tweet sentences
 
 `LlamaForCausalLM` with {parameters:,} parameters: {num_hidden_layers} layers, hidden size {hidden_size}, \
 {num_attention_heads} heads, feed-forward size {intermediate_size}, a byte-level BPE vocabulary of {vocab_size} \
-tokens, embedding and output tied. Made here from nothing, so that perplexity, the number in which papers on the \
-quantization of language models report, can be measured offline in seconds.
+tokens, embedding and output tied. Trained here from random weights, so that perplexity, the measure of papers on the \
+quantization of language models, can be measured offline in seconds.
 
 Files: `{file}`, {bytes:,} bytes, fp16 values (loaded as fp32), and `tiny_llama/tokenizer.json`. Licence Apache-2.0; \
 the sentences are those of `sentiment.md` (MIT).
 
 ## Perplexity per token
 
-Windows of {window} tokens, every sentence after `<s>`; lower is better, {vocab_size} would be guessing.
+Windows of {window} tokens, every sentence after `<s>`; lower is better, guessing would give {vocab_size}.
 
 | split | windows | perplexity |
 |---|---|---|
@@ -60,8 +61,8 @@ recipe was chosen on validation, and test is for this card only.
 
 ## Limits
 
-It has read about as much as a child's book. It completes phrases, not thoughts, and it is far too small to show the \
-outlying activations that make large models hard to quantize; lesson 08 says where that matters.
+Its training text is about as long as a children's book. It can complete phrases, and it is far too small to show the \
+outlier activations that make large models hard to quantize; lesson 08 says where that matters.
 """
 
 
@@ -85,33 +86,27 @@ def train_tokenizer() -> None:
 
 
 def train() -> None:
-    """Train from random weights and store the result as fp16, with what happened beside it."""
+    """Train from random weights and store the model with its training record."""
     train_tokenizer()
     build_manifest()
-    assets.manifest.cache_clear()
     splits = text_windows.load()
     training.seed_everything(SEED)
     model = models.build({"builder": "causal_lm", "arguments": LLAMA})
     validation: list[float] = []
     steps_per_epoch = math.ceil(len(splits.train) / RECIPE["batch_size"])
-    print(
-        f"{sum(map(torch.numel, model.parameters())):,} parameters, {splits.train.inputs['input_ids'].numel():,} tokens"
-    )
+    tokens = splits.train.inputs["input_ids"].numel()
+    print(f"{profiling.count_parameters(model):,} parameters, {tokens:,} tokens")
 
-    def watch(model: torch.nn.Module, step: int, total: int) -> None:
+    def validate(model: nn.Module, step: int, total: int) -> None:
         if step % steps_per_epoch == 0 or step == total:
             validation.append(round(language_modeling.perplexity(model, splits.validation), 3))
             print(f"step {step} of {total}: perplexity {validation[-1]} on validation", flush=True)
 
     training.fit(
-        model, splits.train, loss=language_modeling.next_token_loss, after_step=watch,
+        model, splits.train, loss=language_modeling.next_token_loss, after_step=validate,
         checkpoint=RUNS / "tiny_llama.checkpoint", progress=False, **RECIPE,
     )  # fmt: skip
-    storage.save(model, assets.FOLDER / "tiny_llama" / "tiny_llama.safetensors", dtype="fp16")
-    record = {"recipe": RECIPE, "perplexity": {"validation": validation}}
-    write_atomically(assets.FOLDER / "cards" / "tiny_llama_training.json", json.dumps(record, indent=2) + "\n")
-    build_manifest()
-    assets.manifest.cache_clear()
+    store("tiny_llama", model, {"recipe": RECIPE, "perplexity": {"validation": validation}})
 
 
 def measure() -> list[dict[str, Any]]:
@@ -126,22 +121,23 @@ def measure() -> list[dict[str, Any]]:
 
 
 def write_card(rows: list[dict[str, Any]]) -> None:
-    """The card, and the figures in the training record that tests compare with."""
-    file = assets.FOLDER / "cards" / "tiny_llama_training.json"
+    """Write the card, and add the measured rows to the training record."""
+    file = CARDS / "tiny_llama_training.json"
     record = json.loads(file.read_text(encoding="utf-8"))
     entry = assets.manifest()["tiny_llama"]
     table = "\n".join(f"| {row['split']} | {row['windows']:,} | {row['perplexity']:.2f} |" for row in rows)
     text = CARD.format(
         **LLAMA, file=entry["file"], bytes=entry["bytes"], window=text_windows.WINDOW, rows=table,
-        parameters=sum(map(torch.numel, models.load("tiny_llama").parameters())),
+        parameters=profiling.count_parameters(models.load("tiny_llama")),
         recipe=", ".join(f"{key} {value}" for key, value in record["recipe"].items()),
         history=", ".join(f"{value:.2f}" for value in record["perplexity"]["validation"]),
     )  # fmt: skip
-    write_atomically(assets.FOLDER / "cards" / "tiny_llama.md", text)
+    write_atomically(CARDS / "tiny_llama.md", text)
     write_atomically(file, json.dumps(record | {"measured": rows}, indent=2) + "\n")
 
 
 def main() -> None:
+    """Train the model, then measure it and write its card."""
     options = parser(__doc__, quick="measure the shipped model again, train nothing").parse_args()
     results = Results(__doc__, options)
     if not options.quick:

@@ -1,9 +1,9 @@
-"""Measure the shipped baselines on the test splits and write the cards of models and data.
+"""Measure the shipped baselines on the test splits, and write the cards of models and data.
 
     python benchmarks/write_cards.py
     python benchmarks/write_cards.py --quick     # measure the shipped baselines again, write no card
 
-Numbers come from the shipped files, never from the training run; the JSON beside the cards is what tests compare with.
+Numbers come from the shipped files, never from the training run; tests compare with the JSON beside the cards.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ORIGIN = {
     "runs gave 87.1 % and 87.3 % on test. The average of six runs (two targets, three seeds) was compared with "
     "this one on validation: as accurate (707 against 705 of 800 sentences), with a far higher loss (0.43 against "
     "0.31), so this one stayed; the six gave 87.5 % on test. The course aimed at 88 %: fine-tuning on 7,741 sentences "
-    "ends about there, and the difference is smaller than the interval.",
+    "ends near that, and the difference is smaller than the interval.",
 }
 LIMITS = {
     "resnet18": "Made for teaching compression: small grey pictures of clothes. Shirt, T-shirt, pullover and coat are "
@@ -44,14 +44,14 @@ LIMITS = {
 
 
 def domains(name: str) -> dict[str, data.Split]:
-    """Label → test split on which a baseline is reported; the first is the one that it was trained for."""
+    """Label → test split on which a baseline is reported; the first is the domain that it was trained on."""
     if name == "resnet18":
         return {"fashion_mnist": data.load("fashion_mnist").test}
     return {domain: data.load("sentiment", domain=domain).test for domain in data.SENTIMENT_DOMAINS}
 
 
 def measure(name: str) -> dict[str, Any]:
-    """Test accuracy with its interval, per class and per domain, of a shipped file."""
+    """Test accuracy of a shipped file with its interval, per domain and per class."""
     model = models.load(name)
     record: dict[str, Any] = {"bytes": storage.stored_bytes(assets.path(name)), "domains": {}}
     for domain, split in domains(name).items():
@@ -93,20 +93,21 @@ def model_card(name: str, record: dict[str, Any], run: dict[str, Any]) -> str:
 
 
 def data_card(title: str, name: str, text: str, splits: dict[str, data.Splits]) -> str:
-    """Markdown card of a data set: what it is, and how many examples of each class stand in each split."""
+    """Markdown card of a data set: its description, and the number of examples per class and split."""
     entry = assets.manifest()[name]
     lines = [
         f"# {title}", "", text, "", f"File `{entry['file']}`: {entry['bytes']:,} bytes. Licence {entry['licence']}. "
         f"Source: {entry['source']}.", "", "| part | split | examples | per class |", "|---|---|---|---|",
     ]  # fmt: skip
-    for part, three in splits.items():
-        for split in (three.train, three.validation, three.test):
+    for part, parts in splits.items():
+        for split in (parts.train, parts.validation, parts.test):
             counts = torch.bincount(split.labels, minlength=len(split.classes)).tolist()
             lines.append(f"| {part} | {split.name} | {len(split):,} | {', '.join(map(str, counts))} |")
     return "\n".join([*lines, "", "Split seed 2024, made by `benchmarks/build_assets.py`.", ""])
 
 
 def write_data_cards() -> None:
+    """Write the cards of the shipped images and sentences."""
     fashion = (
         "28×28 grey pictures of clothes in ten classes: " + ", ".join(data.FASHION_CLASSES) + ". The test split is the "
         "original one; validation was drawn out of the original training images. Cite: Xiao, Rasul and Vollgraf, "
@@ -128,16 +129,17 @@ def write_data_cards() -> None:
 
 
 def summary(table: dict[str, Any]) -> list[dict[str, Any]]:
-    """What was measured now beside what stands in the cards."""
-    noted = json.loads((CARDS / "baselines.json").read_text(encoding="utf-8"))
+    """Accuracy measured now, and the one stored beside the cards."""
+    stored = json.loads((CARDS / "baselines.json").read_text(encoding="utf-8"))
     return [
         {"model": name, "test split": domain, "examples": row["examples"], "accuracy": row["accuracy"],
-         "in the card": noted[name]["domains"][domain]["accuracy"]}
+         "in the card": stored[name]["domains"][domain]["accuracy"]}
         for name, record in table.items() for domain, row in record["domains"].items()
     ]  # fmt: skip
 
 
 def main() -> None:
+    """Measure the baselines and write all cards."""
     options = parser(__doc__, quick="measure the shipped baselines again, write no card").parse_args()
     results = Results(__doc__, options)
     table = {name: measure(name) for name in models.BASELINES}
