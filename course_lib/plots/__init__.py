@@ -1,12 +1,12 @@
 """The figures of the lessons: matplotlib without pyplot, in the colours of the course, each with alternative text.
 
-Every function returns a ``Picture``, which is a matplotlib ``Figure`` that a notebook shows as a small PNG. The same
-data give the same bytes. One module per theme; lessons say ``plots.name`` and need not know which.
+Every function returns a ``Picture``, a matplotlib ``Figure`` that a notebook displays as a small PNG. The same data
+give the same bytes.
 """
 
 from course_lib.plots.general import bars, curves, size_front
 from course_lib.plots.lowrank import energy_curve, filter_banks
-from course_lib.plots.profile import layer_bars, roofline
+from course_lib.plots.profiling import layer_bars, roofline
 from course_lib.plots.pruning import (
     accuracy_curves,
     schedule_curves,

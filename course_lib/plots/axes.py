@@ -1,4 +1,4 @@
-"""What the figures share: curves named at their ends, bars with their numbers, and plain numbers on log axes."""
+"""Parts of several figures: curves labelled at their ends, bars with their numbers, numbers on log axes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from course_lib.core.formatting import spread
 from course_lib.core.palette import LIGHT
+from course_lib.plots.figure import LABEL_BOX
 
-LOOKS = {
+LINE_STYLES = {
     "fine-tuned": ("kept", "o"),
     "cut only": ("before", "s"),
     "cubic": ("kept", "o"),
@@ -21,39 +22,38 @@ LOOKS = {
     "bitmask": ("kept", "o"),
     "csr": ("before", "s"),
 }
-OTHER_LOOKS = (("kept", "o"), ("before", "s"), ("holds", "^"), ("threshold", "D"), ("baseline", "v"))
+OTHER_STYLES = (("kept", "o"), ("before", "s"), ("holds", "^"), ("threshold", "D"), ("baseline", "v"))
 Intervals = Sequence[tuple[float, float] | None] | None
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]
-LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-LINE = 0.06  # height of a label as a share of the axis
+LABEL_HEIGHT = 0.06  # as a share of the axis
 
 
 def draw_curves(
     axes: Axes, curves: Curves, *, every: float | None = None, bottom: float | None = None, top: float | None = None
 ) -> None:
-    """Curves with markers, named at their ends; ``bottom`` and ``top`` end the vertical axis."""
-    others = iter(OTHER_LOOKS * (len(curves) + 1))
-    looks = {name: LOOKS.get(name) or next(others) for name in curves}
+    """Curves with markers, labelled at their ends; ``bottom`` and ``top`` limit the vertical axis."""
+    others = iter(OTHER_STYLES * (len(curves) + 1))
+    styles = {name: LINE_STYLES.get(name) or next(others) for name in curves}
     for name, (x, y) in curves.items():
-        colour, marker = looks[name]
+        colour, marker = styles[name]
         axes.plot(x, y, color=LIGHT[colour], marker=marker, markevery=every)
     axes.set_ylim(bottom, top)
     heights = label_heights(axes, [y[-1] for _, y in curves.values()])
     for (name, (x, _)), height in zip(curves.items(), heights, strict=True):
         label = axes.annotate(
             name, (x[-1], height), (8, 0), xycoords=("data", "axes fraction"), textcoords="offset points", va="center",
-            color=LIGHT[f"{looks[name][0]}_text"],
+            color=LIGHT[f"{styles[name][0]}_text"],
         )  # fmt: skip
         label.set_bbox(LABEL_BOX)
 
 
 def label_heights(axes: Axes, values: Sequence[float]) -> list[float]:
-    """Where labels at these values stand, as shares of the axis: a line apart, and none above or below it."""
+    """Heights of labels for these values, as shares of the axis: inside it, and so far apart that none overlap."""
     to_share = axes.transData + axes.transAxes.inverted()
-    heights = spread([float(to_share.transform((axes.get_xlim()[0], value))[1]) for value in values], LINE)
-    lift = max(0.0, LINE / 2 - min(heights, default=1.0))
-    lift = lift or min(0.0, 1 - LINE / 2 - max(heights, default=0.0))
-    return [height + lift for height in heights]
+    heights = spread([float(to_share.transform((axes.get_xlim()[0], value))[1]) for value in values], LABEL_HEIGHT)
+    shift = max(0.0, LABEL_HEIGHT / 2 - min(heights, default=1.0))
+    shift = shift or min(0.0, 1 - LABEL_HEIGHT / 2 - max(heights, default=0.0))
+    return [height + shift for height in heights]
 
 
 def draw_bars(axes: Axes, values: Sequence[float], label: str) -> None:
@@ -70,13 +70,13 @@ def draw_bars(axes: Axes, values: Sequence[float], label: str) -> None:
 
 
 def log_ticks(axis: Axis, *, subs: Sequence[float] = (1.0,)) -> None:
-    """Numbers as people write them, at ``subs`` times the powers of ten."""
+    """Plain numbers instead of powers, at ``subs`` times the powers of ten."""
     axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
 def limits(retained: Sequence[float], intervals: Intervals) -> list[tuple[float, float]]:
-    """The interval of each model; a point where there is none."""
+    """The interval of each model; a point if it has none."""
     given = intervals or [None] * len(retained)
-    return [one or (value, value) for value, one in zip(retained, given, strict=True)]
+    return [interval or (value, value) for value, interval in zip(retained, given, strict=True)]

@@ -1,4 +1,4 @@
-"""A matplotlib figure that a notebook shows as a small PNG with alternative text, and labels that keep apart."""
+"""``Picture``, a matplotlib figure that a notebook displays as a small PNG with alternative text; labels of points."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from course_lib.core.palette import LIGHT
 
 STYLE = Path(__file__).with_name("course.mplstyle")
 PIXELS_PER_INCH = 100
+LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
 
-# Names of points, in shares of the axes: width of a character, height of a line, distance to the point, right end.
-CHARACTER, LINE, GAP, EDGE = 0.0122, 0.05, 0.016, 1.05
-LINES = (0, -1, 1, -2, 2, -3, 3)  # up from the point, in the order in which they are tried
+# Labels of points, in shares of the axes: width of a character, height of a line, distance to the point, right limit.
+CHARACTER, LINE, GAP, RIGHT_LIMIT = 0.0122, 0.05, 0.016, 1.05
+LINES_UP = (0, -1, 1, -2, 2, -3, 3)  # from the point, in the order in which they are tried
 Box = tuple[float, float, float, float]  # left, right, low, high
 
 
 class Picture(Figure):
-    """A figure with ``alt``, the sentence that stands for it where it cannot be seen."""
+    """A figure with ``alt``, the alternative text for readers who cannot see it."""
 
     alt: str = ""
 
     def png(self) -> bytes:
-        """The figure as a PNG of few colours, without time stamps."""
+        """The figure as a PNG of 32 colours, without time stamps."""
         from PIL import Image
 
         raw, small = io.BytesIO(), io.BytesIO()
@@ -46,7 +47,7 @@ class Picture(Figure):
 
 
 def canvas(title: str, x_label: str, y_label: str) -> tuple[Picture, Axes]:
-    """An empty picture with a title and labels (with units)."""
+    """An empty picture with a title and axis labels (with units)."""
     picture = Picture()
     axes = picture.subplots()
     axes.set_title(title)
@@ -56,9 +57,9 @@ def canvas(title: str, x_label: str, y_label: str) -> tuple[Picture, Axes]:
 
 
 def described(picture: Picture, title: str, facts: str) -> Picture:
-    """The finished picture, with its alternative text."""
+    """The finished picture with alternative text ``title: facts``."""
     picture.alt = f"{title}: {facts}."
-    # Constrained layout moves a little at every draw: settled once, the same figure always gives the same bytes.
+    # Constrained layout changes slightly at every draw; computed once and frozen, the same figure gives the same bytes.
     picture.draw_without_rendering()
     picture.set_layout_engine("none")
     return picture
@@ -67,30 +68,29 @@ def described(picture: Picture, title: str, facts: str) -> Picture:
 def name_points(
     axes: Axes, names: Sequence[str], x: Sequence[float], y: Sequence[float], bars: Sequence[tuple[float, float]]
 ) -> None:
-    """Names beside their points, lower or higher where they would cover another name, point or bar; none leaves."""
+    """Labels beside their points, moved up or down so that none covers another label, point or bar."""
     (left, right), (low, high) = numpy.log(axes.get_xlim()), axes.get_ylim()
     across = [float((numpy.log(size) - left) / (right - left)) for size in x]
     up = [(value - low) / (high - low) for value in y]
     spans = [((start - low) / (high - low), (end - low) / (high - low)) for start, end in bars]
     taken: list[Box] = [(at - 0.008, at + 0.008, *span) for at, span in zip(across, spans, strict=True)]
     for index, name in enumerate(names):
-        box = _free_place(across[index], up[index], CHARACTER * len(name), taken)
+        box = _free_box(across[index], up[index], CHARACTER * len(name), taken)
         taken.append(box)
         colour = LIGHT["baseline_text" if index == 0 else "kept_text"]
         edge, align = (box[1], "right") if box[1] < across[index] else (box[0], "left")
-        label = axes.text(
-            edge, sum(box[2:]) / 2, name, transform=axes.transAxes, va="center", ha=align, color=colour
-        )  # fmt: skip
-        label.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})
+        middle = sum(box[2:]) / 2
+        label = axes.text(edge, middle, name, transform=axes.transAxes, va="center", ha=align, color=colour)
+        label.set_bbox(LABEL_BOX)
 
 
-def _free_place(across: float, up: float, width: float, taken: Sequence[Box]) -> Box:
-    """Right of the point, or left, or above or below it and inside the axes; where all is full, it covers something."""
-    inside = max(0.0, min(across - width / 2, EDGE - width))
-    for lines, start in product(LINES, (across + GAP, across - GAP - width, inside)):
+def _free_box(across: float, up: float, width: float, taken: Sequence[Box]) -> Box:
+    """The first free box right, left, above or below the point; one above it if all are taken."""
+    inside = max(0.0, min(across - width / 2, RIGHT_LIMIT - width))
+    for lines, start in product(LINES_UP, (across + GAP, across - GAP - width, inside)):
         base = up + lines * LINE - LINE / 2
         box = (start, start + width, base, base + LINE)
-        if 0 <= start and start + width <= max(EDGE, width) and not any(_overlap(box, other) for other in taken):
+        if 0 <= start and start + width <= max(RIGHT_LIMIT, width) and not any(_overlap(box, other) for other in taken):
             return box
     return (inside, inside + width, up + LINE / 2, up + 3 * LINE / 2)
 

@@ -1,4 +1,4 @@
-"""Figures for any lesson: bars, curves, and models by size and accuracy."""
+"""Figures of several lessons: bars, curves, and models by stored size and retained accuracy."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from course_lib.plots.figure import STYLE, Picture, canvas, described, name_poin
 if TYPE_CHECKING:
     import pandas
 
-CROWDED = 40  # points of a curve, above which not each of them gets a marker
-SPACING = 0.1  # between two markers then, as a share of the figure's diagonal
+MARKED_POINTS = 40  # a curve of more points has markers at a distance only
+MARKER_DISTANCE = 0.1  # as a share of the figure's diagonal
 
 
 def bars(
@@ -27,15 +27,15 @@ def bars(
     colours: Mapping[str, str] | None = None,
     form: Callable[[float], str] = compact,
 ) -> Picture:
-    """One horizontal bar for each entry; ``form`` writes its number, ``colours`` gives colour names of the course."""
+    """One horizontal bar per entry; ``form`` formats its number, ``colours`` maps entries to names of the palette."""
     names, numbers = [str(name) for name in values.index], [float(value) for value in values]
     chosen = [LIGHT[(colours or {}).get(name, "kept")] for name in names]
     with style.context(STYLE):
         picture, axes = canvas(title, x_label, "")
         picture.set_figheight(1.0 + 0.28 * len(names))
         axes.barh(range(len(names)), numbers, color=chosen, height=0.7)
-        for place, value in enumerate(numbers):
-            axes.annotate(form(value), (value, place), (4, 0), textcoords="offset points", va="center", fontsize=9)
+        for row, value in enumerate(numbers):
+            axes.annotate(form(value), (value, row), (4, 0), textcoords="offset points", va="center", fontsize=9)
         axes.set_yticks(range(len(names)), names)
         axes.invert_yaxis()
         axes.grid(False)
@@ -54,7 +54,7 @@ def curves(
     cursor: float | None = None,
     log: bool = False,
 ) -> Picture:
-    """A curve for each column of ``frame`` over its index; ``cursor`` marks one x; ``log`` is for both axes."""
+    """One curve per column of ``frame`` over its index; ``cursor`` marks one x; ``log`` applies to both axes."""
     with style.context(STYLE):
         picture, axes = canvas(title, x_label, y_label)
         if log:
@@ -66,7 +66,7 @@ def curves(
             axes.axvline(cursor, color=LIGHT["threshold"], linewidth=1.2, linestyle=(0, (5, 3)))
         bottom = None if log else min(0.0, float(frame.min().min()))
         series = {str(name): (list(frame.index), list(frame[name])) for name in frame}
-        draw_curves(axes, series, bottom=bottom, every=SPACING if len(frame) > CROWDED else None)
+        draw_curves(axes, series, bottom=bottom, every=MARKER_DISTANCE if len(frame) > MARKED_POINTS else None)
     ends = "; ".join(f"{name} ends at {frame[name].iloc[-1]:.3g}" for name in frame.columns)
     return described(picture, title, ends)
 

@@ -1,4 +1,4 @@
-"""What is kept of a weight: energy over rank, and filters beside what is left of them."""
+"""Energy of a weight over the rank, and filters before and after a factorization."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from course_lib.plots.figure import STYLE, Picture, canvas, described
 
 
 def energy_curve(kept: Sequence[float], *, break_even: int, title: str) -> Picture:
-    """Energy that the first components keep, and what the factors weigh; beyond ``break_even`` they are larger.
+    """Energy kept by the first components, and size of the factors, over the rank.
 
     Args:
         kept: share of the energy at rank 1, 2, ….
-        break_even: the largest rank at which the factors are smaller than the matrix.
+        break_even: the largest rank whose factors are smaller than the matrix.
     """
     ranks = list(range(1, len(kept) + 1))
     size = [100 * rank / (break_even + 1) for rank in ranks]
@@ -37,7 +37,7 @@ def energy_curve(kept: Sequence[float], *, break_even: int, title: str) -> Pictu
 
 
 def filter_banks(banks: Mapping[str, Tensor], *, title: str, columns: int = 8, rows: int = 4) -> Picture:
-    """The first filters of each bank as small pictures, orange below zero and blue above, on one scale.
+    """The first filters of each bank as small images on one scale: orange below zero, blue above.
 
     Args:
         banks: name → weight ``(out, in, k, k)``; the mean over the input channels is shown.
@@ -62,7 +62,7 @@ def filter_banks(banks: Mapping[str, Tensor], *, title: str, columns: int = 8, r
 
 
 def _page(weight: Tensor, rows: int, columns: int) -> numpy.ndarray:
-    """Filters in a grid, with a blank line between them."""
+    """Filters in a grid, separated by blank lines."""
     filters = weight.detach().float().mean(dim=1)[: rows * columns].numpy()
     high, wide = filters.shape[1:]
     page = numpy.full((rows * (high + 1) - 1, columns * (wide + 1) - 1), numpy.nan)

@@ -1,4 +1,4 @@
-"""What is cut: weights, schedules, sensitivity, and the accuracy that is left."""
+"""Figures of pruning: weights, schedules, sensitivity, and accuracy."""
 
 from __future__ import annotations
 
@@ -15,21 +15,12 @@ if TYPE_CHECKING:
     import pandas
     from torch import Tensor
 
-STUDENT = (
-    12.706,
-    4.303,
-    3.182,
-    2.776,
-    2.571,
-    2.447,
-    2.365,
-    2.306,
-    2.262,
-)  # 97.5 % points for 1 to 9 degrees of freedom
+# 97.5 % points of Student's t distribution for 1 to 9 degrees of freedom
+T_QUANTILES = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
 
 def weight_histogram(weight: Tensor, *, threshold: float, title: str) -> Picture:
-    """Values of a weight of any shape: those below ``threshold`` in magnitude are cut and grey, the others blue."""
+    """Histogram of a weight of any shape: values below ``threshold`` in magnitude (cut) are grey, the others blue."""
     values = weight.detach().float().flatten().cpu().numpy()
     span = float(numpy.quantile(numpy.abs(values), 0.999))
     counts, edges = numpy.histogram(values, bins=numpy.linspace(-span, span, 122))
@@ -52,11 +43,12 @@ def accuracy_curves(
     title: str = "Accuracy against sparsity",
     chance: float | None = None,
 ) -> Picture:
-    """Accuracy of pruned models.
+    """Accuracy of pruned models over the sparsity.
 
     Args:
         curves: name (``"cut only"``, ``"fine-tuned"``, …) → sparsities and accuracies, as fractions.
-        baseline: accuracy of the uncompressed model; chance: of guessing. Both are drawn as dashed lines.
+        baseline: accuracy of the uncompressed model, a dashed line.
+        chance: accuracy of guessing, a dashed line.
     """
     with style.context(STYLE):
         picture, axes = canvas(title, "weights cut (%)", "test accuracy (%)")
@@ -64,14 +56,9 @@ def accuracy_curves(
             if level is not None:
                 axes.axhline(100 * level, color=LIGHT["baseline"], linewidth=1.2, linestyle=(0, (5, 3)))
                 axes.annotate(
-                    name,
-                    (0.01, 100 * level),
-                    xycoords=("axes fraction", "data"),
-                    xytext=(0, 2),
-                    textcoords="offset points",
-                    va="bottom",
-                    color=LIGHT["baseline_text"],
-                )
+                    name, (0.01, 100 * level), (0, 2), xycoords=("axes fraction", "data"),
+                    textcoords="offset points", va="bottom", color=LIGHT["baseline_text"],
+                )  # fmt: skip
         scaled = {name: ([100 * s for s in x], [100 * a for a in y]) for name, (x, y) in curves.items()}
         draw_curves(axes, scaled, bottom=0, top=103)
         ends = "; ".join(f"{name} {y[-1]:.1f} % at {x[-1]:.0f} % cut" for name, (x, y) in scaled.items())
@@ -79,7 +66,7 @@ def accuracy_curves(
 
 
 def schedule_curves(curves: Curves, *, title: str = "Sparsity while training") -> Picture:
-    """Sparsity over the training steps, one curve per schedule: name → steps and sparsities (fractions)."""
+    """Sparsity over the training steps; ``curves`` maps the name of a schedule to steps and sparsities (fractions)."""
     with style.context(STYLE):
         picture, axes = canvas(title, "training step", "weights cut (%)")
         draw_curves(axes, {name: (x, [100 * s for s in y]) for name, (x, y) in curves.items()}, every=0.1)
@@ -113,11 +100,11 @@ def sensitivity_map(frame: pandas.DataFrame, *, title: str = "Accuracy lost when
 def seed_intervals(
     frame: pandas.DataFrame, *, by: str, value: str, title: str, x_label: str, level: float | None = None
 ) -> Picture:
-    """One line per entry of column ``by``: every seed as a point, their mean, and its 95 % interval (Student's t).
+    """One row per entry of column ``by``: a point per seed, their mean, and its 95 % interval (Student's t).
 
     Args:
         frame: one row per entry and seed; column ``value`` holds fractions.
-        level: a dashed line to compare with.
+        level: value of a dashed line for comparison.
     """
     groups = {str(name): 100 * rows[value].to_numpy() for name, rows in frame.groupby(by, sort=False)}
     ordered = sorted(groups.items(), key=lambda item: -item[1].mean())
@@ -126,14 +113,12 @@ def seed_intervals(
         picture.set_figheight(1.2 + 0.34 * len(ordered))
         if level is not None:
             axes.axvline(100 * level, color=LIGHT["baseline"], linewidth=1.2, linestyle=(0, (5, 3)))
-        for place, (name, seeds) in enumerate(ordered):
+        for row, (name, seeds) in enumerate(ordered):
             mean, half = interval_of_mean(seeds)
             colour = "baseline" if name == "random" else "kept"
-            axes.plot([mean - half, mean + half], [place, place], color=LIGHT[colour], marker="|")
-            axes.plot(
-                seeds, [place] * len(seeds), linestyle="", color=LIGHT[colour], marker="o", markersize=4, alpha=0.5
-            )
-            axes.plot([mean], [place], linestyle="", color=LIGHT[colour], marker="D", markersize=7)
+            axes.plot([mean - half, mean + half], [row, row], color=LIGHT[colour], marker="|")
+            axes.plot(seeds, [row] * len(seeds), linestyle="", color=LIGHT[colour], marker="o", markersize=4, alpha=0.5)
+            axes.plot([mean], [row], linestyle="", color=LIGHT[colour], marker="D", markersize=7)
         axes.set_yticks(range(len(ordered)), [name for name, _ in ordered])
         axes.set_ylim(len(ordered) - 0.5, -0.5)
     facts = "; ".join(f"{name} {seeds.mean():.1f} ± {interval_of_mean(seeds)[1]:.1f}" for name, seeds in ordered)
@@ -141,9 +126,9 @@ def seed_intervals(
 
 
 def interval_of_mean(values: numpy.ndarray) -> tuple[float, float]:
-    """Mean of a few runs, and half the width of its 95 % interval (Student, 1908)."""
+    """Mean of a few runs, and half the width of its 95 % interval (Student, The probable error of a mean, 1908)."""
     count = len(values)
     if count < 2:
         return float(values.mean()), 0.0
-    t = STUDENT[min(count, len(STUDENT) + 1) - 2]
+    t = T_QUANTILES[min(count, len(T_QUANTILES) + 1) - 2]
     return float(values.mean()), t * float(values.std(ddof=1)) / count**0.5

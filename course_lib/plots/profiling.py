@@ -1,4 +1,4 @@
-"""Where bytes, work and time of a model are."""
+"""Parameters, work and time of each layer, and layers under the roofline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from course_lib.plots.figure import STYLE, Picture, canvas, described
 if TYPE_CHECKING:
     import pandas
 
-
 SHARES = {"parameters": "parameters", "macs": "MACs", "latency_ms": "time"}
 
 
@@ -22,7 +21,7 @@ def layer_bars(
     frame: pandas.DataFrame, *, columns: Sequence[str] = ("parameters", "macs", "latency_ms"), top: int = 12,
     title: str = "Where parameters, work and time are",
 ) -> Picture:  # fmt: skip
-    """Share of each layer, a block of bars per column of ``profiling.layers``: the ``top`` layers, and the rest."""
+    """Shares of the ``top`` layers and of the rest, a block of bars for each of ``columns`` of ``profiling.layers``."""
     shares = {column: (frame[column] / (frame[column].sum() or 1.0)).tolist() for column in columns}
     weight = [sum(shares[column][row] for column in columns) for row in range(len(frame))]
     chosen = sorted(sorted(range(len(frame)), key=lambda row: -weight[row])[:top])
@@ -46,7 +45,7 @@ def layer_bars(
 
 
 def roofline(frame: pandas.DataFrame, roof: Any, *, title: str = "Layers under the roof of this machine") -> Picture:
-    """Achieved speed of each layer of ``profiling.layers`` under the limits of ``profiling.roofline``.
+    """Achieved speed of each layer of ``profiling.layers`` under the ``profiling.roofline`` of this machine.
 
     Source: Williams, Waterman & Patterson, Roofline, 2009.
     """
@@ -62,13 +61,9 @@ def roofline(frame: pandas.DataFrame, roof: Any, *, title: str = "Layers under t
             log_ticks(axis)
         axes.set_ylim(0.4 * rows["achieved_gflops"].min(), 4 * max(roof.peak_gflops, rows["achieved_gflops"].max()))
         axes.annotate(
-            f"peak {roof.peak_gflops:,.0f} GFLOP/s",
-            (1, 0.96),
-            xycoords="axes fraction",
-            ha="right",
-            va="top",
+            f"peak {roof.peak_gflops:,.0f} GFLOP/s", (1, 0.96), xycoords="axes fraction", ha="right", va="top",
             color=LIGHT["baseline_text"],
-        )
+        )  # fmt: skip
         axes.axvline(roof.ridge, color=LIGHT["threshold"], linestyle=(0, (5, 3)), linewidth=1.4, marker="")
         _zone(axes, rows[rows["intensity"] < roof.ridge], roof.ridge, "waits for memory ", "right", "threshold", "^")
         _zone(axes, rows[rows["intensity"] >= roof.ridge], roof.ridge, " limited by arithmetic", "left", "kept", "o")
@@ -77,6 +72,6 @@ def roofline(frame: pandas.DataFrame, roof: Any, *, title: str = "Layers under t
 
 
 def _zone(axes: Any, rows: pandas.DataFrame, ridge: float, words: str, side: str, colour: str, marker: str) -> None:
-    """Layers on one side of the ridge, and what limits them."""
+    """Layers on one side of the ridge, and the name of their limit."""
     axes.plot(rows["intensity"], rows["achieved_gflops"], linestyle="", color=LIGHT[colour], marker=marker)
     axes.annotate(words, (ridge, 0.03), xycoords=("data", "axes fraction"), ha=side, color=LIGHT[f"{colour}_text"])

@@ -1,4 +1,4 @@
-"""The panel and the figures of lesson 11."""
+"""The rank panel of lesson 11 against the functions of ``lowrank``."""
 
 from __future__ import annotations
 
@@ -6,15 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib import lowrank, plots
+from course_lib import lowrank
 from course_lib.widgets import rank_panel
-from course_lib.widgets.panel import STRICT
 from course_lib.widgets.ranks import Spectrum
-
-
-@pytest.fixture(autouse=True)
-def strict(monkeypatch):
-    monkeypatch.setenv(STRICT, "1")
 
 
 @pytest.mark.parametrize("shape", [(12, 20), (20, 12), (8, 4, 3, 3), (5, 5)])
@@ -47,12 +41,3 @@ def test_the_lowest_rank_is_one_and_zeros_can_be_shown():
     assert panel.result.rank == 1
     with pytest.raises(ValueError, match="subject must hold weights"):
         rank_panel(nn.ReLU())
-
-
-def test_the_figures_say_what_they_show():
-    weight = torch.randn(16, 3, 5, 5, generator=torch.Generator().manual_seed(0))
-    kept = lowrank.energy(lowrank.singular_values(weight)).tolist()
-    curve = plots.energy_curve(kept, break_even=lowrank.break_even_rank(16, 75), title="a layer")
-    assert "break-even is rank 13" in curve.alt and curve.png()[:4] == b"\x89PNG"
-    banks = plots.filter_banks({"as trained": weight, "zeros": torch.zeros_like(weight)}, title="filters")
-    assert "as trained, zeros" in banks.alt and banks.png() == banks.png()
