@@ -1,4 +1,4 @@
-"""The layout of few-bit integers by itself, and packed files that lie."""
+"""The layout of few-bit integers, and forged packed files, which are refused."""
 
 import json
 
@@ -10,15 +10,14 @@ from safetensors import safe_open
 from safetensors.torch import load as read_safetensors
 from safetensors.torch import save as write_safetensors
 
-from course_lib import models, storage
+from course_lib import storage
 from course_lib.storage.packed import pack_codes, unpack_codes
-
-NAME = "1.weight"
+from tests.storage.models_and_forgeries import PACKED, packed_mlp
 
 
 @settings(max_examples=80, deadline=None)
 @given(bits=st.integers(1, 8), count=st.integers(0, 50), seed=st.integers(0, 99))
-def test_codes_come_back_and_take_no_bit_too_many(bits, count, seed):
+def test_codes_come_back_and_take_no_spare_bit(bits, count, seed):
     codes = torch.randint(2**bits, (count,), generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
     content = pack_codes(codes, bits)
     assert content.numel() == -(-count * bits // 8)
@@ -30,28 +29,9 @@ def test_the_low_bit_comes_first():
     assert pack_codes(torch.tensor([7, 0, 1], dtype=torch.uint8), 3).tolist() == [0b01000111, 0]
 
 
-def packed(sizes=(40, 30, 10), bits=4, double=False):
-    torch.manual_seed(0)
-    model = models.build({"builder": "mlp", "arguments": {"sizes": list(sizes)}})
-    codes = torch.randint(2**bits, (sizes[1], sizes[0])).to(torch.uint8)
-    if double:
-        scales = storage.encode_packed(
-            torch.randint(256, (60,)).to(torch.uint8), torch.rand(3) + 0.1, torch.zeros(3, dtype=torch.uint8),
-            bits=8, group=20,
-        )  # fmt: skip
-        encoded = storage.encode_codebook(codes, torch.randn(2**bits), scales, bits=bits, group=20)
-    else:
-        zeros = torch.randint(2**bits, (60,)).to(torch.uint8)
-        encoded = storage.encode_packed(codes, torch.rand(60) + 0.1, zeros, bits=bits, group=20)
-    with torch.no_grad():
-        model.get_parameter(NAME).copy_(storage.decode(encoded))
-    storage.set_encodings(model, {NAME: encoded})
-    return model
-
-
 @pytest.fixture(params=[False, True], ids=["packed", "codebook"])
 def stored(request, tmp_path):
-    return storage.save(packed(double=request.param), tmp_path / "packed.safetensors")
+    return storage.save(packed_mlp(double=request.param), tmp_path / "packed.safetensors")
 
 
 def forge(path, change):
@@ -59,7 +39,7 @@ def forge(path, change):
     with safe_open(path, framework="pt") as stream:
         header = json.loads(stream.metadata()["course"])
     parts = read_safetensors(path.read_bytes())
-    change(header["tensors"][NAME], parts)
+    change(header["tensors"][PACKED], parts)
     path.write_bytes(write_safetensors(parts, {"course": json.dumps(header)}))
     return path
 
@@ -70,17 +50,17 @@ def fact(name, value):
 
 def part(name, change):
     def apply(record, parts):
-        key = f"{NAME}#{name}"
+        key = f"{PACKED}#{name}"
         parts[key] = change(parts[key])
 
     return apply
 
 
 def without(name):
-    return lambda record, parts: parts.pop(f"{NAME}#{name}")
+    return lambda record, parts: parts.pop(f"{PACKED}#{name}")
 
 
-LIES = {
+FORGERIES = {
     "no bits": (fact("bits", None), "None bits per code"),
     "nine bits": (fact("bits", 9), "9 bits per code; allowed are"),
     "bits that are a float": (fact("bits", 4.0), "4.0 bits per code"),
@@ -96,7 +76,7 @@ LIES = {
     "no codes": (without("codes"), "more than its .* bytes can hold"),
     "more entries than there are bytes": (fact("shape", [2**20, 40]), "more than its .* bytes can hold|stored as"),
 }
-PACKED_LIES = {
+PACKED_FORGERIES = {
     "fewer scales": (part("scales", lambda scales: scales[1:]), "'scales' should be 60 × fp32"),
     "other groups": (fact("group", 30), "'scales' should be 40 × fp32"),
     "scales of integers": (part("scales", lambda scales: scales.int()), "'scales' should be 60 × fp32"),
@@ -105,7 +85,7 @@ PACKED_LIES = {
     "a scale that is no number": (part("scales", lambda scales: scales / 0 * 0), "'scales' holds NaN or infinity"),
     "fewer zero-points": (part("zero_points", lambda zeros: zeros[1:]), "60 codes of 4 bits take 30 bytes"),
 }
-CODEBOOK_LIES = {
+CODEBOOK_FORGERIES = {
     "a table that is too short": (part("table", lambda table: table[:9]), "code 15, but its table has 9 values"),
     "no table": (without("table"), "part 'table' is missing"),
     "a table with infinity": (part("table", lambda table: table / 0), "'table' holds NaN or infinity"),
@@ -122,19 +102,19 @@ def refused(path, change, message):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("lie", LIES)
-def test_a_file_of_integers_that_lies_is_refused_in_one_line(stored, lie):
-    refused(stored, *LIES[lie])
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_forged_file_of_integers_is_refused_in_one_line(stored, forgery):
+    refused(stored, *FORGERIES[forgery])
 
 
-@pytest.mark.parametrize("lie", PACKED_LIES)
-def test_a_packed_file_that_lies_is_refused(tmp_path, lie):
-    refused(storage.save(packed(), tmp_path / "m.safetensors"), *PACKED_LIES[lie])
+@pytest.mark.parametrize("forgery", PACKED_FORGERIES)
+def test_a_forged_packed_file_is_refused(tmp_path, forgery):
+    refused(storage.save(packed_mlp(), tmp_path / "m.safetensors"), *PACKED_FORGERIES[forgery])
 
 
-@pytest.mark.parametrize("lie", CODEBOOK_LIES)
-def test_a_codebook_that_lies_is_refused(tmp_path, lie):
-    refused(storage.save(packed(double=True), tmp_path / "m.safetensors"), *CODEBOOK_LIES[lie])
+@pytest.mark.parametrize("forgery", CODEBOOK_FORGERIES)
+def test_a_forged_codebook_is_refused(tmp_path, forgery):
+    refused(storage.save(packed_mlp(double=True), tmp_path / "m.safetensors"), *CODEBOOK_FORGERIES[forgery])
 
 
 def test_bits_behind_the_last_code_are_refused():
@@ -151,18 +131,7 @@ def test_a_codebook_needs_no_scales(tmp_path):
     assert storage.decode(per_row).tolist() == [[-1, 0.5, 0.5], [20, -10, 5]]
 
 
-def test_a_note_must_fit_the_model():
-    model = packed()
-    note = storage.encodings_of(model)
-    with pytest.raises(ValueError, match=r"'2\.weight', which is no tensor of the model"):
-        storage.set_encodings(model, {"2.weight": note[NAME]})
-    with torch.no_grad():
-        model.get_parameter(NAME).zero_()
-    with pytest.raises(ValueError, match="holds other values than the model"):
-        storage.set_encodings(model, note)
-
-
 def test_inspect_counts_every_part(stored):
-    record = next(record for record in storage.inspect(stored) if record.name == NAME)
+    record = next(record for record in storage.inspect(stored) if record.name == PACKED)
     assert record.encoding in ("packed", "codebook")
     assert record.bytes == (600 + 240 + 30 if record.encoding == "packed" else 600 + 64 + 60 + 12 + 3)
