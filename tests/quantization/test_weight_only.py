@@ -17,7 +17,6 @@ from course_lib.quantization import (
     fake_quantize,
     gptq_matrix,
     inverse_factor,
-    quantize_tensor,
     search_scales,
 )
 from course_lib.training.sequential_calibration import set_weight_matrix
@@ -291,20 +290,3 @@ def test_constant_weights_stay_what_they_are():
     for method in ("rtn", "gptq", "awq"):
         result = METHODS[method](model, tokens())
         assert result.model.model.layers[0].mlp.down_proj.weight.abs().max() == 0
-
-
-def test_columns_that_lie_are_refused():
-    packed = quantization.pack(quantize_tensor(torch.randn(4, 32), WeightScheme(4, 16).params(torch.randn(4, 32))))
-    with pytest.raises(ValueError, match="exactly"):
-        storage.encode_columns(packed, divisor=torch.full((32,), 0.1))
-    with pytest.raises(ValueError, match="belong together"):
-        storage.encode_columns(packed, kept=torch.ones(4, 1))
-    good = storage.encode_columns(packed, kept=torch.ones(4, 2), kept_index=torch.tensor([1, 7]))
-    assert (storage.decode(good)[:, [1, 7]] == 1).all()
-    for bad in ([7, 1], [1, 32], [-1, 3]):
-        parts = {**good.parts, "kept_index": torch.tensor(bad, dtype=torch.int16)}
-        with pytest.raises(storage.FormatError, match="must ascend"):
-            storage.decode(storage.Encoded(good.encoding, good.dtype, good.shape, parts, good.facts))
-    zero = storage.encode_columns(packed, divisor=torch.zeros(32))
-    with pytest.raises(storage.FormatError, match="divisors must be positive"):
-        storage.decode(zero)
