@@ -1,7 +1,7 @@
-"""Ranks under a budget: what each choice costs, what it harms, and the choice for every layer that harms least.
+"""Rank search: a form for every layer under a budget of parameters or latency, with the least harm.
 
 A *candidate* is one layer in one form, as it is or with a kind and ranks; a table of them has a row for each. Size is
-counted, time is measured on the runtime, harm is measured on validation data; then ``choose`` spends the budget.
+counted, latency is measured on the runtime, harm on validation data; then ``choose`` picks a form for every layer.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from course_lib import models, profiling, training
 from course_lib.architectures.factorized import factored
+from course_lib.core.greedy_budget import Option, meet_budget
 from course_lib.core.validation import check_choice, check_positive
 from course_lib.data import Split, refuse_test
 from course_lib.lowrank.decompositions import factor_layer
@@ -39,12 +40,12 @@ def candidates(
     *,
     multiple: int = 8,
 ) -> pandas.DataFrame:
-    """One row for each layer as it is, and for each form of it that is smaller.
+    """One row for each layer as it is, and for each of its forms that is smaller.
 
     Columns: ``layer``, ``kind``, ``ranks`` (a tuple), ``parameters``.
 
     Args:
-        shares: of the layer's numbers, in (0, 1); each gives ranks by ``ranks_for_size``.
+        shares: of the layer's parameters, in (0, 1); each gives ranks by ``ranks_for_size``.
 
     Raises:
         ValueError: if an argument is out of range or a layer cannot be factored.
@@ -74,26 +75,26 @@ def sensitivity_scan(
 ) -> pandas.DataFrame:
     """``table`` with ``loss`` and ``accuracy`` on ``validation`` when only this layer has this form, and ``harm``.
 
-    ``harm`` is the loss that was added, at least 0. The model is left as it was.
+    ``harm`` is the added loss, at least 0. The model is not changed.
 
     Raises:
-        TestSplitError: if ``validation`` is the test split, because what is learnt here decides the ranks.
+        TestSplitError: if ``validation`` is the test split, because the result decides the ranks.
     """
     refuse_test(validation, "scanned for sensitivity (which decides the rank of each layer)")
     check_model(model)
     before = training.evaluate(model, validation, batch_size=batch_size)
     trial = copy.deepcopy(model)
-    found = []
+    measured = []
     for row in tqdm(_rows(table), desc="sensitivity", disable=not progress, leave=False):
-        answers = before
+        after = before
         if row.kind != AS_IT_IS:
             layer = check_layer(model, row.layer)
             moment = (moments or {}).get(row.layer) if row.kind == "svd" else None
             trial.set_submodule(row.layer, factor_layer(layer, row.kind, row.ranks, moment))
-            answers = training.evaluate(trial, validation, batch_size=batch_size)
+            after = training.evaluate(trial, validation, batch_size=batch_size)
             trial.set_submodule(row.layer, copy.deepcopy(layer))
-        found.append((answers.loss, answers.accuracy, max(answers.loss - before.loss, 0.0)))
-    losses, accuracies, harms = zip(*found, strict=True)
+        measured.append((after.loss, after.accuracy, max(after.loss - before.loss, 0.0)))
+    losses, accuracies, harms = zip(*measured, strict=True)
     return table.assign(loss=losses, accuracy=accuracies, harm=harms)
 
 
@@ -102,30 +103,30 @@ def layer_latencies(
 ) -> pandas.DataFrame:
     """``table`` with ``latency_ms``: the median time of this form of the layer alone, on ONNX Runtime.
 
-    Layers of equal shapes are measured once; the forms of one layer take turns. A layer alone finds its weights in
-    the caches, so within a model it may be slower than here.
+    Layers of equal shapes are measured once; the forms of one layer are interleaved. A layer alone finds its weights in
+    the caches, so within a model it may be slower.
     """
     check_model(model)
-    seen = _layer_inputs(model, inputs, set(table["layer"]))
+    layers = {name: check_layer(model, name) for name in dict.fromkeys(table["layer"])}
+    with models.evaluating(model), torch.no_grad(), capture_inputs(model, layers) as layer_inputs:
+        models.forward(model, inputs)
+    shapes = {name: tuple(given.shape) for name, given in layer_inputs.items()}
+    keys = [f"{layers[row.layer]} {shapes[row.layer]} {row.kind} {row.ranks}" for row in _rows(table)]
     times: dict[str, float] = {}
-    for name, rows in table.groupby("layer", sort=False):
-        layer, given = check_layer(model, str(name)), seen[str(name)]
-        forms = {_shape_key(layer, given, row): _form(layer, row) for row in _rows(rows)}
-        missing = {key: form for key, form in forms.items() if key not in times}
-        runners = {key: profiling.onnx(form.eval(), given, threads) for key, form in missing.items()}
-        times |= {key: taken.p50_ms for key, taken in profiling.interleave(runners, runs=runs).items()}
+    for name, rows in table.assign(key=keys).groupby("layer", sort=False):
+        layer, given = layers[str(name)], layer_inputs[str(name)]
+        new = [row for row in _rows(rows) if row.key not in times]
+        runners = {row.key: profiling.onnx(_form(layer, row).eval(), given, threads) for row in new}
+        times |= {key: timed.p50_ms for key, timed in profiling.interleave(runners, runs=runs).items()}
         for runner in runners.values():
             runner.close()
-    layers = {name: check_layer(model, name) for name in seen}
-    keys = [_shape_key(layers[row.layer], seen[row.layer], row) for row in _rows(table)]
     return table.assign(latency_ms=[times[key] for key in keys])
 
 
 def choose(table: pandas.DataFrame, budget: float, cost: str = "parameters") -> dict[str, Ranks]:
-    """The form of every layer, so that all layers together cost at most ``budget`` and little harm is done.
+    """Layer → kind and ranks, so that all layers together cost at most ``budget`` with little harm.
 
-    Every layer begins as it is. Again and again the change that harms least for what it saves is made, until the
-    budget is kept: the greedy walk along the convex hulls of all layers.
+    Layers that stay as they are have no entry. The choice is greedy, see ``core.greedy_budget.meet_budget``.
 
     Args:
         table: with ``harm`` (see ``sensitivity_scan``) and the column of ``cost``.
@@ -133,47 +134,21 @@ def choose(table: pandas.DataFrame, budget: float, cost: str = "parameters") -> 
         cost: ``"parameters"`` or ``"latency_ms"``.
 
     Raises:
-        ValueError: if the budget cannot be kept, with the least that can be reached.
+        ValueError: if the budget cannot be met, with the least that can be reached.
     """
     check_choice("cost", cost, COSTS)
     check_positive("budget", budget)
-    forms = dict(iter(table.groupby("layer", sort=False)))
-    chosen = {name: rows[rows["kind"] == AS_IT_IS].iloc[0] for name, rows in forms.items()}
-    while (spent := sum(row[cost] for row in chosen.values())) > budget:
-        steps = [step for name, rows in forms.items() if (step := _best_step(chosen[name], rows, cost)) is not None]
-        if not steps:
-            raise ValueError(f"budget must be at least {spent:,.4g} ({cost}) with these candidates, got {budget:,.4g}")
-        _, row = min(steps, key=lambda step: step[0])
-        chosen[row["layer"]] = row
-    return {str(name): (row["kind"], *row["ranks"]) for name, row in chosen.items() if row["kind"] != AS_IT_IS}
+    options: dict[str, dict[Ranks, Option]] = {}
+    for row in table.to_dict("records"):
+        options.setdefault(str(row["layer"]), {})[(row["kind"], *row["ranks"])] = Option(row[cost], row["harm"])
+    chosen = meet_budget(options, dict.fromkeys(options, (AS_IT_IS,)), budget, cost)
+    return {layer: form for layer, form in chosen.items() if form != (AS_IT_IS,)}
 
 
 def _rows(table: pandas.DataFrame) -> list[Any]:
     return list(table.itertuples())
 
 
-def _best_step(now: Any, rows: pandas.DataFrame, cost: str) -> tuple[float, Any] | None:
-    """The change of one layer with the least harm for what it saves."""
-    cheaper = rows[rows[cost] < now[cost]]
-    if cheaper.empty:
-        return None
-    slope = (cheaper["harm"] - now["harm"]).clip(lower=0) / (now[cost] - cheaper[cost])
-    least = slope[slope == slope.min()].index
-    best = cheaper.loc[least].sort_values(cost).iloc[0]
-    return float(slope.min()), best
-
-
-def _layer_inputs(model: nn.Module, inputs: Inputs, names: set[str]) -> dict[str, Tensor]:
-    """What goes into each layer when the model runs once."""
-    with models.evaluating(model), torch.no_grad(), capture_inputs(model, names) as seen:
-        models.forward(model, inputs)
-    return seen
-
-
 def _form(layer: nn.Module, row: Any) -> nn.Module:
-    """The layer alone in one form, with weights that do not matter for its time."""
+    """The layer alone in one form; its weights do not matter for the latency."""
     return nn.Sequential(copy.deepcopy(layer) if row.kind == AS_IT_IS else factored(layer, row.kind, row.ranks))
-
-
-def _shape_key(layer: nn.Module, given: Tensor, row: Any) -> str:
-    return f"{layer} {tuple(given.shape)} {row.kind} {row.ranks}"

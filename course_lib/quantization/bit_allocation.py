@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from course_lib.core.greedy_budget import Option, meet_budget, spend_remainder
 from course_lib.quantization.affine import integer_range
 from course_lib.quantization.calibration import quantizable_layers
 
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 EDGE_BITS = 8
 
 Bits = int | Mapping[str, int]
-Options = Mapping[str, Mapping[int, tuple[int, float]]]
-"""Layer → bits → (bytes, damage)."""
 
 
 def bits_per_layer(model: nn.Module, bits: Bits, edge_bits: int | None = EDGE_BITS) -> dict[str, int]:
@@ -60,44 +59,8 @@ def choose_bits(sensitivity: pandas.DataFrame, budget: int) -> dict[str, int]:
     Raises:
         ValueError: if the fewest bits everywhere exceed the budget, with the bytes that they take.
     """
-    options: dict[str, dict[int, tuple[int, float]]] = {}
+    options: dict[str, dict[int, Option]] = {}
     for row in sensitivity.to_dict("records"):
-        options.setdefault(str(row["layer"]), {})[int(row["bits"])] = (int(row["bytes"]), float(row["damage"]))
-    least = sum(min(size for size, _ in widths.values()) for widths in options.values())
-    if least > budget:
-        raise ValueError(f"budget must be at least {least:,} bytes (the fewest bits everywhere), got {budget:,}")
-    chosen = {layer: max(widths) for layer, widths in options.items()}
-    while _total_bytes(options, chosen) > budget:
-        _, layer, fewer = min(
-            (_price(options[layer][bits], options[layer][fewer]), layer, fewer)
-            for layer, bits in chosen.items()
-            for fewer in options[layer]
-            if fewer < bits
-        )
-        chosen[layer] = fewer
-    return _spend_rest(options, chosen, budget)
-
-
-def _total_bytes(options: Options, chosen: Mapping[str, int]) -> int:
-    return sum(options[layer][bits][0] for layer, bits in chosen.items())
-
-
-def _price(now: tuple[int, float], then: tuple[int, float]) -> float:
-    """Damage added for each byte saved."""
-    return (then[1] - now[1]) / max(now[0] - then[0], 1)
-
-
-def _spend_rest(options: Options, chosen: dict[str, int], budget: int) -> dict[str, int]:
-    """Give more bits to layers while that fits and lowers the damage: the last step may have saved too much."""
-    while True:
-        left = budget - _total_bytes(options, chosen)
-        steps = [
-            (options[layer][more][1] - options[layer][bits][1], layer, more)
-            for layer, bits in chosen.items()
-            for more in options[layer]
-            if more > bits and options[layer][more][0] - options[layer][bits][0] <= left
-        ]
-        if not steps or min(steps)[0] >= 0:
-            return chosen
-        _, layer, more = min(steps)
-        chosen[layer] = more
+        options.setdefault(str(row["layer"]), {})[int(row["bits"])] = Option(int(row["bytes"]), float(row["damage"]))
+    chosen = meet_budget(options, {layer: max(widths) for layer, widths in options.items()}, budget, "bytes")
+    return spend_remainder(options, chosen, budget)
