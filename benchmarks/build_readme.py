@@ -18,13 +18,15 @@ from common import Results, parser
 
 from course_lib import assets
 from course_lib.core.atomic_write import write_atomically
-from course_lib.core.formatting import byte_size
+from course_lib.core.formatting import byte_size, duration
 from course_lib.learning.course_map import LESSONS, lesson
 from course_lib.report.tables import MISSING, percent, times
 
 ROOT = Path(__file__).parents[1]
 README, RESULTS = ROOT / "README.md", ROOT / "docs" / "results.md"
 IMAGES, FILMS = "ResNet18, fashion images", "MiniLM, movie sentences"
+OTHER_DOMAINS = ("amazon", "tweets")
+RETAINED = "retained (95 % interval)"
 COMPARISONS = {
     "pruning": ("pruning", "compare", IMAGES),
     "pruning-minilm": ("pruning", "minilm", FILMS),
@@ -58,19 +60,22 @@ def find(table: dict[str, Any], **values: Any) -> dict[str, Any]:
     return next(row for row in table["rows"] if values.items() <= row.items())
 
 
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table with the first column left-aligned and the others right-aligned."""
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> str:
+    """A table with the first column left-aligned and the others right-aligned, and a note below it."""
     ruler = ["---", *["---:"] * (len(header) - 1)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (header, ruler, *rows))
+    table = "\n".join(f"| {' | '.join(line)} |" for line in (header, ruler, *rows))
+    return f"{table}\n\n{note}" if note else table
 
 
 def course_map() -> str:
     """Lessons with their minutes."""
-    rows = []
-    for one in LESSONS:
-        title = f"{one.number} [{one.title}](notebooks/{one.file}): {one.idea}"
-        exercise = f"{one.exercise_minutes} min, {one.points} points" if one.exercise else MISSING
-        rows.append([title, f"{one.minutes} min", exercise])
+    rows = [
+        [
+            f"{one.number} [{one.title}](notebooks/{one.file}): {one.idea}", f"{one.minutes} min",
+            f"{one.exercise_minutes} min, {one.points} points" if one.exercise else MISSING,
+        ]
+        for one in LESSONS
+    ]  # fmt: skip
     return markdown(["lesson", "reading and running", "exercise"], rows)
 
 
@@ -86,12 +91,12 @@ def overview() -> str:
             f"[{entry.title}](notebooks/{entry.file})", setting, byte_size(row["stored_bytes"]),
             times(original["stored_bytes"] / row["stored_bytes"]), _retained(row), times(row.get("speedup")),
         ])  # fmt: skip
-    header = ["technique", "model and setting", "file", "smaller", "retained (95 % interval)", "speed-up"]
+    header = ["technique", "model and setting", "file", "smaller", RETAINED, "speed-up"]
     originals = "; ".join(
         f"{name} {byte_size(row['stored_bytes'])}, {percent(row['accuracy'])}" for name, row in baselines.items()
     )
     note = f"Baselines, file in fp32 and test accuracy: {originals}. {_clock(pruning['compare'])}"
-    return f"{markdown(header, rows)}\n\n{note}"
+    return markdown(header, rows, note)
 
 
 def _with_size_and_speed(tables: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
@@ -105,82 +110,74 @@ def _with_size_and_speed(tables: dict[str, Any], row: dict[str, Any]) -> dict[st
 
 def comparison(part: dict[str, Any], model: str) -> str:
     """One run of ``report.compare``: the baseline and its smaller files."""
-    header = [model, "file", "smaller", "test accuracy", "retained (95 % interval)", "latency", "speed-up"]
-    rows = []
-    for row in part["rows"]:
-        is_baseline = row["ratio"] == 1 and row["retained"] == 1
-        latency = next((entry["p50"] for entry in row["latency_ms"]), None)
-        rows.append([
+    header = [model, "file", "smaller", "test accuracy", RETAINED, "latency", "speed-up"]
+    rows = [
+        [
             row["name"], byte_size(row["stored_bytes"]), times(row["ratio"]), percent(row["accuracy"]),
-            MISSING if is_baseline else _retained(row),
-            MISSING if latency is None else f"{latency:.{1 if latency >= 1 else 2}f} ms",
-            MISSING if is_baseline else times(row["speedup"]),
-        ])  # fmt: skip
-    return f"{markdown(header, rows)}\n\n{_clock(part)}"
+            _retained(row), duration(row["latency_ms"][0]["p50"]), times(row["speedup"]),
+        ]
+        for row in part["rows"]
+    ]  # fmt: skip
+    return markdown(header, rows, _clock(part))
 
 
 def quantization_aware(part: dict[str, Any]) -> str:
     """ResNet18 with few bits, trained with fake quantization or rounded afterwards; it runs in floating point."""
-    header = [IMAGES, "file", "test accuracy", "retained (95 % interval)"]
     rows = [
         [row["name"], byte_size(row["stored_bytes"]), percent(row["accuracy"]), _retained(row)]
         for row in sorted(part["rows"], key=lambda row: -row["bits"])
     ]
-    return markdown(header, rows)
+    return markdown([IMAGES, "file", "test accuracy", RETAINED], rows)
 
 
 def few_bits(part: dict[str, Any]) -> str:
     """MiniLM with few bits per weight against the fp16 file; no latency, because weights are unpacked to compute."""
-    header = [FILMS, "file", "smaller", "test accuracy", "retained (95 % interval)", "amazon", "tweets"]
-    whole = part["rows"][0]["stored_bytes"]
-    rows = []
-    for row in part["rows"]:
-        is_baseline = row["group_size"] is None
-        name = f"{row['bits']} bits, {row['method'].upper()}, embeddings {row['embedding_bits']} bits"
-        rows.append([
-            "fp16" if is_baseline else name, byte_size(row["stored_bytes"]), times(whole / row["stored_bytes"]),
-            percent(row["movies"]), MISSING if is_baseline else _retained(row),
-            *(percent(row[f"{name}_retained"]) if f"{name}_low" in row else MISSING for name in ("amazon", "tweets")),
-        ])  # fmt: skip
-    return f"{markdown(header, rows)}\n\nAmazon and tweets: retained there; a dash where it was not measured."
+    header = [FILMS, "file", "smaller", "test accuracy", RETAINED, *OTHER_DOMAINS]
+    baseline, *quantized = part["rows"]
+    names = ["fp16"] + [
+        f"{row['bits']} bits, {row['method'].upper()}, embeddings {row['embedding_bits']} bits" for row in quantized
+    ]
+    rows = [
+        [
+            name, byte_size(row["stored_bytes"]), times(baseline["stored_bytes"] / row["stored_bytes"]),
+            percent(row["movies"]), _retained(row),
+            *(percent(row[f"{other}_retained"]) if f"{other}_low" in row else MISSING for other in OTHER_DOMAINS),
+        ]
+        for name, row in zip(names, part["rows"], strict=True)
+    ]  # fmt: skip
+    return markdown(header, rows, "Amazon and tweets: retained there; a dash where it was not measured.")
 
 
 def image_students(tables: dict[str, Any]) -> str:
     """Students of ResNet18, means over their seeds, beside the same networks without a teacher."""
-    header = [IMAGES, "seeds", "file", "test accuracy", "retained (95 % interval)", "points over alone", "speed-up"]
-    few_labels = tables["unlabelled"]["rows"][0]
-    taught = [
-        row | find(tables["gains"], student=row["student"])
-        for row in tables["students"]["rows"]
-        if row["teacher"] != "none"
-    ]
-    rows = []
+    header = [IMAGES, "seeds", "file", "test accuracy", RETAINED, "points over alone", "speed-up"]
+    few_labels, rows = tables["unlabelled"]["rows"][0], []
+    taught = [row for row in tables["students"]["rows"] if row["teacher"] != "none"]
     for row in (*taught, few_labels):
+        row = find(tables["gains"], student=row["student"]) | row
         file = find(tables["models"], name=row["student"])
         name = f"parameters ÷ {find(tables['models'], name='resnet18')['parameters'] / row['parameters']:.0f}"
         rows.append([
-            name + f", {row['labelled']:,} labels" * (row is few_labels), str(len(row["seeds"])),
-            byte_size(file["stored_bytes"]), percent(row["accuracy"]), _retained(row),
+            name + f", {row['labelled']:,} labels" * (row["labelled"] == few_labels["labelled"]),
+            str(len(row["seeds"])), byte_size(file["stored_bytes"]), percent(row["accuracy"]), _retained(row),
             f"{row['points']:+.2f} ({row['points_low']:+.2f} to {row['points_high']:+.2f})", times(file["speedup"]),
         ])  # fmt: skip
-    return f"{markdown(header, rows)}\n\n{_clock(tables['models'])}"
+    return markdown(header, rows, _clock(tables["models"]))
 
 
 def sentence_students(tables: dict[str, Any]) -> str:
     """Students of MiniLM, means over their seeds, on every domain."""
-    header = [FILMS, "seeds", "file", "test accuracy", "retained (95 % interval)", "amazon", "tweets", "speed-up"]
-    teacher = find(tables["accuracy"], name="teacher")
-    rows = []
-    for name in ("half", "tenth", "tenth_label_free"):
+    header = [FILMS, "seeds", "file", "test accuracy", RETAINED, *OTHER_DOMAINS, "speed-up"]
+    teacher, rows = find(tables["accuracy"], name="teacher"), []
+    for name, note in (("half", ""), ("tenth", ""), ("tenth_label_free", ", no labels")):
         row = find(tables["accuracy"], name=name)
-        label = f"parameters ÷ {teacher['parameters'] / row['parameters']:.1f}"
         speed = find(tables["speed"], name=name.removesuffix("_label_free"))
         rows.append([
-            label + ", no labels" * name.endswith("label_free"), str(len(row["seeds"])),
+            f"parameters ÷ {teacher['parameters'] / row['parameters']:.1f}{note}", str(len(row["seeds"])),
             byte_size(row["stored_bytes"]), percent(row["movies"]), _retained(row),
-            percent(row["amazon_retained"]), percent(row["tweets_retained"]), times(speed["speedup"]),
+            *(percent(row[f"{other}_retained"]) for other in OTHER_DOMAINS), times(speed["speedup"]),
         ])  # fmt: skip
-    return f"{markdown(header, rows)}\n\nAmazon and tweets: retained there. {_clock(tables['speed'])}"
+    return markdown(header, rows, f"Amazon and tweets: retained there. {_clock(tables['speed'])}")
 
 
 def _clock(part: dict[str, Any]) -> str:
@@ -189,26 +186,24 @@ def _clock(part: dict[str, Any]) -> str:
 
 
 def _retained(row: dict[str, Any]) -> str:
-    """Retained accuracy with its interval; on the movies where a row has several domains."""
+    """Retained accuracy with its interval, of a baseline a dash; on the movies where a row has several domains."""
     names = ("movies_retained", "movies_low", "movies_high")
     if names[0] not in row:
         names = ("retained", "retained_low", "retained_high")
-    value, low, high = (row[name] for name in names)
-    return f"{percent(value)} ({100 * low:.1f}–{100 * high:.1f})"
+    value, low, high = (row.get(name, 1.0) for name in names)
+    return MISSING if value == low == high else f"{percent(value)} ({100 * low:.1f}–{100 * high:.1f})"
 
 
 def generated() -> dict[Path, dict[str, str]]:
     """Page → name of each generated part → its content."""
     comparisons = {name: comparison(shipped(file)[table], model) for name, (file, table, model) in COMPARISONS.items()}
-    return {
-        README: {"overview": overview(), "course-map": course_map()},
-        RESULTS: comparisons | {
-            "quantization-aware": quantization_aware(shipped("quantization_qat")["models"]),
-            "few-bits": few_bits(shipped("quantization_llm")["minilm"]),
-            "distillation": image_students(shipped("distillation_vision")),
-            "distillation-minilm": sentence_students(shipped("distillation_bert")),
-        },
-    }  # fmt: skip
+    others = {
+        "quantization-aware": quantization_aware(shipped("quantization_qat")["models"]),
+        "few-bits": few_bits(shipped("quantization_llm")["minilm"]),
+        "distillation": image_students(shipped("distillation_vision")),
+        "distillation-minilm": sentence_students(shipped("distillation_bert")),
+    }
+    return {README: {"overview": overview(), "course-map": course_map()}, RESULTS: comparisons | others}
 
 
 def fill(text: str, name: str, content: str) -> str:

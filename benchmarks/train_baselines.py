@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from build_assets import ENTRIES, WHEEL_FOLDER, build_manifest, fashion_parts
+from build_assets import WHEEL_FOLDER, asset_file, build_manifest, fashion_parts
 from common import Results, parser
 from safetensors.torch import load as load_safetensors
 from torch import nn
@@ -117,7 +117,7 @@ def record(histories: dict[str, training.History], recipe: dict[str, Any]) -> di
 
 def store(name: str, model: nn.Module, record: dict[str, Any]) -> None:
     """Store a trained model as fp16 in its asset file, with its training record, and update the manifest."""
-    storage.save(model, assets.FOLDER / ENTRIES[name]["file"], dtype="fp16")
+    storage.save(model, asset_file(name), dtype="fp16")
     write_atomically(CARDS / f"{name}_training.json", json.dumps(record, indent=2) + "\n")
     build_manifest()
 

@@ -18,6 +18,8 @@ from course_lib.data import FASHION_CLASSES, Split, Splits
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BUILDER = runpy.run_path(str(ROOT / "benchmarks" / "build_readme.py"))
+PAGES = {page.name: page for page in BUILDER["generated"]()}
+PARTS = {name: content for contents in BUILDER["generated"]().values() for name, content in contents.items()}
 ROW = {
     "name": "90 %", "stored_bytes": 5_900_000, "ratio": 7.58, "accuracy": 0.9312, "retained": 0.996,
     "retained_low": 0.993, "retained_high": 0.999, "speedup": 1.02,
@@ -25,33 +27,63 @@ ROW = {
 }  # fmt: skip
 
 
-def test_the_generated_parts_are_up_to_date():
-    assert BUILDER["build"](README) == README, "run: python benchmarks/build_readme.py"
+def line_of(part, text):
+    (line,) = [line for line in PARTS[part].splitlines() if text in line]
+    return line
 
 
-@pytest.mark.parametrize("part", BUILDER["TABLES"])
+@pytest.mark.parametrize("name", PAGES)
+def test_the_generated_parts_are_up_to_date(name):
+    page = PAGES[name]
+    assert BUILDER["build"](page) == page.read_text(encoding="utf-8"), "run: python benchmarks/build_readme.py"
+
+
+@pytest.mark.parametrize("part", BUILDER["COMPARISONS"])
 def test_a_results_table_shows_the_figures_of_the_shipped_run(part):
-    file, key, _ = BUILDER["TABLES"][part]
+    file, key, _ = BUILDER["COMPARISONS"][part]
     results = BUILDER["shipped"](file)[key]
-    text = BUILDER["parts"](README)[part]
     assert len(results["rows"]) >= 3
     for row in results["rows"]:
-        line = next(line for line in text.splitlines() if line.startswith(f"| {row['name']} |"))
-        assert f"{100 * row['accuracy']:.1f} %" in line
-    assert results["machine"] in text
+        assert f"{100 * row['accuracy']:.1f} %" in line_of(part, f"| {row['name']} |")
+    assert results["machine"] in PARTS[part]
 
 
-def test_the_table_of_few_bits_shows_every_row():
-    text = BUILDER["parts"](README)[BUILDER["QUANTIZED"]]
-    rows = BUILDER["shipped"]("quantization_llm")["minilm"]["rows"]
-    assert text.count("\n| ") == len(rows) + 1
-    assert all(f"| {100 * row['movies']:.1f} % |" in text for row in rows)
+@pytest.mark.parametrize(
+    ("part", "file", "key", "column"),
+    [
+        ("few-bits", "quantization_llm", "minilm", "movies"),
+        ("quantization-aware", "quantization_qat", "models", "accuracy"),
+    ],
+)
+def test_a_table_of_few_bits_shows_every_row(part, file, key, column):
+    rows = BUILDER["shipped"](file)[key]["rows"]
+    assert PARTS[part].count("\n| ") == len(rows) + 1
+    assert all(f"| {100 * row[column]:.1f} % |" in PARTS[part] for row in rows)
+
+
+def test_the_overview_has_a_row_for_every_technique_with_its_shipped_figures():
+    assert PARTS["overview"] in README.partition("## Start")[0]
+    assert PARTS["overview"].count("](notebooks/") == len(BUILDER["OVERVIEW"]) == 8
+    pruned = BUILDER["find"](BUILDER["shipped"]("pruning")["compare"], name="95 %, fp16 values")
+    line = line_of("overview", "Magnitude pruning")
+    for figure in (f"{pruned['stored_bytes'] / 1e6:.2f} MB", f"{pruned['ratio']:.1f}×", f"{pruned['speedup']:.1f}×"):
+        assert f"| {figure} |" in line
+    assert f"| {100 * pruned['retained']:.1f} % ({100 * pruned['retained_low']:.1f}–" in line
+
+
+def test_the_overview_names_the_size_of_its_students():
+    vision, bert = BUILDER["shipped"]("distillation_vision"), BUILDER["shipped"]("distillation_bert")
+    sizes = [
+        {row["name"]: row["parameters"] for row in table["rows"]} for table in (vision["models"], bert["accuracy"])
+    ]
+    assert f"1/{sizes[0]['resnet18'] / sizes[0]['100']:.0f} of" in line_of("overview", "Knowledge distillation")
+    assert f"1/{sizes[1]['teacher'] // sizes[1]['tenth']} of" in line_of("overview", "Distilling BERT")
 
 
 def test_a_row_is_written_with_units_and_interval():
-    table = BUILDER["results_table"]({"machine": "A CPU, 2 cores", "rows": [ROW]}, "ResNet18")
+    table = BUILDER["comparison"]({"machine": "A CPU, 2 cores", "rows": [ROW]}, "ResNet18")
     assert table.startswith("| ResNet18 | file |")
-    assert "| 90 % | 5.90 MB | 7.6× | 93.1 % | 99.6 % (99.3–99.9) | 4.3 ms | 1.0× |" in table
+    assert "| 90 % | 5.90 MB | 7.6× | 93.1 % | 99.6 % (99.3–99.9) | 4.26 ms | 1.0× |" in table
     assert table.endswith("Machine: A CPU, 2 cores.")
 
 
@@ -60,10 +92,18 @@ def test_a_missing_marker_is_an_error():
         BUILDER["fill"]("no markers", "x", "content")
 
 
-def test_every_linked_file_is_there():
-    targets = re.findall(r"\]\(([^)#]+)\)", README)
-    assert "docs/panel.png" in targets
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+@pytest.mark.parametrize("name", PAGES)
+def test_every_linked_file_exists(name):
+    page = PAGES[name]
+    targets = re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+    assert name != "README.md" or {"docs/panel.png", "docs/results.md"} <= set(targets)
+    assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_room_of_the_package_is_in_the_layout():
+    rooms = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
+    present = [path.parent.name for path in (ROOT / "course_lib").glob("*/__init__.py")]
+    assert sorted(rooms) == sorted(present)
 
 
 def test_every_command_is_one_that_exists():
