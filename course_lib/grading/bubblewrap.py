@@ -1,4 +1,4 @@
-"""The level ``"bwrap"``: namespaces of its own for each submission, made by bubblewrap (Linux)."""
+"""The level ``"bwrap"``: bubblewrap (Linux) gives each submission its own namespaces."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from course_lib.grading.sandbox_view import LIBRARY, MEGABYTE, Limits, Room, environment, views
+from course_lib.grading.sandbox_view import LIBRARY, MEGABYTE, Limits, environment, views
 
 FIRST_UID = 210_000
 UID_COUNT = 100_000
@@ -27,18 +27,18 @@ def problem() -> str | None:
         return "setpriv (util-linux) is not installed"
     try:
         trial = subprocess.run(
-            command(["/usr/bin/env", "true"], Room()), capture_output=True, text=True, timeout=20, check=False
+            command(["/usr/bin/env", "true"], {}), capture_output=True, text=True, timeout=20, check=False
         )
     except subprocess.TimeoutExpired:
         return "bubblewrap did not start within 20 seconds"
     return None if trial.returncode == 0 else f"bubblewrap does not work ({trial.stderr.strip()[:200]})"
 
 
-def command(program: Sequence[str], room: Room, limits: Limits | None = None) -> list[str]:
-    """``program`` in namespaces of its own, as a user that owns nothing.
+def command(program: Sequence[str], files: Mapping[str, Path], limits: Limits | None = None) -> list[str]:
+    """The command line that runs ``program`` in its own namespaces, as a user that owns no file.
 
-    The grader may be root, for whom a limit on processes means nothing: then bubblewrap builds the room with
-    root's rights (it can hence show a Python that only root may reach) and ``setpriv`` gives them up.
+    If the grader is root, to whom a limit on processes does not apply, bubblewrap builds the sandbox with root's
+    rights (so it can show a Python that only root can read) and ``setpriv`` gives them up.
     """
     limits = limits or Limits()
     root = os.geteuid() == 0
@@ -51,15 +51,15 @@ def command(program: Sequence[str], room: Room, limits: Limits | None = None) ->
     arguments += ["--proc", "/proc", "--dev", "/dev"]
     for folder, size in {"/dev/shm": 64, "/tmp": limits.scratch_mb}.items():
         arguments += ["--perms", "1777", "--size", str(size * MEGABYTE), "--tmpfs", folder]
-    arguments += _views()
-    for inside, outside in sorted(room.files.items()):
+    arguments += _view_arguments()
+    for inside, outside in sorted(files.items()):
         arguments += [*_parents(Path(LIBRARY) / inside), "--ro-bind", str(outside), f"{LIBRARY}/{inside}"]
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
     return [*arguments, "--", *(_without_rights(program) if root else program)]
 
 
-def _views() -> list[str]:
-    """The read-only view of system and Python; what is covered is an empty folder."""
+def _view_arguments() -> list[str]:
+    """The read-only view of system and Python; a covered path is an empty folder."""
     arguments = []
     for view in views():
         if view.kind == "link":
@@ -78,5 +78,5 @@ def _without_rights(program: Sequence[str]) -> list[str]:
 
 
 def _parents(path: Path) -> list[str]:
-    """Folders on the way to ``path`` that everybody may pass; bubblewrap's own would be closed to all but root."""
+    """Parent folders of ``path`` with rights for all users; bubblewrap would create them for root only."""
     return [part for parent in reversed(path.parents[:-1]) for part in ("--perms", "0755", "--dir", str(parent))]

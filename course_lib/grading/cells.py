@@ -1,7 +1,7 @@
-"""The cells of an exercise notebook that carry a question, and the names that connect them.
+"""The cells of an exercise notebook that belong to a question, and their ids.
 
-Question ``03.1`` lives in the answer cell ``answer-03-1`` and the check cell ``check-03-1``; the points stand in
-the check cell's nbgrader metadata.
+Question ``03.1`` has the answer cell ``answer-03-1`` and the check cell ``check-03-1``; its points are in the nbgrader
+metadata of the check cell. The notebook that is graded has ``probe-03-1`` in place of the check.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ GRADE_ID = re.compile(r"^(answer|check)-(\d{2})-(\d{1,2})$")
 
 @dataclass(frozen=True)
 class QuestionCells:
-    """Where one question stands: indices into ``notebook.cells``, and its points."""
+    """The cells of one question as indices into ``notebook.cells``, and its points."""
 
     question: str
     answer: int
@@ -69,6 +69,11 @@ def check_id(question: str) -> str:
     return "check-" + question.replace(".", "-")
 
 
+def probe_id(question: str) -> str:
+    """``"03.1"`` → ``"probe-03-1"``."""
+    return "probe-" + question.replace(".", "-")
+
+
 def graded(notebook: NotebookNode) -> Iterator[tuple[int, str, str]]:
     """Yield ``(index, "answer" | "check", question)`` for each cell that belongs to a question, in order."""
     for index, cell in enumerate(notebook.cells):
@@ -88,6 +93,11 @@ def questions(notebook: NotebookNode) -> dict[str, QuestionCells]:
             points = notebook.cells[check].metadata.nbgrader.get("points", 0)
             found[question] = QuestionCells(question, where["answer"][0], check, float(points or 0))
     return found
+
+
+def plain(source: str) -> str:
+    """The source of a code cell without magics and shell commands."""
+    return "\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("%", "!")))
 
 
 def code_index(notebook: NotebookNode) -> dict[int, int]:

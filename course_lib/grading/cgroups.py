@@ -1,7 +1,7 @@
-"""Limits on all processes of a submission together, where the grader may make control groups.
+"""Limits on all processes of a submission together, where the grader may create control groups.
 
-Version 1 and version 2 of the Linux interface are found by what is there; elsewhere, and for a grader that is not
-root, there are only the limits per process.
+Version 1 and version 2 of the Linux interface are detected. On other systems, and for a grader that is not root, only
+the limits per process apply.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def version() -> str:
 
 @contextlib.contextmanager
 def group(memory_bytes: int, processes: int) -> Iterator[list[str]]:
-    """Folders of a fresh group with these limits; it is killed and removed at the end. Empty without cgroups."""
+    """Folders of a new group with these limits; it is killed and removed at the end. Empty without cgroups."""
     folders: list[Path] = []
-    _sweep()
+    _remove_abandoned()
     try:
         folders = _create(memory_bytes, processes)
     except OSError:
@@ -45,21 +45,21 @@ def group(memory_bytes: int, processes: int) -> Iterator[list[str]]:
         _remove(folders)
 
 
-def entrance(folders: Sequence[str]) -> Callable[[], None] | None:
-    """A function for the child process that moves it into the group before it becomes another program."""
+def joiner(folders: Sequence[str]) -> Callable[[], None] | None:
+    """A ``preexec_fn`` that moves the child process into the group; None if there is no group."""
     if not folders:
         return None
 
-    def enter() -> None:
+    def join() -> None:
         for folder in folders:
             with open(f"{folder}/cgroup.procs", "w") as file:
                 file.write("0")
 
-    return enter
+    return join
 
 
-def _sweep() -> None:
-    """Remove the groups of graders that were killed; a group carries the process id of its grader."""
+def _remove_abandoned() -> None:
+    """Remove the groups of graders that were killed; the name of a group contains the process id of its grader."""
     if version() == "none":
         return
     for folder in [*ROOT.glob(f"{PREFIX}*"), *ROOT.glob(f"*/{PREFIX}*")]:
@@ -91,9 +91,9 @@ def _create(memory_bytes: int, processes: int) -> list[Path]:
     return list(settings)
 
 
-def _remove(folders: Sequence[Path], patience: float = 5.0) -> None:
-    """Kill what is left inside, and remove the folders; processes need a moment to go."""
-    deadline = time.monotonic() + patience
+def _remove(folders: Sequence[Path], seconds: float = 5.0) -> None:
+    """Kill the remaining processes and remove the folders; retried, because processes need time to end."""
+    deadline = time.monotonic() + seconds
     for folder in folders:
         while folder.is_dir():
             try:

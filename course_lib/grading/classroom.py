@@ -1,4 +1,4 @@
-"""Grade a class: from what was handed in to gradebook, table, feedback pages and a list of what to look at."""
+"""Grade a class: from submissions to gradebook, tables, feedback pages and lists for the instructor to look at."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from typing import Any
 
 from course_lib.core.atomic_write import write_atomically
 from course_lib.core.validation import check_choice
-from course_lib.grading import cluster, feedback, grade, gradebook, intake, late, sandbox, similarity, tree_shaking
+from course_lib.grading import batch, feedback, gradebook, intake, late, sandbox, similarity, tree_shaking
 from course_lib.grading.assignment import EXERCISES
 from course_lib.grading.building import SOLUTIONS
+from course_lib.grading.results import GradedSubmission
+from course_lib.grading.settings import Settings
+from course_lib.grading.shortcut_detection import OnFlag
 
 STATE_VARIABLE = "COURSE_GRADING_STATE"
-ON_FLAG = ("report", "zero")
 COLUMNS = (
     "student", "assignment", "points", "max_points", "late_penalty", "counts", "sandbox", "problem", "feedback",
 )  # fmt: skip
@@ -28,23 +30,22 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class ClassReport:
-    """What came out: all results, those set aside, and the folder with everything."""
+    """All results of a class, and the folder with the files."""
 
-    results: list[dict[str, Any]]
+    results: list[GradedSubmission]
     out: Path
 
     @property
-    def set_aside(self) -> list[dict[str, Any]]:
-        return [result for result in self.results if result.get("quarantined")]
+    def set_aside(self) -> list[GradedSubmission]:
+        """Submissions that could not be graded because the infrastructure failed."""
+        return [result for result in self.results if result.set_aside]
 
     def __str__(self) -> str:
-        graded = [result for result in self.results if not result["problem"]]
+        graded = [result for result in self.results if not result.problem]
         lines = [f"{len(self.results)} submissions, {len(graded)} graded, results in {self.out}"]
         for result in self.results:
-            points = f"{feedback.total(result):g}/{result['max_points']:g}" if not result["problem"] else "-"
-            lines.append(
-                f"  {feedback.clean(result['student'], 40):<40} {points:>7}  {feedback.clean(result['problem'])}"
-            )
+            points = f"{feedback.total(result):g}/{result.max_points:g}" if not result.problem else "-"
+            lines.append(f"  {feedback.clean(result.student, 40):<40} {points:>7}  {feedback.clean(result.problem)}")
         return "\n".join(line.rstrip() for line in lines)
 
 
@@ -66,43 +67,42 @@ def grade_class(
     """Grade everything below ``paths`` and write ``out``.
 
     Args:
-        level: sandbox level, the strongest that works by default; ``"process"`` protects from nothing and needs
+        level: sandbox level, the strongest that works by default; ``"process"`` gives no protection and needs
             ``allow_unsandboxed``.
         late_rule: what late submissions lose, see ``course_lib.grading.late``.
-        on_flag: ``"report"`` or ``"zero"``, for answers that take a shortcut.
+        on_flag: ``"report"`` or ``"zero"``, for answers that take a shortcut (``OnFlag``).
 
     Raises:
         SandboxError: if the level is not available, or not allowed; nothing was run.
-        ValueError: if ``on_flag`` is neither of both; nothing was run.
+        ValueError: if ``on_flag`` is neither of the two; nothing was run.
     """
-    check_choice("on_flag", on_flag, ON_FLAG)
+    rule = OnFlag(check_choice("on_flag", on_flag, [one.value for one in OnFlag]))
     level = sandbox.choose(level, allow_unsandboxed=allow_unsandboxed)
     folder = Path(out).resolve()
-    settings = grade.Settings(
+    settings = Settings(
         str(folder), str(state_folder()), str(Path(solutions).resolve()), level, limits or sandbox.Limits()
     )
-    run = partial(cluster.run, scheduler=scheduler, workers=workers, progress=progress)
-    results = [apply_policy(result, on_flag) for result in grade.grade(paths, settings, run=run)]
+    run = partial(batch.on_workers, scheduler=scheduler, workers=workers, progress=progress)
+    results = [result.with_rule(rule) for result in batch.grade(paths, settings, run=run)]
     taken_off = late.penalties(intake.collect(paths), late_rule) if late_rule else {}
     url = gradebook_url or gradebook.default_url(folder)
     gradebook.record(results, url, taken_off)
-    write(results, folder, taken_off, counting(results, url))
+    write(results, folder, taken_off, final_scores(results, url))
     return ClassReport(results, folder)
 
 
-def counting(results: Sequence[Mapping[str, Any]], url: str) -> dict[tuple[str, str], float]:
-    """Student and assignment → the score in the gradebook: what an instructor set by hand goes first."""
-    assignments = {result["assignment"] for result in results if result["assignment"]}
-    scores = {name: gradebook.scores(url, name) for name in assignments}
+def final_scores(results: Sequence[GradedSubmission], url: str) -> dict[tuple[str, str], float]:
+    """Student and assignment → the score in the gradebook, where scores set by hand take precedence."""
+    scores = {name: gradebook.scores(url, name) for name in {result.assignment for result in results} if name}
     return {
-        (result["student"], name): scores[name][gradebook.student_id(result["student"])]
+        (result.student, name): scores[name][gradebook.student_id(result.student)]
         for result in results
-        if (name := result["assignment"])
+        if (name := result.assignment)
     }
 
 
 def state_folder() -> Path:
-    """The grader's private folder (``COURSE_GRADING_STATE`` overrides it): secret and references."""
+    """The grader's private folder with secret and references; ``COURSE_GRADING_STATE`` overrides it."""
     if override := os.environ.get(STATE_VARIABLE):
         return Path(override)
     from platformdirs import user_data_path
@@ -110,51 +110,38 @@ def state_folder() -> Path:
     return user_data_path("compression-course") / "grading"
 
 
-def apply_policy(result: dict[str, Any], on_flag: str) -> dict[str, Any]:
-    """Take the points of flagged answers off if that is the policy; the flags stay in the result either way."""
-    if on_flag == "report":
-        return result
-    questions = [
-        entry | {"points": 0.0, "status": "not accepted", "message": "it takes a shortcut"}
-        if any("solution itself" in flag for flag in entry["flags"]) else entry
-        for entry in result["questions"]
-    ]  # fmt: skip
-    return result | {"questions": questions}
-
-
 def write(
-    results: Sequence[dict[str, Any]],
+    results: Sequence[GradedSubmission],
     out: Path,
     late: Mapping[str, float],
-    counts: Mapping[tuple[str, str], float] | None = None,
+    scores: Mapping[tuple[str, str], float] | None = None,
 ) -> None:
-    """The tables (``*.csv``), ``results.json`` with everybody's record, and per student a page and a record.
+    """The tables (``*.csv``), ``results.json`` with all records, and a page and a record per student.
 
     Args:
         late: student → fraction of the points that is taken off.
-        counts: (student, assignment) → the score that counts, if that is not the automatic one.
+        scores: (student, assignment) → the final score, if that is not the automatic one.
     """
     titles = _titles(results)
     pages = out / "feedback"
     pages.mkdir(parents=True, exist_ok=True)
-    rows, flagged, records = [], [], []
+    rows, records = [], []
     for result in results:
-        penalty, stem = late.get(result["student"], 0.0), _file_name(result)
-        points = feedback.total(result, penalty)
+        penalty, stem = late.get(result.student, 0.0), _file_name(result)
         (pages / f"{stem}.html").write_text(feedback.page(result, titles, penalty), encoding="utf-8")
         record = feedback.gradescope(result, titles, penalty)
         (pages / f"{stem}.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-        records.append({"student": feedback.clean(result["student"]), "assignment": result["assignment"], **record})
-        counted = (counts or {}).get((result["student"], result["assignment"]), points)
-        rows.append([result["student"], result["assignment"], points, result["max_points"], penalty, counted,
-                     result["level"], result["problem"], f"{stem}.html"])  # fmt: skip
-        flagged += [
-            [result["student"], entry["question"], flag] for entry in result["questions"] for flag in entry["flags"]
-        ]
+        records.append({"student": feedback.clean(result.student), "assignment": result.assignment, **record})
+        points = feedback.total(result, penalty)
+        score = (scores or {}).get((result.student, result.assignment), points)
+        rows.append([result.student, result.assignment, points, result.max_points, penalty, score, result.level,
+                     result.problem, f"{stem}.html"])  # fmt: skip
+    flags = [[result.student, one.question, flag.text] for result in results for one in result.questions
+             for flag in one.flags]  # fmt: skip
+    similar = [list(asdict(pair).values()) for pair in similarity.report(results)]
     _write_table(out / "grades.csv", COLUMNS, rows)
-    _write_table(out / "flags.csv", ["student", "question", "flag"], flagged)
-    alike = [list(asdict(pair).values()) for pair in similarity.report(results)]
-    _write_table(out / "similar.csv", ["question", "first", "second", "similarity"], alike)
+    _write_table(out / "flags.csv", ["student", "question", "flag"], flags)
+    _write_table(out / "similar.csv", ["question", "first", "second", "similarity"], similar)
     write_atomically(out / "results.json", json.dumps(records, indent=1) + "\n")
 
 
@@ -166,13 +153,13 @@ def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]
     write_atomically(path, text.getvalue())
 
 
-def _file_name(result: Mapping[str, Any]) -> str:
-    """A file name that no student can choose: readable letters of the name, and a hash of all of it."""
-    letters = "".join(one for one in feedback.clean(result["student"], 40) if one.isascii() and one.isalnum())
-    digest = hashlib.sha256(f"{result['student']}\0{result['assignment']}".encode("utf-8", "surrogatepass")).hexdigest()
+def _file_name(result: GradedSubmission) -> str:
+    """A file name that a student cannot choose: letters of the name, and a hash of all of it."""
+    letters = "".join(one for one in feedback.clean(result.student, 40) if one.isascii() and one.isalnum())
+    digest = hashlib.sha256(f"{result.student}\0{result.assignment}".encode("utf-8", "surrogatepass")).hexdigest()
     return f"{letters or 'student'}-{digest[:10]}"
 
 
-def _titles(results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    lessons = {entry["question"][:2] for result in results for entry in result["questions"]}
+def _titles(results: Sequence[GradedSubmission]) -> dict[str, str]:
+    lessons = {one.question[:2] for result in results for one in result.questions}
     return {id: title for lesson in sorted(lessons) for id, title in tree_shaking.titles(EXERCISES, lesson).items()}

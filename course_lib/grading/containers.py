@@ -1,8 +1,8 @@
 """The level ``"container"``: podman or docker, for Linux machines where bubblewrap cannot be used.
 
-The container is made of an image that holds nothing; system and Python are mounted into it read-only, as the other
-level shows them. So there is nothing to download, and what runs is what is installed here. An engine hands over no
-file descriptors: the kernel fetches them at a door, a socket that is open to it once (``Door``).
+The image of the container is empty; system and Python are mounted into it read-only, in the same view as for
+bubblewrap. So nothing is downloaded, and the installed programs run. An engine passes no file descriptors to a
+container: the kernel receives them over a socket that accepts one connection (``DescriptorSocket``).
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from course_lib.grading.sandbox_view import LIBRARY, MEGABYTE, Limits, Room, environment, views
+from course_lib.grading.sandbox_view import LIBRARY, MEGABYTE, Limits, environment, views
 
 ENGINES = ("podman", "docker")
 IMAGE = "course-sandbox:empty"
 EMPTY_ARCHIVE = bytes(10_240)
 USER = "65534:65534"
 SHARED_MEMORY = 64 * MEGABYTE
-DOOR = "door"
-LONGEST = 10  # times the seconds of a notebook: the end of a container whose grader was killed
+SOCKET = "descriptors"
+STRETCH = 10  # times the seconds of a notebook: when a container ends whose grader was killed
 ENGINE_VARIABLES = ("PATH", "HOME", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "DOCKER_HOST", "DOCKER_CONTEXT")
 
 
@@ -39,7 +39,7 @@ def engine() -> str | None:
 
 @functools.cache
 def problem() -> str | None:
-    """Why no container can be used here; None if one was started."""
+    """Why containers cannot be used here; None if a trial container was started."""
     if not sys.platform.startswith("linux"):
         return "a container of this machine's own Python needs Linux"
     if (program := engine()) is None:
@@ -50,7 +50,7 @@ def problem() -> str | None:
             if made.returncode:
                 return f"{Path(program).name} is installed but does not answer ({_reason(made)})"
         trial = subprocess.run(
-            command(["/usr/bin/env", "true"], Room(), Limits(), "course-trial"), capture_output=True, timeout=60,
+            command(["/usr/bin/env", "true"], {}, Limits(), "course-trial"), capture_output=True, timeout=60,
             check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
@@ -58,8 +58,8 @@ def problem() -> str | None:
     return None if trial.returncode == 0 else f"{Path(program).name} starts no container ({_reason(trial)})"
 
 
-def command(program: Sequence[str], room: Room, limits: Limits, name: str) -> list[str]:
-    """``program`` in a container without network, rights, or anything to write to but a small ``/tmp``."""
+def command(program: Sequence[str], files: Mapping[str, Path], limits: Limits, name: str) -> list[str]:
+    """The command line that runs ``program`` in a container without network and rights; only ``/tmp`` is writable."""
     arguments = [
         engine() or ENGINES[0], "run", "--rm", "--name", name, "--network", "none", "--read-only", "--user", USER,
         "--cap-drop", "all", "--security-opt", "no-new-privileges", "--security-opt", "label=disable",
@@ -75,48 +75,48 @@ def command(program: Sequence[str], room: Room, limits: Limits, name: str) -> li
             arguments += ["--tmpfs", f"{view.path}:ro,size=65536"]
         else:
             arguments += ["--volume", f"{view.path.resolve()}:{view.path}:ro"]
-    for inside, outside in sorted(room.files.items()):
+    for inside, outside in sorted(files.items()):
         arguments += ["--volume", f"{outside}:{LIBRARY}/{inside}:ro"]
-    limited = ["/usr/bin/timeout", "--signal=KILL", f"{LONGEST * limits.notebook_seconds:g}"]
+    limited = ["/usr/bin/timeout", "--signal=KILL", f"{STRETCH * limits.notebook_seconds:g}"]
     return [*arguments, IMAGE, *limited, *program]
 
 
 def remove(name: str) -> None:
-    """End a container and what runs in it; one that is gone is fine."""
+    """End a container with its processes; it may have ended already."""
     if (program := engine()) is not None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             _call(program, "rm", "--force", name)
 
 
 def variables() -> dict[str, str]:
-    """What an engine's program needs from the environment of the grader."""
+    """The environment variables that an engine needs from the grader."""
     return {name: os.environ[name] for name in ENGINE_VARIABLES if name in os.environ}
 
 
-class Door:
-    """A socket at ``path`` that hands a letter and open file descriptors to the first who comes, and to nobody else."""
+class DescriptorSocket:
+    """A socket at ``path`` that sends settings and open file descriptors over its first connection, then closes."""
 
-    def __init__(self, path: Path, letter: Mapping[str, Any], descriptors: Sequence[int]) -> None:
-        self.path, self.letter = path, json.dumps(letter).encode()
+    def __init__(self, path: Path, settings: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+        self.path, self.settings = path, json.dumps(settings).encode()
         self.descriptors = [os.dup(one) for one in descriptors]
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.bind(str(path))
         path.chmod(0o666)
         self.socket.listen(1)
-        threading.Thread(target=self._wait, daemon=True).start()
+        threading.Thread(target=self._serve, daemon=True).start()
 
-    def _wait(self) -> None:
+    def _serve(self) -> None:
         with contextlib.suppress(OSError):
-            visitor, _ = self.socket.accept()
+            connection, _ = self.socket.accept()
             self.close()
-            with visitor:
-                socket.send_fds(visitor, [b"x"], self.descriptors)
-                visitor.sendall(self.letter)
+            with connection:
+                socket.send_fds(connection, [b"x"], self.descriptors)
+                connection.sendall(self.settings)
         for one in self.descriptors:
             os.close(one)
 
     def close(self) -> None:
-        """Nobody else is let in."""
+        """Accept no further connection."""
         self.path.unlink(missing_ok=True)
         self.socket.close()
 

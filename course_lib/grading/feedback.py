@@ -1,7 +1,7 @@
-"""What a student gets back: points and advice per question as one HTML page and as a Gradescope-style record.
+"""Feedback for a student: points and advice per question, as an HTML page and as a Gradescope record.
 
-Nothing here contains an expected value. Whatever a learner wrote (names, error messages) is cleaned of control and
-direction characters and escaped; the page runs no script and loads nothing.
+It contains no expected value. Text of a learner (names, error messages) is cleaned of control and direction
+characters and escaped; the page runs no script and loads nothing.
 """
 
 from __future__ import annotations
@@ -12,25 +12,20 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
+from course_lib.grading.outcome import Status
+from course_lib.grading.results import GradedQuestion, GradedSubmission
+
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-_])")
 TEXT_LIMIT = 300
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "|", "%")
 TAGS = {"h1", "p", "b", "table", "tbody", "tr", "th", "td"}
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+CONTENT_SECURITY = "default-src 'none'; style-src 'unsafe-inline'"
 STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem;color:#1f2933}"
     "table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:top;padding:.4rem .8rem .4rem 0;"
     "border-bottom:1px solid #d9dfe4}td.n{font-variant-numeric:tabular-nums;white-space:nowrap}"
     ".passed{color:#009E73}.missing{color:#D55E00}"
 )
-ADVICE = {
-    "passed": "Right.",
-    "wrong": "It ran, but its values are not those of a right answer. Run the check cell: it names the input.",
-    "error": "It ended with an error.",
-    "stopped": "It was stopped.",
-    "not attempted": "Not attempted.",
-    "not accepted": "The answer could not be taken from the notebook.",
-}
 
 
 def clean(text: Any, limit: int = TEXT_LIMIT) -> str:
@@ -42,76 +37,74 @@ def clean(text: Any, limit: int = TEXT_LIMIT) -> str:
 
 
 def cell(text: Any) -> str:
-    """Text for a CSV file that no spreadsheet takes for a formula."""
+    """Text for a CSV file that a spreadsheet does not take for a formula."""
     plain = clean(text)
     return f"'{plain}" if plain.startswith(FORMULA_STARTS) else plain
 
 
-def total(result: Mapping[str, Any], penalty: float = 0.0) -> float:
-    """Points of a result, less a late penalty in [0, 1]."""
+def total(result: GradedSubmission, penalty: float = 0.0) -> float:
+    """Points of a result, less a late penalty in [0, 1], rounded to 2 digits."""
     if not 0 <= penalty <= 1:
         raise ValueError(f"penalty must lie in [0, 1], got {penalty}")
-    return round(sum(entry["points"] for entry in result["questions"]) * (1 - penalty), 2)
+    return round(result.points * (1 - penalty), 2)
 
 
-def page(result: Mapping[str, Any], titles: Mapping[str, str], penalty: float = 0.0) -> str:
+def page(result: GradedSubmission, titles: Mapping[str, str], penalty: float = 0.0) -> str:
     """The HTML feedback of one student.
 
     Args:
         titles: question id → title, text of the course.
     """
-    rows = "".join(_row(entry, titles.get(entry["question"], "")) for entry in result["questions"])
+    rows = "".join(_row(one, titles.get(one.question, "")) for one in result.questions)
     late = f"<p>Late: {penalty:.0%} of the points are taken off.</p>" if penalty else ""
-    problem = f"<p class='missing'>{_escaped(result['problem'])}</p>" if result["problem"] else ""
+    problem = f"<p class='missing'>{_escaped(result.problem)}</p>" if result.problem else ""
     body = (
-        f"<h1>{_escaped(result['assignment'] or 'Not graded')}</h1><p>{_escaped(result['student'])}: "
-        f"<b>{total(result, penalty):g} of {result['max_points']:g} points</b></p>{late}{problem}"
+        f"<h1>{_escaped(result.assignment or 'Not graded')}</h1><p>{_escaped(result.student)}: "
+        f"<b>{total(result, penalty):g} of {result.max_points:g} points</b></p>{late}{problem}"
         f"<table><tbody><tr><th>Question</th><th>Points</th><th>What was found</th></tr>{rows}</tbody></table>"
     )
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{CONTENT_SECURITY}">'
         f"<title>Feedback</title><style>{STYLE}</style></head><body>{_only_ours(body)}</body></html>\n"
     )
 
 
-def gradescope(result: Mapping[str, Any], titles: Mapping[str, str], penalty: float = 0.0) -> dict[str, Any]:
+def gradescope(result: GradedSubmission, titles: Mapping[str, str], penalty: float = 0.0) -> dict[str, Any]:
     """The record that Gradescope reads from ``results.json``."""
     tests = [
         {
-            "name": f"{entry['question']} {titles.get(entry['question'], '')}".strip(),
-            "score": entry["points"],
-            "max_score": entry["max_points"],
-            "status": "passed" if entry["status"] == "passed" else "failed",
-            "output": _finding(entry),
+            "name": f"{one.question} {titles.get(one.question, '')}".strip(),
+            "score": one.points,
+            "max_score": one.max_points,
+            "status": "passed" if one.status is Status.PASSED else "failed",
+            "output": _finding(one),
             "output_format": "text",
         }
-        for entry in result["questions"]
+        for one in result.questions
     ]
     return {
         "score": total(result, penalty),
-        "output": clean(result["problem"]),
+        "output": clean(result.problem),
         "output_format": "text",
         "tests": tests,
     }
 
 
-def _row(entry: Mapping[str, Any], title: str) -> str:
-    kind = "passed" if entry["status"] == "passed" else "missing"
+def _row(one: GradedQuestion, title: str) -> str:
+    kind = "passed" if one.status is Status.PASSED else "missing"
     return (
-        f"<tr><td>{_escaped(entry['question'])} {_escaped(title)}</td><td class='n'>{entry['points']:g} of "
-        f"{entry['max_points']:g}</td><td class='{kind}'>{html.escape(_finding(entry))}</td></tr>"
+        f"<tr><td>{_escaped(one.question)} {_escaped(title)}</td><td class='n'>{one.points:g} of "
+        f"{one.max_points:g}</td><td class='{kind}'>{html.escape(_finding(one))}</td></tr>"
     )
 
 
-def _finding(entry: Mapping[str, Any]) -> str:
-    advice = ADVICE.get(entry["status"], "")
-    message = clean(entry["message"]) if entry["status"] in ("error", "stopped", "not accepted") else ""
-    return f"{advice} {message}".strip()
+def _finding(one: GradedQuestion) -> str:
+    return f"{one.status.advice} {clean(one.details) if one.status.has_details else ''}".strip()
 
 
 def _only_ours(body: str) -> str:
-    """The page's own tags and nothing else, should something ever pass the escaping."""
+    """Remove all tags but those of the page, in case something passes the escaping."""
     import nh3
 
     return nh3.clean(body, tags=TAGS, attributes={"p": {"class"}, "td": {"class"}}, link_rel=None)

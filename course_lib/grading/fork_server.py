@@ -1,8 +1,8 @@
-"""Processes that have imported already what a comparison needs, and fork each one from themselves.
+"""Fork servers: processes that have imported what a job needs and run each job in a forked child.
 
-Starting pytest anew costs more than comparing a notebook, and importing torch more than judging a value. The two
-processes (one for each) run no code of a learner, keep nothing from one job to the next (each is a child of its own),
-and end with the grader that started them. Where the system cannot do this, ``start`` runs pytest in a fresh Python.
+Starting pytest takes longer than comparing a notebook, and importing torch longer than judging a value. There is one
+server for each of these two kinds of job. A server runs no code of a learner, keeps nothing between jobs, and ends
+with the grader that started it. Where the system cannot do this, a job runs without a server.
 """
 
 from __future__ import annotations
@@ -19,37 +19,42 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from course_lib.grading import judge as judging
+
 PRELOADED = {
     "compare": (
         "pytest", "nbval.plugin", "jupyter_client.manager", "zmq.asyncio", "course_lib.grading.nbval_guard",
         "course_lib.grading.cell_report", "course_lib.grading.provisioner",
     ),
-    "judge": ("torch", "course_lib.grading.probes"),
+    "judge": ("torch", "course_lib.grading.judge"),
 }  # fmt: skip
-PATIENCE = 10.0
+START_SECONDS = 60.0
+END_SECONDS = 10.0
+JUDGE_SECONDS = 120.0
 JUDGE_BYTES = 2 * 1024**3
+FAILED = 70  # exit status of a child that could not do its job
 _servers = threading.local()
 
 
-class Comparison:
-    """A running pytest, in a session of its own, forked from the warm process."""
+class Job:
+    """A child of a server, in a session of its own."""
 
     def __init__(self, server: _Server, pid: int) -> None:
         self.server, self.pid = server, pid
 
     def wait(self, timeout: float) -> int:
-        """Its exit status.
+        """The exit status.
 
         Raises:
             subprocess.TimeoutExpired: if it does not end in time.
-            OSError: if the warm process is gone.
+            OSError: if the server has ended.
         """
-        return self.server.read(timeout)
+        return self.server.read_status(timeout)
 
 
 @contextlib.contextmanager
 def start(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator[Any]:
-    """Run pytest in ``folder``; what is left of it is killed at the end.
+    """Run pytest in ``folder``; its session is killed at the end.
 
     Yields an object with ``pid`` and ``wait(timeout)``; its errors go to ``folder/stderr.txt``.
     """
@@ -58,11 +63,11 @@ def start(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
             job = {"arguments": [*arguments], "folder": str(folder), "environment": {**environment}}
             yield stack.enter_context(_forked(job, "compare", environment))
         else:
-            yield stack.enter_context(_fresh(arguments, folder, environment))
+            yield stack.enter_context(_without_server(arguments, folder, environment))
 
 
 def available() -> bool:
-    """Whether this system can fork a prepared process and watch it."""
+    """Whether this system can wait for a forked child and for the grader at once (Linux with ``pidfd``)."""
     if not sys.platform.startswith("linux") or not hasattr(os, "pidfd_open"):
         return False
     try:
@@ -72,32 +77,36 @@ def available() -> bool:
     return True
 
 
-def judge(asked: Mapping[str, Any], environment: Mapping[str, str], seconds: float) -> bool:
-    """What ``probes.judge`` says about these arguments, in a child with little time and memory."""
-    with _forked({"judge": dict(asked)}, "judge", environment) as running:
+def judge(arguments: Mapping[str, Any], environment: Mapping[str, str]) -> bool:
+    """``course_lib.grading.judge.judge`` with these arguments, in a child with limited time and memory."""
+    if not available():
+        return judging.judge(**arguments)
+    with _forked({"judge": dict(arguments)}, "judge", environment) as job:
         try:
-            return running.wait(seconds) == 0
+            return job.wait(JUDGE_SECONDS) == 0
         except subprocess.TimeoutExpired:
             return False
 
 
 @contextlib.contextmanager
-def _forked(job: Mapping[str, Any], kind: str, environment: Mapping[str, str]) -> Iterator[Comparison]:
+def _forked(description: Mapping[str, Any], kind: str, environment: Mapping[str, str]) -> Iterator[Job]:
     server = _server(kind, environment)
     try:
-        running = server.begin(job)
+        job = server.begin(description)
         try:
-            yield running
+            yield job
         finally:
-            _kill_session(running.pid)
-        server.settle()
+            _kill_session(job.pid)
+        server.finish()
     except BaseException:
         server.close()
         raise
 
 
 @contextlib.contextmanager
-def _fresh(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator[subprocess.Popen]:
+def _without_server(
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> Iterator[subprocess.Popen]:
     with open(folder / "stderr.txt", "wb") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "pytest", *arguments], cwd=folder, env={**environment}, stdin=subprocess.DEVNULL,
@@ -118,7 +127,7 @@ def _kill_session(pid: int) -> None:
 
 
 def _server(kind: str, environment: Mapping[str, str]) -> _Server:
-    """The warm process that the current thread has of a kind, made anew if it has ended."""
+    """The current thread's server of a kind; started if there is none or it has ended."""
     server: _Server | None = getattr(_servers, kind, None)
     if server is None or server.process.poll() is not None:
         server = _Server(kind, environment)
@@ -127,7 +136,7 @@ def _server(kind: str, environment: Mapping[str, str]) -> _Server:
 
 
 class _Server:
-    """The grader's end of the pipes to a warm process."""
+    """The grader's end of the pipes to a server process."""
 
     def __init__(self, kind: str, environment: Mapping[str, str]) -> None:
         self.process = subprocess.Popen(
@@ -136,44 +145,44 @@ class _Server:
         )  # fmt: skip
         self.running = False
 
-    def begin(self, job: Mapping[str, Any]) -> Comparison:
+    def begin(self, description: Mapping[str, Any]) -> Job:
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(job).encode() + b"\n")
-        pid = self._line(timeout=60.0)
+        self.process.stdin.write(json.dumps(description).encode() + b"\n")
+        pid = self._read_number(START_SECONDS)
         self.running = True
-        return Comparison(self, pid)
+        return Job(self, pid)
 
-    def read(self, timeout: float) -> int:
-        status = self._line(timeout)
+    def read_status(self, timeout: float) -> int:
+        status = self._read_number(timeout)
         self.running = False
         return status
 
-    def settle(self) -> None:
-        """Wait for a comparison that was killed, so that the next one starts in order."""
+    def finish(self) -> None:
+        """Read the status of a job that was killed, so that it is not taken for that of the next job."""
         if self.running:
-            self.read(PATIENCE)
+            self.read_status(END_SECONDS)
 
     def close(self) -> None:
-        """End the process; whatever it runs ends with it."""
+        """End the server and the job that it runs."""
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 pipe.close()
 
-    def _line(self, timeout: float) -> int:
+    def _read_number(self, timeout: float) -> int:
         assert self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], timeout)
         if not ready:
-            raise subprocess.TimeoutExpired("pytest", timeout)
+            raise subprocess.TimeoutExpired("job of a fork server", timeout)
         line = self.process.stdout.readline()
         if not line:
-            raise OSError("the process that compares has ended")
+            raise OSError("the fork server has ended")
         return int(line)
 
 
 def serve(kind: str) -> None:
-    """Read jobs from standard input until the grader is gone; answer each with process id and exit status."""
+    """Run jobs from standard input until it is closed; answer each with process id and exit status."""
     import gc
     import importlib
 
@@ -189,34 +198,34 @@ def serve(kind: str) -> None:
             importlib.import_module(job["judge"]["module"])
         if (pid := os.fork()) == 0:
             os.close(answers)
-            _become(job)
+            _run(job)
         os.write(answers, b"%d\n" % pid)
         os.write(answers, b"%d\n" % _status(pid))
 
 
 def _status(pid: int) -> int:
-    """Wait for a child; if the grader goes away meanwhile, the child goes too."""
-    watched = os.pidfd_open(pid)
+    """Wait for a child; if the grader ends before it, kill the child and end too."""
+    child = os.pidfd_open(pid)
     try:
-        ready, _, _ = select.select([watched, 0], [], [])
-        if watched not in ready:
+        ready, _, _ = select.select([child, 0], [], [])
+        if child not in ready:
             _kill_session(pid)
             os._exit(1)
     finally:
-        os.close(watched)
+        os.close(child)
     _, status = os.waitpid(pid, 0)
     return os.waitstatus_to_exitcode(status)
 
 
-def _become(job: Mapping[str, Any]) -> None:
-    """In the child: do what the job describes, and never come back."""
-    status = 70
+def _run(job: Mapping[str, Any]) -> None:
+    """In the child: do what the job describes, then end the process."""
+    status = FAILED
     try:
         os.setsid()
-        nothing = os.open(os.devnull, os.O_RDWR)
-        os.dup2(nothing, 0)
-        os.dup2(nothing, 1)
-        status = _judged(job["judge"]) if "judge" in job else _compared(job)
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        os.dup2(null, 1)
+        status = _run_judge(job["judge"]) if "judge" in job else _run_pytest(job)
     except BaseException:
         import traceback
 
@@ -228,7 +237,7 @@ def _become(job: Mapping[str, Any]) -> None:
         os._exit(status)
 
 
-def _compared(job: Mapping[str, Any]) -> int:
+def _run_pytest(job: Mapping[str, Any]) -> int:
     import pytest
 
     os.chdir(job["folder"])
@@ -238,13 +247,11 @@ def _compared(job: Mapping[str, Any]) -> int:
     return int(pytest.main([*job["arguments"]]))
 
 
-def _judged(asked: Mapping[str, Any]) -> int:
+def _run_judge(arguments: Mapping[str, Any]) -> int:
     import resource
 
-    from course_lib.grading import probes
-
     resource.setrlimit(resource.RLIMIT_DATA, (JUDGE_BYTES, JUDGE_BYTES))
-    return 0 if probes.judge(**asked) else 1
+    return 0 if judging.judge(**arguments) else 1
 
 
 if __name__ == "__main__":

@@ -1,193 +1,79 @@
-"""Grade submissions: one pure function for one of them, and a run over many that can be stopped and resumed.
+"""Grade one submission, from its file to its points.
 
-The key of a result is a hash of all that decides it, and a result file appears whole or not at all; so a result
-that is there need not be made again, and the same submission has the same points wherever it is graded.
+1. take the answers: the sources of the answer cells and nothing else (``submission``);
+2. run them in the sandbox, each followed by a probe that prints values (``nbval_run``);
+3. compare what the probes printed with the references (nbval; ``judge`` for an answer without arguments);
+4. decide: a ``Verdict`` for each question, and its points (``outcome``).
+
+``reruns`` repeats 2 to 4 without the answers that broke a run. Learner code runs in the sandbox only.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from course_lib.core.atomic_write import write_atomically
-from course_lib.grading import building, intake, probes, sandbox, shortcut_detection, submission, verdict
-from course_lib.grading.assignment import Assignment
+from course_lib.grading import cells, fork_server, nbval_run, probes, reruns, results, sandbox, submission
+from course_lib.grading.assignment import Assignment, Reference
+from course_lib.grading.intake import Submission
+from course_lib.grading.nbval_report import CellReport, KernelState
+from course_lib.grading.outcome import KERNEL_ENDED, NOT_REACHED, Status, Stop, StopReason, Verdict
+from course_lib.grading.results import GradedQuestion, GradedSubmission
+from course_lib.grading.settings import Settings, result_key
+from course_lib.grading.shortcut_detection import flags
 
-SCHEMA = 1
-RETRIES = 2
-MODULES = (
-    "assignment", "bubblewrap", "cell_report", "cells", "cgroups", "containers", "grade", "intake", "nbval_guard",
-    "nbval_run", "policy", "probe_runtime", "probes", "provisioner", "room", "sandbox", "sandbox_kernel", "shake",
-    "submission", "verdict", "warm",
-)  # fmt: skip
+DETAILS_LIMIT = 300
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What a run of the grader is told.
-
-    Args:
-        out: folder of the results.
-        state: the grader's private folder, with the secret and the references.
-        level: sandbox level.
-        solutions: folder of the solution notebooks.
-        pool: how many seeds there are per assignment.
-    """
-
-    out: str
-    state: str
-    solutions: str = str(building.SOLUTIONS)
-    level: str = "bwrap"
-    limits: sandbox.Limits = field(default_factory=sandbox.Limits)
-    pool: int = probes.POOL
-
-
-def grade_one(one: intake.Submission, settings: Settings) -> dict[str, Any]:
-    """The result of one submission, as JSON-able values; written to ``out/results`` under its key.
+def grade_one(handed_in: Submission, settings: Settings) -> GradedSubmission:
+    """The result of one submission; stored under its key, and read from there if it is known already.
 
     A submission that cannot be graded has a result too, without points and with the reason.
 
     Raises:
         SandboxError: if the sandbox level is not available.
-        RuntimeError: if the references cannot be made.
+        RuntimeError: if the references cannot be made, or the grader itself does not work.
     """
     try:
-        content = one.read()
-        cells = submission.parse(content)
-        lesson = submission.lesson(cells)
-        assignment = find_assignment(settings.solutions, lesson or "")
-        if assignment is None:
-            raise submission.Refused("no answer cell of an exercise was found in it")
+        content = handed_in.read()
+        notebook = submission.parse(content)
+        assignment = assignment_of(notebook, settings.solutions)
     except submission.Refused as problem:
-        return refused(one, str(problem), settings)
-    key = result_key(content, one.student, assignment, settings)
-    file = Path(settings.out) / "results" / f"{key}.json"
-    if (known := read_result(file)) is not None:
-        return known
-    _require_sandbox(settings)
-    result = _graded(one, key, cells, assignment, settings)
-    write_atomically(file, json.dumps(result, indent=1))
-    return result
-
-
-def grade(
-    paths: Iterable[str | Path],
-    settings: Settings,
-    *,
-    run: Callable[[Sequence[intake.Submission], Settings], list[dict[str, Any]]] | None = None,
-) -> list[dict[str, Any]]:
-    """Results of all submissions below ``paths``, in the order of the students' names.
-
-    Args:
-        run: how many submissions are graded; one after the other by default, see ``course_lib.grading.cluster``.
-
-    Raises:
-        SandboxError: before anything is run, if the sandbox level is not available.
-        RuntimeError: if there is not exactly one result for every submission.
-    """
-    _require_sandbox(settings)
-    found = intake.collect(paths)
-    prepare(found, settings)
-    results = (run or _one_by_one)(found, settings)
-    if [result["student"] for result in results] != [one.student for one in found]:
-        raise RuntimeError(f"{len(found)} submissions, but {len(results)} results that belong to them")
-    return results
-
-
-def _require_sandbox(settings: Settings) -> None:
-    """The level works here, and shows none of the folders that the submissions must not see."""
-    sandbox.require(settings.level)
-    sandbox.require_hidden(settings.level, out=settings.out, state=settings.state, solutions=settings.solutions)
-
-
-def prepare(found: Sequence[intake.Submission], settings: Settings) -> None:
-    """Make secret and references before the first submission is run."""
-    Path(settings.out, "results").mkdir(parents=True, exist_ok=True)
-    key = probes.secret(Path(settings.state))
-    for lesson in sorted({lesson for one in found if (lesson := _lesson(one))}):
-        if assignment := find_assignment(settings.solutions, lesson):
-            probes.references(assignment, key, Path(settings.state), settings.pool)
-
-
-def result_key(content: bytes, student: str, assignment: Assignment, settings: Settings) -> str:
-    """sha256 of submission, grader, exercise, seed and the settings that can change a verdict."""
-    key = probes.secret(Path(settings.state))
-    place = probes.place_in_pool(key, assignment.name, student, settings.pool)
-    parts = [
-        hashlib.sha256(content).hexdigest(), _grader_digest(), assignment.digest, student, str(place),
-        hashlib.sha256(key).hexdigest(), settings.level, json.dumps(asdict(settings.limits)), str(settings.pool),
-    ]  # fmt: skip
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def read_result(file: Path) -> dict[str, Any] | None:
-    """A result that was written before; None if there is none or it is damaged."""
-    try:
-        result = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return result if isinstance(result, dict) and result.get("schema") == SCHEMA else None
-
-
-def _graded(
-    one: intake.Submission, key: str, cells: list[Any], assignment: Assignment, settings: Settings
-) -> dict[str, Any]:
+        return results.refused(handed_in.student, str(problem), settings.level)
+    key = result_key(content, handed_in.student, assignment, settings)
+    if (stored := results.read(settings.result_file(key))) is not None:
+        return stored
+    settings.require_sandbox()
     started = time.monotonic()
-    secret, state = probes.secret(Path(settings.state)), Path(settings.state)
-    pool = probes.references(assignment, secret, state, settings.pool)
-    references = pool[probes.place_in_pool(secret, assignment.name, one.student, settings.pool)]
-    taken = submission.extract(cells, assignment.questions)
+    taken = submission.extract(notebook, assignment.questions)
+    references = settings.references(assignment)[settings.place(assignment, handed_in.student)]
     with tempfile.TemporaryDirectory(prefix="course-library-") as folder:
         os.chmod(folder, 0o755)
         files = assignment.stage(Path(folder))
-        verdicts = verdict.decide(
-            assignment, taken.answers, references, files, level=settings.level, limits=settings.limits
-        )
-    questions = [_question(id, assignment, taken, verdicts) for id in assignment.questions]
-    return {
-        "schema": SCHEMA, "key": key, "student": one.student, "assignment": assignment.name, "problem": "",
-        "level": settings.level, "questions": questions, "max_points": sum(entry["max_points"] for entry in questions),
-        "answers": taken.answers, "seconds": round(time.monotonic() - started, 2),
-    }  # fmt: skip
+        verdicts = decide(assignment, taken.answers, references, files, level=settings.level, limits=settings.limits)
+    questions = tuple(_graded(id, assignment, taken, verdicts) for id in assignment.questions)
+    seconds = round(time.monotonic() - started, 2)
+    result = GradedSubmission(handed_in.student, settings.level, key, assignment.name, "", questions, taken.answers,
+                              seconds)  # fmt: skip
+    results.write(settings.result_file(key), result)
+    return result
 
 
-def _question(
-    id: str, assignment: Assignment, taken: submission.Extracted, verdicts: dict[str, verdict.Verdict]
-) -> dict[str, Any]:
-    points = assignment.questions[id].points
-    found = verdicts.get(id) or verdict.Verdict("not accepted", taken.findings.get(id, ""))
-    return {
-        "question": id, "points": points if found.passed else 0.0, "max_points": points, "status": found.status,
-        "message": found.message, "flags": shortcut_detection.flags(taken.answers.get(id, "")),
-    }  # fmt: skip
+def assignment_of(notebook: list, solutions: str) -> Assignment:
+    """The assignment that the answer cells of a notebook belong to.
 
-
-def refused(one: intake.Submission, problem: str, settings: Settings) -> dict[str, Any]:
-    """The result of a submission that is not run, with the reason."""
-    key = hashlib.sha256(f"{one.student}\0{problem}".encode("utf-8", "surrogatepass")).hexdigest()
-    return {
-        "schema": SCHEMA, "key": key, "student": one.student, "assignment": "", "problem": problem,
-        "level": settings.level, "questions": [], "max_points": 0.0, "answers": {}, "seconds": 0.0,
-    }  # fmt: skip
-
-
-def _one_by_one(found: Sequence[intake.Submission], settings: Settings) -> list[dict[str, Any]]:
-    return [grade_one(one, settings) for one in found]
-
-
-def _lesson(one: intake.Submission) -> str | None:
-    try:
-        return submission.lesson(submission.parse(one.read()))
-    except submission.Refused:
-        return None
+    Raises:
+        Refused: if there is none.
+    """
+    assignment = find_assignment(solutions, submission.lesson(notebook) or "")
+    if assignment is None:
+        raise submission.Refused("no answer cell of an exercise was found in it")
+    return assignment
 
 
 @lru_cache(maxsize=64)
@@ -197,7 +83,121 @@ def find_assignment(solutions: str, lesson: str) -> Assignment | None:
     return next((assignment for assignment in made if assignment.lesson == lesson), None)
 
 
-@lru_cache(maxsize=1)
-def _grader_digest() -> str:
-    folder = Path(__file__).parent
-    return hashlib.sha256(b"\0".join((folder / f"{name}.py").read_bytes() for name in MODULES)).hexdigest()
+def decide(
+    assignment: Assignment,
+    answers: Mapping[str, str],
+    references: Mapping[str, Reference],
+    files: Mapping[str, Path],
+    *,
+    level: str,
+    limits: sandbox.Limits | None = None,
+) -> dict[str, Verdict]:
+    """A verdict for each question of the assignment that has an answer.
+
+    Args:
+        answers: question id → source.
+        files: what the kernel sees, by the path inside; see ``Assignment.stage``.
+
+    Raises:
+        SandboxError: if the level is not available; nothing was run.
+        RuntimeError: if the grader itself does not work, whatever the submission.
+    """
+    attempted = {
+        id: answers[id] for id, asked in assignment.questions.items()
+        if id in answers and not submission.is_untouched(answers[id], asked.stub)
+    }  # fmt: skip
+    runner = _Runner(assignment, references, files, level, limits)
+    verdicts = reruns.decide(runner.attempt, attempted)
+    return {id: verdicts.get(id, Verdict(Status.NOT_ATTEMPTED)) for id in answers}
+
+
+@dataclass(frozen=True)
+class _Runner:
+    """Steps 2 to 4 for some answers of one submission."""
+
+    assignment: Assignment
+    references: Mapping[str, Reference]
+    files: Mapping[str, Path]
+    level: str
+    limits: sandbox.Limits | None
+
+    def attempt(self, answers: Mapping[str, str], probed: Sequence[str]) -> reruns.Attempt:
+        """Run ``answers`` in one kernel, compare the probes of ``probed``, and decide these questions."""
+        run = self._run(answers, probed)
+        broken = frozenset(id for id in answers if not (cell := run.cells.get(cells.answer_id(id))) or not cell.passed)
+        if not run.cells:
+            return reruns.Attempt({}, None, broken, run.failure)
+        lost_at = _lost_at(run, list(answers), probed)
+        verdicts: dict[str, Verdict] = {}
+        for id in answers:
+            if id in probed and id == lost_at:
+                verdicts[id] = Verdict.stopped(_stop(run, id))
+            elif id in probed:
+                verdicts[id] = self._decide(id, run.cells.get(cells.probe_id(id)))
+            if id == lost_at:
+                break
+        return reruns.Attempt(verdicts, lost_at, broken)
+
+    def _run(self, answers: Mapping[str, str], probed: Sequence[str]) -> nbval_run.Run:
+        notebook = self.assignment.notebook(answers, {id: self.references[id] for id in probed})
+        run = nbval_run.run(notebook, self.files, level=self.level, limits=self.limits)
+        if not _is_alive(run.cells.get(notebook.cells[0].id)):  # the submission's doing, or ours?
+            empty = self.assignment.notebook({}, {})
+            alone = nbval_run.run(empty, self.files, level=self.level, limits=self.limits)
+            if not alone.cells or not all(map(_is_alive, alone.cells.values())):
+                reason = alone.failure.text if alone.failure else "the kernel does not start"
+                raise RuntimeError(f"the grader itself does not work here: {reason}")
+        return run
+
+    def _decide(self, id: str, probe: CellReport | None) -> Verdict:
+        if probe is None:
+            return Verdict.stopped(NOT_REACHED)
+        if probe.is_unanswered:
+            return Verdict(Status.NOT_ATTEMPTED)
+        if probe.error:
+            return Verdict(Status.ERROR, f"{probe.error}: {probe.message or ''}"[:DETAILS_LIMIT])
+        return Verdict(Status.PASSED if self._is_right(id, probe) else Status.WRONG)
+
+    def _is_right(self, id: str, probe: CellReport) -> bool:
+        """nbval has compared the printed line; a value of an answer without arguments is judged in a process apart."""
+        asked, reference = self.assignment.questions[id], self.references[id]
+        if not asked.is_data or not probe.passed:
+            return probe.passed
+        return fork_server.judge(
+            {"module": self.assignment.module, "probe": asked.probe, "printed": probe.output.strip(),
+             "seed": reference.seed, "line": reference.line, "floors": reference.floors},
+            {**os.environ, **probes.ENVIRONMENT},
+        )  # fmt: skip
+
+
+def _is_alive(cell: CellReport | None) -> bool:
+    return cell is not None and cell.kernel is KernelState.ALIVE
+
+
+def _lost_at(run: nbval_run.Run, answers: Sequence[str], probed: Sequence[str]) -> str | None:
+    """The first question at which the kernel was lost; None if it was alive at the end."""
+    for id in answers:
+        own = [cells.answer_id(id), *([cells.probe_id(id)] if id in probed else [])]
+        if not all(_is_alive(run.cells.get(cell)) for cell in own):
+            return id
+    return answers[-1] if run.failure else None
+
+
+def _stop(run: nbval_run.Run, id: str) -> Stop:
+    """Why the kernel was lost at a question."""
+    for cell in filter(None, map(run.cells.get, (cells.answer_id(id), cells.probe_id(id)))):
+        if cell.kernel is KernelState.TIMED_OUT:
+            return Stop(StopReason.TIME, "it took too long")
+        if cell.kernel is KernelState.DEAD:
+            return cell.stop or KERNEL_ENDED
+    return run.failure or Stop(StopReason.COMPARISON_FAILED, "it did not come to an end")
+
+
+def _graded(
+    id: str, assignment: Assignment, taken: submission.Extracted, verdicts: Mapping[str, Verdict]
+) -> GradedQuestion:
+    """A verdict as points; a question without an answer cell was not accepted."""
+    verdict = verdicts.get(id) or Verdict(Status.NOT_ACCEPTED, taken.findings.get(id, ""))
+    most = assignment.questions[id].points
+    found = tuple(flags(taken.answers.get(id, "")))
+    return GradedQuestion(id, verdict.status.points(most), most, verdict.status, verdict.details, found)

@@ -1,6 +1,6 @@
-"""The one writer of results: nbgrader's gradebook in any SQL database.
+"""Write scores to nbgrader's gradebook in any SQL database.
 
-Only this process reaches the database, after all submissions are graded. A score that an instructor set by hand
+Only this process has access to the database, after all submissions are graded. A score that an instructor set by hand
 stays when a submission is graded again.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 
 from course_lib.grading import cells
 from course_lib.grading.feedback import clean
+from course_lib.grading.results import GradedQuestion, GradedSubmission
 
 NAME_LIMIT = 128
 
@@ -27,7 +28,7 @@ def default_url(out: Path) -> str:
 
 @contextlib.contextmanager
 def open_gradebook(url: str) -> Iterator[Any]:
-    """nbgrader's gradebook. It calls ``alembic`` by name when it is new, which lies beside this Python."""
+    """nbgrader's gradebook. A new one calls the program ``alembic``, which is beside this Python."""
     from nbgrader.api import Gradebook
 
     before = os.environ.get("PATH", os.defpath)
@@ -39,25 +40,24 @@ def open_gradebook(url: str) -> Iterator[Any]:
         os.environ["PATH"] = before
 
 
-def record(results: Sequence[Mapping[str, Any]], url: str, late: Mapping[str, float] | None = None) -> None:
+def record(results: Sequence[GradedSubmission], url: str, late: Mapping[str, float] | None = None) -> None:
     """Write the automatic scores of all graded results.
 
     Args:
         url: any SQLAlchemy database URL.
         late: student → fraction of the points that is taken off.
     """
-    graded = [result for result in results if result["assignment"]]
+    graded = [result for result in results if result.assignment]
     with open_gradebook(url) as gradebook:
-        for assignment in sorted({result["assignment"] for result in graded}):
-            first = next(result for result in graded if result["assignment"] == assignment)
-            _declare(gradebook, assignment, first["questions"])
+        for assignment, questions in {result.assignment: result.questions for result in reversed(graded)}.items():
+            _declare(gradebook, assignment, questions)
         for result in graded:
-            _record_one(gradebook, result, (late or {}).get(result["student"], 0.0))
+            _record_one(gradebook, result, (late or {}).get(result.student, 0.0))
         gradebook.db.commit()
 
 
 def scores(url: str, assignment: str) -> dict[str, float]:
-    """Id of a student → score that counts: set by hand where there is one, automatic otherwise, late penalty off."""
+    """Id of a student → final score: set by hand if there is one, else automatic, less the late penalty."""
     with open_gradebook(url) as gradebook:
         return {
             one.student.id: max(0.0, sum(notebook.score - (notebook.late_submission_penalty or 0.0)
@@ -67,7 +67,7 @@ def scores(url: str, assignment: str) -> dict[str, float]:
 
 
 def student_id(student: str) -> str:
-    """The name in the database. One that has to be cleaned gets a hash, so that nobody takes another's place."""
+    """The name in the database. A name that has to be cleaned gets a hash, so that it stays unique."""
     plain = clean(student, NAME_LIMIT)
     if plain == student:
         return student
@@ -75,27 +75,25 @@ def student_id(student: str) -> str:
     return f"{clean(student, NAME_LIMIT - 11)}-{digest[:10]}"
 
 
-def _declare(gradebook: Any, assignment: str, questions: Sequence[Mapping[str, Any]]) -> None:
-    """The assignment with its notebook and cells, before the first submission mirrors it."""
+def _declare(gradebook: Any, assignment: str, questions: Sequence[GradedQuestion]) -> None:
+    """Create the assignment with its notebook and cells; a submission is a copy of it."""
     gradebook.update_or_create_assignment(assignment)
     gradebook.update_or_create_notebook(assignment, assignment)
-    for entry in questions:
-        grade, solution = cells.check_id(entry["question"]), cells.answer_id(entry["question"])
-        gradebook.update_or_create_grade_cell(
-            grade, assignment, assignment, max_score=entry["max_points"], cell_type="code"
-        )
+    for one in questions:
+        grade, solution = cells.check_id(one.question), cells.answer_id(one.question)
+        gradebook.update_or_create_grade_cell(grade, assignment, assignment, max_score=one.max_points, cell_type="code")
         gradebook.update_or_create_solution_cell(solution, assignment, assignment)
 
 
-def _record_one(gradebook: Any, result: Mapping[str, Any], penalty: float) -> None:
-    student, assignment = student_id(result["student"]), result["assignment"]
+def _record_one(gradebook: Any, result: GradedSubmission, penalty: float) -> None:
+    student, assignment = student_id(result.student), result.assignment
     gradebook.update_or_create_student(student)
     submitted = gradebook.update_or_create_submission(assignment, student)
     points = 0.0
-    for entry in result["questions"]:
-        grade = gradebook.find_grade(cells.check_id(entry["question"]), assignment, assignment, student)
-        grade.auto_score = entry["points"]
+    for one in result.questions:
+        grade = gradebook.find_grade(cells.check_id(one.question), assignment, assignment, student)
+        grade.auto_score = one.points
         grade.needs_manual_grade = False
-        points += grade.manual_score if grade.manual_score is not None else entry["points"]
+        points += grade.manual_score if grade.manual_score is not None else one.points
     for notebook in submitted.notebooks:
         notebook.late_submission_penalty = round(points * penalty, 2)

@@ -1,10 +1,10 @@
-"""A pytest plugin for the trusted process that runs nbval on a submission: it bounds what nbval leaves unbounded.
+"""A pytest plugin that limits time and output while nbval runs a submission.
 
-nbval waits for ever while messages keep coming, keeps all output in memory, and notices a dead kernel only at the
-timeout of the cell. This plugin stops the kernel when its time or output is used up, and asks often if it lives.
+nbval waits without end while messages keep coming, keeps all output in memory, and notices a dead kernel only at the
+timeout of the cell. This plugin stops the kernel at the limits and checks often whether it is alive.
 
-Time is counted without the time that the kernel waited for a processor, so that a busy machine does not turn a
-right answer into a late one; on systems that do not tell it is the time of the clock.
+The time during which the kernel waited for a processor is not counted, so that a right answer does not exceed its
+limit on a busy machine; on systems that do not report it, wall-clock time is counted.
 """
 
 from __future__ import annotations
@@ -24,19 +24,24 @@ import zmq
 from nbval.kernel import RunningKernel
 
 from course_lib.grading import provisioner, sandbox
+from course_lib.grading.outcome import KERNEL_ENDED, Stop, StopReason
 
 GRACE_SECONDS = 3.0
 POLL_SECONDS = 0.25
-STRETCH = 10
+STRETCH = 10  # wall-clock time is never more than this many times the counted time
 PROCESS_MEMORY = 4 * 1024 * sandbox.MEGABYTE
 
 
 class LimitExceeded(RuntimeError):
-    """The notebook used up its time or its output."""
+    """The kernel was stopped; ``stop`` says why, and the cell report takes it from there."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__(stop.text)
+        self.stop = stop
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Bound this process, register the provisioner, and put the guard between nbval and its kernel."""
+    """Limit the memory of this process, register the provisioner, and wrap nbval's kernel class."""
     settings = provisioner.read_settings()
     provisioner.register()
     _limit_own_memory()
@@ -46,11 +51,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def guard(kernel_class: Any, limits: sandbox.Limits) -> None:
     """Wrap the methods through which nbval sends code, receives messages, interrupts the kernel and ends it."""
     meter = _Meter(limits)
-    send, receive, ask = kernel_class.execute_cell_input, kernel_class.get_message, kernel_class.interrupt
+    send, receive, interrupt_kernel = (
+        kernel_class.execute_cell_input, kernel_class.get_message, kernel_class.interrupt,
+    )  # fmt: skip
 
     def execute_cell_input(self: Any, cell_input: str, allow_stdin: Any = None) -> Any:
         meter.start_cell(self)
-        with _reaching(self, self.kc.shell_channel.socket):
+        with _send_timeout(self, self.kc.shell_channel.socket):
             return send(self, cell_input, allow_stdin)
 
     def get_message(self: Any, stream: str, timeout: float | None = None) -> Any:
@@ -59,16 +66,16 @@ def guard(kernel_class: Any, limits: sandbox.Limits) -> None:
             message = _poll(self, receive, stream)
             if message is None and meter.now() > end:
                 raise Empty
-            if problem := meter.problem(message):
+            if (exceeded := meter.check(message)) is not None:
                 self.stop()
-                raise LimitExceeded(problem)
+                raise LimitExceeded(exceeded)
             if message is not None:
                 return message
 
     def interrupt(self: Any) -> None:
         self.km._connect_control_socket()
-        with _reaching(self, self.km._control_socket):
-            ask(self)
+        with _send_timeout(self, self.km._control_socket):
+            interrupt_kernel(self)
 
     kernel_class.execute_cell_input = execute_cell_input
     kernel_class.interrupt = interrupt
@@ -77,28 +84,32 @@ def guard(kernel_class: Any, limits: sandbox.Limits) -> None:
 
 
 def _poll(kernel: Any, receive: Callable[..., Any], stream: str) -> Any:
-    """The next message that comes within a moment, or None; from a kernel that ended nothing will come."""
+    """The next message within ``POLL_SECONDS``, or None.
+
+    Raises:
+        LimitExceeded: if the kernel has ended.
+    """
     try:
         return receive(kernel, stream, timeout=POLL_SECONDS)
     except Empty:
         if not kernel.is_alive():
-            raise LimitExceeded("the kernel ended") from None
+            raise LimitExceeded(KERNEL_ENDED) from None
         return None
 
 
 @contextlib.contextmanager
-def _reaching(kernel: Any, socket: zmq.Socket) -> Iterator[None]:
-    """Send over ``socket`` in the body; a kernel that takes no connection would let that wait for ever."""
+def _send_timeout(kernel: Any, socket: zmq.Socket) -> Iterator[None]:
+    """Limit how long the body may wait to send over ``socket``: a kernel that accepts no connection would block it."""
     socket.setsockopt(zmq.SNDTIMEO, int(1000 * GRACE_SECONDS))
     try:
         yield
     except zmq.Again:
         kernel.stop()
-        raise LimitExceeded("the kernel does not listen") from None
+        raise LimitExceeded(Stop(StopReason.KERNEL_UNREACHABLE, "the kernel does not listen")) from None
 
 
 def stop(kernel: Any) -> None:
-    """Kill the kernel and all that it started. nbval's own way asks it first, and then waits for its sockets."""
+    """Kill the kernel and its process group. nbval's own method asks it first and then waits for its sockets."""
     process = kernel.km.provisioner.process
     if process is None:
         return
@@ -121,7 +132,7 @@ class _Meter:
         self.parent = os.getppid()
 
     def now(self) -> float:
-        """Seconds since the beginning that kernel and grader could have used, at least a tenth of the clock's."""
+        """Seconds since the beginning without waiting for a processor; at least a tenth of wall-clock time."""
         passed = time.monotonic() - self.begin
         waited = waiting_seconds(self.process) if self.process is not None else waiting_seconds(os.getpid())
         return max(passed - waited, passed / STRETCH)
@@ -131,30 +142,32 @@ class _Meter:
             self.process = kernel_process(kernel.km.provisioner.pid)
         self.cell_end = self.now() + self.limits.question_seconds + GRACE_SECONDS
 
-    def problem(self, message: Any) -> str | None:
+    def check(self, message: Any) -> Stop | None:
+        """Count a message; the limit that is exceeded, if there is one."""
+        limits = self.limits
         if os.getppid() != self.parent:
-            return "the grader is gone"
+            return Stop(StopReason.GRADER_GONE, "the grader is gone")
         if message is not None:
             self.output += len(repr(message["content"]))
-        if self.output > self.limits.output_kb * 1024:
-            return f"more than {self.limits.output_kb} kB of output"
+        if self.output > limits.output_kb * 1024:
+            return Stop(StopReason.OUTPUT, f"more than {limits.output_kb} kB of output")
         if self.now() > self.cell_end:
-            return f"longer than {self.limits.question_seconds:g} seconds"
-        if self.now() > self.limits.notebook_seconds:
-            return f"the notebook took longer than {self.limits.notebook_seconds:g} seconds"
+            return Stop(StopReason.TIME, f"longer than {limits.question_seconds:g} seconds")
+        if self.now() > limits.notebook_seconds:
+            return Stop(StopReason.TIME, f"the notebook took longer than {limits.notebook_seconds:g} seconds")
         return None
 
 
 def kernel_process(pid: int) -> int:
-    """The process that became the kernel, below the one that made its room."""
+    """Process id of the kernel itself, below the programs that prepared its sandbox."""
     process = psutil.Process(pid)
-    while process.name() in ("bwrap", "setpriv") and (below := process.children()):
-        process = below[0]
+    while process.name() in ("bwrap", "setpriv") and (children := process.children()):
+        process = children[0]
     return process.pid
 
 
 def waiting_seconds(pid: int) -> float:
-    """How long a process was ready to run but had no processor; 0 where the system does not say."""
+    """Seconds that a process was ready to run but had no processor; 0 where the system does not report it."""
     try:
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
     except (OSError, ValueError, IndexError):
@@ -162,7 +175,7 @@ def waiting_seconds(pid: int) -> float:
 
 
 def _limit_own_memory() -> None:
-    """A soft limit: the kernel, which gets limits of its own, is started from here."""
+    """Lower the soft limit only: the kernel is started from this process and gets limits of its own."""
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_AS)

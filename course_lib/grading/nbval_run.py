@@ -1,7 +1,7 @@
-"""Run ``pytest --nbval`` on a notebook whose kernel is in the sandbox, in a process that is bounded from outside.
+"""Run ``pytest --nbval`` on a notebook whose kernel is in the sandbox.
 
-The process is trusted: it sees a folder of our own making, no conftest, no configuration, no file of the learner.
-What comes back is one entry per code cell (``course_lib.grading.cell_report``) and a reason if there is no report.
+The pytest process is trusted: it works in a new folder without conftest, configuration or files of the learner. Its
+time is limited from here, in case the guard in it fails. The result is one report per cell, or why there is none.
 """
 
 from __future__ import annotations
@@ -15,57 +15,57 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 
-from course_lib.grading import cgroups, containers, fork_server, provisioner, sandbox
+from course_lib.grading import cells, cgroups, containers, fork_server, nbval_report, provisioner, sandbox
 from course_lib.grading.building import ROOT
-from course_lib.grading.selfcheck import EXIT_STATUS, nbval_options
+from course_lib.grading.nbval_report import CellReport
+from course_lib.grading.outcome import Stop, StopReason
 
 REPORT_LIMIT = 64 * sandbox.MEGABYTE
 START_SECONDS = 600
-STRETCH = 10  # the guard inside counts precisely; this is for a process that does not listen
+STRETCH = 10  # times the seconds of a notebook: for a process in which the guard does not work
 
 
 @dataclass(frozen=True)
 class Run:
-    """``entries`` maps nbval's number of a code cell to its report; ``failure`` says why there is none."""
+    """``cells`` maps the id of a code cell to its report; ``failure`` says what went wrong with the run as a whole."""
 
-    entries: Mapping[int, Mapping[str, Any]]
-    failure: str = ""
+    cells: Mapping[str, CellReport]
+    failure: Stop | None = None
 
 
 def run(notebook: NotebookNode, files: Mapping[str, Path], *, level: str, limits: sandbox.Limits | None = None) -> Run:
     """Execute and compare all cells.
 
     Args:
-        notebook: code and reference outputs; nothing in it may come from the learner but cell sources.
+        notebook: code and reference outputs; only cell sources may come from the learner.
         files: what the kernel sees in its library folder, by the path inside it.
         level: sandbox level, see ``sandbox.require``.
 
     Raises:
-        SandboxError: if this level does not work here; nothing was run then.
+        SandboxError: if this level does not work here; nothing was run.
     """
     limits = limits or sandbox.Limits()
     sandbox.require(level)
     with tempfile.TemporaryDirectory(prefix="course-grade-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        with _bounds(level, limits, folder.name) as groups:
+        with _group_limits(level, limits, folder.name) as groups:
             _prepare(folder, notebook, files, level, limits, groups)
-            options = nbval_options(
+            options = nbval_report.options(
                 folder, "--nbval", f"--nbval-kernel-name={provisioner.NAME}",
                 f"--nbval-cell-timeout={limits.question_seconds:g}",
                 f"--nbval-kernel-startup-timeout={START_SECONDS}", "-p", "course_lib.grading.nbval_guard",
             )  # fmt: skip
             failure = _supervise(options, folder, STRETCH * limits.notebook_seconds)
-        return _read(folder / "report.json", failure)
+        return _read(folder / "report.json", notebook, failure)
 
 
 @contextlib.contextmanager
-def _bounds(level: str, limits: sandbox.Limits, name: str) -> Iterator[list[str]]:
-    """Control groups for all processes of the submission; a container has its own, and is removed at the end."""
+def _group_limits(level: str, limits: sandbox.Limits, name: str) -> Iterator[list[str]]:
+    """Control groups for all processes of the submission; a container has its own and is removed at the end."""
     if level != "container":
         with cgroups.group(limits.memory_mb * sandbox.MEGABYTE, limits.processes) as groups:
             yield groups
@@ -100,7 +100,7 @@ def _prepare(
 
 
 def _library(folder: Path, files: Mapping[str, Path]) -> Path:
-    """A copy of the visible files, for levels that cannot show them in another place."""
+    """A copy of the visible files, for the level that cannot mount them."""
     for name, path in files.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -128,20 +128,25 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _supervise(options: Sequence[str], folder: Path, seconds: float) -> str:
-    """Run pytest for at most ``seconds``; returns why it did not end well, if so."""
+def _supervise(options: Sequence[str], folder: Path, seconds: float) -> Stop | None:
+    """Run pytest for at most ``seconds``; returns what went wrong, if anything did."""
     with fork_server.start(options, folder, _environment(folder)) as comparison:
         try:
             status = comparison.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
-            return f"the notebook took longer than {seconds:g} seconds"
-    return "" if status in EXIT_STATUS else f"the comparison ended with status {status}"
+            return Stop(StopReason.TIME, f"the notebook took longer than {seconds:g} seconds")
+    return None if status in nbval_report.EXIT_STATUS else _failed(f"the comparison ended with status {status}")
 
 
-def _read(report: Path, failure: str) -> Run:
-    if not report.is_file():
-        return Run({}, failure or "there is no report")
-    if report.stat().st_size > REPORT_LIMIT:
-        return Run({}, "the report is too large")
-    entries = json.loads(report.read_text(encoding="utf-8"))
-    return Run({entry["cell"]: entry for entry in entries}, failure)
+def _read(file: Path, notebook: NotebookNode, failure: Stop | None) -> Run:
+    if not file.is_file():
+        return Run({}, failure or _failed("there is no report"))
+    if file.stat().st_size > REPORT_LIMIT:
+        return Run({}, _failed("the report is too large"))
+    reports = nbval_report.read(file)
+    ids = {number: notebook.cells[index].id for number, index in cells.code_index(notebook).items()}
+    return Run({id: reports[number] for number, id in ids.items() if number in reports}, failure)
+
+
+def _failed(text: str) -> Stop:
+    return Stop(StopReason.COMPARISON_FAILED, text)

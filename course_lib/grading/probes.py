@@ -1,8 +1,8 @@
-"""Seeds nobody can guess, and what a right answer prints for them.
+"""Secret seeds, and the references: what a right answer prints for them.
 
-The seed of a student comes from a secret and her name, out of a pool of ``POOL`` per assignment, so that the
-solution is run ``POOL`` times and not once per student. References are made in a process of their own, outside the
-sandbox, before the first submission is looked at, and are kept where no submission can see them.
+The seed of a student comes from a secret and the student's name, out of a pool of ``POOL`` per assignment, so that
+the solution is run ``POOL`` times and not once per student. References are made in a separate process, outside the
+sandbox, before the first submission is read, and are stored where no submission can see them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from course_lib.core.atomic_write import write_atomically
-from course_lib.grading import fork_server, probe_runtime
+from course_lib.grading import probe_runtime
 from course_lib.grading.assignment import Assignment, Reference
 from course_lib.grading.building import ROOT
 
@@ -27,8 +26,6 @@ POOL = 8
 REDRAWS = 20
 REFERENCE_SECONDS = 600
 SECRET_VARIABLE = "COURSE_GRADING_SECRET"
-DATA_LIMIT = 10_000
-JUDGE_SECONDS = 120
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
 
 Pool = list[dict[str, Reference]]
@@ -57,12 +54,12 @@ def place_in_pool(key: bytes, assignment: str, student: str, pool: int = POOL) -
 
 
 def seed(key: bytes, assignment: str, question: str, place: int, draw: int = 0) -> int:
-    """The seed of one question at one place of the pool."""
+    """The seed of one question at one place of the pool; each draw has another one."""
     return _number(key, "seed", assignment, question, str(place), str(draw)) >> 2
 
 
 def references(assignment: Assignment, key: bytes, state: Path, pool: int = POOL) -> Pool:
-    """For each place of the pool: question id → what a right answer prints. Computed once and kept in ``state``.
+    """For each place of the pool: question id → what a right answer prints. Computed once and stored in ``state``.
 
     Raises:
         RuntimeError: if the solution does not run, or a probe cannot be written safely.
@@ -77,42 +74,8 @@ def references(assignment: Assignment, key: bytes, state: Path, pool: int = POOL
             for place in stored]  # fmt: skip
 
 
-def judge_data(assignment: Assignment, question: str, printed: str, reference: Reference) -> bool:
-    """Whether the value that an answer without arguments returned leads to the reference.
-
-    The value is plain data; the question's own probe is run on it here, with the course's code.
-    """
-    if len(printed) > DATA_LIMIT:
-        return False
-    probe = assignment.questions[question].probe
-    return judge(assignment.module, probe, printed, reference.seed, reference.line, reference.floors)
-
-
-def judge_apart(assignment: Assignment, question: str, printed: str, reference: Reference) -> bool:
-    """``judge_data`` in a process of its own with limits, as a value can make a probe compute for ever."""
-    if len(printed) > DATA_LIMIT:
-        return False
-    if not fork_server.available():
-        return judge_data(assignment, question, printed, reference)
-    asked = {
-        "module": assignment.module, "probe": assignment.questions[question].probe, "printed": printed,
-        "seed": reference.seed, "line": reference.line, "floors": reference.floors,
-    }  # fmt: skip
-    return fork_server.judge(asked, {**os.environ, **ENVIRONMENT}, JUDGE_SECONDS)
-
-
-def judge(module: str, probe: str, printed: str, seed: int, line: str, floors: Collection[int]) -> bool:
-    """Whether a printed value makes a probe give ``line``."""
-    try:
-        value = probe_runtime.untagged(json.loads(printed))
-        returned = probe_runtime.values(module, probe, lambda: value, seed)
-        return probe_runtime.Writer(floors).write(returned) == line
-    except Exception:
-        return False
-
-
 def reference(answer: Any, module: str, function: str, seeds: list[int]) -> dict[str, Any]:
-    """The first of ``seeds`` whose values can be rounded without doubt, with its line.
+    """The first of ``seeds`` whose values do not lie at a rounding edge, with its line.
 
     Raises:
         RuntimeError: if none of them can, or two runs of the solution differ.

@@ -1,7 +1,7 @@
 """A kernel provisioner that starts the kernel in the sandbox, so that ``pytest --nbval`` needs no change.
 
-The listening sockets are opened out here and handed over as file descriptors: the kernel speaks over them although
-it sees neither the network nor the folder where they are, and it can write nowhere outside its room.
+The listening sockets are opened outside and passed as file descriptors: the kernel uses them although it sees neither
+the network nor their folder, and it can write nothing outside the sandbox.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ QUEUED_MESSAGES = 64
 
 
 class SandboxProvisioner(LocalProvisioner):
-    """Runs the kernel at the sandbox level that the settings file of the submission names."""
+    """Runs the kernel at the sandbox level in the settings file of the submission."""
 
     settings: dict[str, Any]
     listeners: list[socket.socket]
-    letter: int | None = None
-    door: containers.Door | None = None
+    settings_pipe: int | None = None
+    descriptor_socket: containers.DescriptorSocket | None = None
 
     async def pre_launch(self, **kwargs: Any) -> dict[str, Any]:
-        """Choose the ipc transport in a private folder, open the sockets, and write the real command."""
+        """Choose the ipc transport in a private folder, open the sockets, and set the sandboxed command."""
         self.settings = read_settings()
         manager: Any = self.parent
         folder = Path(os.environ["COURSE_SANDBOX"]).parent / "sockets"
@@ -48,31 +48,31 @@ class SandboxProvisioner(LocalProvisioner):
         manager.context.setsockopt(zmq.RCVHWM, QUEUED_MESSAGES)
         kwargs = await super().pre_launch(**kwargs)
         self.listeners = [_listen(f"{manager.ip}-{number}") for number in CHANNELS.values()]
-        kwargs["cmd"] = self._command(self._letter(manager), folder)
-        kwargs["pass_fds"] = self._passed()
+        kwargs["cmd"] = self._command(self._kernel_settings(manager), folder)
+        kwargs["pass_fds"] = self._passed_descriptors()
         kwargs["env"] = self._environment()
         kwargs["cwd"] = "/"
-        kwargs["stdout"] = kwargs["stderr"] = subprocess.DEVNULL  # a file of ours could be filled through them
-        kwargs["preexec_fn"] = cgroups.entrance(self.settings["cgroup"])
+        kwargs["stdout"] = kwargs["stderr"] = subprocess.DEVNULL  # they could fill a file outside
+        kwargs["preexec_fn"] = cgroups.joiner(self.settings["cgroup"])
         return kwargs
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
-        """Start it, and close our copies of what was handed over."""
+        """Start the kernel, and close this process's copies of the passed descriptors."""
         connection = await super().launch_kernel(cmd, **kwargs)
         for one in self.listeners:
             one.close()
-        if self.letter is not None:
-            os.close(self.letter)
+        if self.settings_pipe is not None:
+            os.close(self.settings_pipe)
         return connection
 
-    def _letter(self, manager: Any) -> dict[str, Any]:
-        """What the kernel is told; descriptors are numbers that it inherits, or the order in which it gets them."""
+    def _kernel_settings(self, manager: Any) -> dict[str, Any]:
+        """Settings for ``sandbox_kernel``; a descriptor is an inherited number, or an index into the received ones."""
         level, home = self.settings["level"], self.settings["home"]
         connection = manager.get_connection_info(session=False)
         connection |= {"key": connection["key"].decode(), "ip": f"{home}/k"}
         rlimits = sandbox.Limits(**self.settings["limits"]).rlimits()
         if level != "bwrap":
-            del rlimits["RLIMIT_NPROC"]  # it would count every process of the user, not only ours
+            del rlimits["RLIMIT_NPROC"]  # it counts all processes of the user, not only those of the submission
         descriptors = [one.fileno() for one in self.listeners]
         numbers = range(len(descriptors)) if level == "container" else descriptors
         return {
@@ -80,25 +80,26 @@ class SandboxProvisioner(LocalProvisioner):
             "limits": rlimits, "home": home,
         }  # fmt: skip
 
-    def _command(self, letter: dict[str, Any], folder: Path) -> list[str]:
+    def _command(self, kernel_settings: dict[str, Any], folder: Path) -> list[str]:
         level, library = self.settings["level"], Path(self.settings["library"])
         files = {name: Path(path) for name, path in self.settings["files"].items()}
         if level == "container":
-            path = folder / containers.DOOR
-            self.door = containers.Door(path, letter, [one.fileno() for one in self.listeners])
-            files[containers.DOOR] = path
-            place = str(library / containers.DOOR)
+            path = folder / containers.SOCKET
+            descriptors = [one.fileno() for one in self.listeners]
+            self.descriptor_socket = containers.DescriptorSocket(path, kernel_settings, descriptors)
+            files[containers.SOCKET] = path
+            source = str(library / containers.SOCKET)
         else:
-            self.letter = _pipe(letter)
-            place = str(self.letter)
-        command = [sys.executable, "-P", str(library / LAUNCHER), place]
+            self.settings_pipe = _pipe(kernel_settings)
+            source = str(self.settings_pipe)
+        command = [sys.executable, "-P", str(library / LAUNCHER), source]
         limits = sandbox.Limits(**self.settings["limits"])
-        return sandbox.wrap(level, command, sandbox.Room(files), limits, self.settings["name"])
+        return sandbox.wrap(level, command, files, limits, self.settings["name"])
 
-    def _passed(self) -> tuple[int, ...]:
-        if self.letter is None:
+    def _passed_descriptors(self) -> tuple[int, ...]:
+        if self.settings_pipe is None:
             return ()
-        return (*(one.fileno() for one in self.listeners), self.letter)
+        return (*(one.fileno() for one in self.listeners), self.settings_pipe)
 
     def _environment(self) -> dict[str, str]:
         level = self.settings["level"]
@@ -110,18 +111,18 @@ class SandboxProvisioner(LocalProvisioner):
 
 
 def read_settings() -> dict[str, Any]:
-    """What ``nbval_run`` wrote for this submission; the path stands in ``COURSE_SANDBOX``."""
+    """The settings that ``nbval_run`` wrote for this submission; ``COURSE_SANDBOX`` has the path."""
     return json.loads(Path(os.environ["COURSE_SANDBOX"]).read_text(encoding="utf-8"))
 
 
 def register() -> None:
-    """Make the provisioner known to jupyter_client in this process, installed or not."""
+    """Register the provisioner with jupyter_client in this process; it has no installed entry point."""
     entry = EntryPoint(NAME, f"{__name__}:{SandboxProvisioner.__name__}", KernelProvisionerFactory.GROUP_NAME)
     KernelProvisionerFactory.instance().provisioners[NAME] = entry
 
 
 def kernelspec() -> dict[str, Any]:
-    """The content of ``kernel.json``; the command is written anew at launch."""
+    """The content of ``kernel.json``; the command is replaced at launch."""
     return {
         "argv": [sys.executable, LAUNCHER, "{connection_file}"],
         "display_name": "Sandboxed Python",
@@ -132,7 +133,7 @@ def kernelspec() -> dict[str, Any]:
 
 
 def _pipe(content: dict[str, Any]) -> int:
-    """A file descriptor to read ``content`` from; unlike an argument it shows in no process list."""
+    """A file descriptor to read ``content`` from; unlike an argument, it is not visible in the process list."""
     reader, writer = os.pipe()
     with open(writer, "w", encoding="utf-8") as file:
         json.dump(content, file)

@@ -1,22 +1,22 @@
-"""Where a learner's code runs, by level, strongest first.
+"""Sandbox levels for a learner's code, strongest first.
 
 ``"bwrap"`` (Linux with bubblewrap) and ``"container"`` (podman or docker) hide the file system, the network and all
 other processes. ``"process"`` only sets limits and a clean environment; it does not protect from hostile code and
-has to be asked for. If the wanted level cannot be had, nothing runs.
+must be requested. If the requested level is not available, nothing runs.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from course_lib.grading import bubblewrap, cgroups, containers
-from course_lib.grading.sandbox_view import HOME, LIBRARY, MEGABYTE, Limits, Room, SandboxError, environment, shows
+from course_lib.grading.sandbox_view import HOME, LIBRARY, MEGABYTE, Limits, SandboxError, environment, shows
 
-__all__ = ["HOME", "LEVELS", "LIBRARY", "MEGABYTE", "Limits", "Room", "SandboxError", "environment", "shows"]
+__all__ = ["HOME", "LEVELS", "LIBRARY", "MEGABYTE", "Limits", "SandboxError", "environment", "shows"]
 
 LEVELS = ("bwrap", "container", "process")
 AUTO = "auto"
@@ -48,13 +48,13 @@ def problem(level: str) -> str | None:
 
 
 def choose(level: str, *, allow_unsandboxed: bool = False) -> str:
-    """The level to grade a class at: the one that is asked for, or the strongest that works with ``"auto"``.
+    """The level to grade a class at: the requested one, or with ``"auto"`` the strongest that works here.
 
     Args:
-        allow_unsandboxed: level ``"process"`` may be used; it protects from nothing.
+        allow_unsandboxed: level ``"process"`` may be used; it gives no protection.
 
     Raises:
-        SandboxError: if the level, or any that protects, does not work here or is not allowed.
+        SandboxError: if the level is not allowed or does not work here; with ``"auto"``, if none that protects does.
     """
     if level == "process" and not allow_unsandboxed:
         raise SandboxError(
@@ -65,28 +65,28 @@ def choose(level: str, *, allow_unsandboxed: bool = False) -> str:
     reasons = {name: problem(name) for name in LEVELS}
     working = [name for name, reason in reasons.items() if reason is None]
     if working[0] == "process" and not allow_unsandboxed:
-        told = "; ".join(reason for reason in reasons.values() if reason)
-        raise SandboxError(f"no sandbox: {told}; hostile code would reach this machine, so nothing was run")
+        missing = "; ".join(reason for reason in reasons.values() if reason)
+        raise SandboxError(f"no sandbox: {missing}; hostile code would reach this machine, so nothing was run")
     return working[0]
 
 
 def report() -> tuple[str, str]:
-    """The strongest level that works here, and why stronger ones do not; a container is tried if nothing else works."""
+    """The strongest level that works here, and why stronger ones do not; containers are tried only if bwrap fails."""
     reasons: list[str] = []
     for level in LEVELS[:-1]:
         if (reason := problem(level)) is None:
-            return level, "; ".join([*reasons, f"limits on all processes together: {_groups()}"])
+            return level, "; ".join([*reasons, f"limits on all processes together: {_group_support()}"])
         reasons.append(f"{level}: {reason}")
     return LEVELS[-1], "; ".join(reasons)
 
 
-def _groups() -> str:
+def _group_support() -> str:
     found = cgroups.version()
     return "only per process" if found == "none" else f"control groups {found}"
 
 
 def limits(settings: Iterable[str]) -> Limits:
-    """Limits from texts such as ``memory_mb=4096``; what is not named keeps its default.
+    """Limits from texts such as ``memory_mb=4096``; all others keep their defaults.
 
     Raises:
         ValueError: if a text cannot be read, or names no limit.
@@ -103,20 +103,25 @@ def limits(settings: Iterable[str]) -> Limits:
     return Limits(**chosen)
 
 
-def wrap(level: str, command: Sequence[str], room: Room, limits: Limits, name: str = "course") -> list[str]:
-    """The command line that runs ``command`` at this level; ``name`` is the container's."""
+def wrap(level: str, command: Sequence[str], files: Mapping[str, Path], limits: Limits, name: str) -> list[str]:
+    """The command line that runs ``command`` at this level.
+
+    Args:
+        files: what is visible in ``/course``, path inside it → file or folder outside.
+        name: of the container.
+    """
     if level == "bwrap":
-        return bubblewrap.command(command, room, limits)
+        return bubblewrap.command(command, files, limits)
     if level == "container":
-        return containers.command(command, room, limits, name)
+        return containers.command(command, files, limits, name)
     return list(command)
 
 
 def require_hidden(level: str, **folders: str | Path) -> None:
-    """Make sure that the sandbox does not show the grader's own folders.
+    """Check that the sandbox does not show the grader's own folders.
 
     Raises:
-        SandboxError: if one of them lies in what the learner's code may read.
+        SandboxError: if a learner's code could read one of them.
     """
     for name, folder in folders.items():
         if level != "process" and shows(folder):

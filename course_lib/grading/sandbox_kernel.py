@@ -1,10 +1,9 @@
-"""Starts the kernel inside the sandbox: ``python sandbox_kernel.py DESCRIPTOR``, or a path instead of a number.
+"""Start the kernel inside the sandbox: ``python sandbox_kernel.py SOURCE``.
 
-The descriptor gives its settings as JSON; at the path is a socket that gives open descriptors, then the settings.
-
-It runs before any code of a learner does: sets limits that cannot be raised again, takes over the listening
-sockets that were opened outside (so that nothing outside has to be writable from here), and becomes a kernel.
-Standard library and ipykernel only.
+``SOURCE`` is the number of a file descriptor with the settings as JSON, or the path of a socket that sends open
+descriptors and then the settings. Before any code of a learner runs, this sets limits that cannot be raised again
+and takes the listening sockets that were opened outside, so that no folder outside has to be writable. It needs only
+the standard library and ipykernel.
 """
 
 from __future__ import annotations
@@ -15,24 +14,24 @@ import sys
 from typing import Any
 
 
-def read(place: str) -> dict[str, Any]:
+def read(source: str) -> dict[str, Any]:
     """The settings, with the numbers that the listening sockets have in this process."""
-    if place.isdigit():
-        with open(int(place), encoding="utf-8") as letter:
-            return json.load(letter)
+    if source.isdigit():
+        with open(int(source), encoding="utf-8") as file:
+            return json.load(file)
     import socket
 
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-        door.connect(place)
-        _, received, _, _ = socket.recv_fds(door, 1, 16)
-        with door.makefile(encoding="utf-8") as letter:
-            settings = json.load(letter)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(source)
+        _, received, _, _ = socket.recv_fds(connection, 1, 16)
+        with connection.makefile(encoding="utf-8") as file:
+            settings = json.load(file)
     settings["descriptors"] = {port: received[order] for port, order in settings["descriptors"].items()}
     return settings
 
 
 def apply_limits(limits: dict[str, int]) -> None:
-    """Set hard and soft limits, for example ``{"RLIMIT_NOFILE": 256}``; names this system lacks are skipped."""
+    """Set hard and soft limits, for example ``{"RLIMIT_NOFILE": 256}``; names that this system lacks are skipped."""
     import resource
 
     for name, value in limits.items():
@@ -44,7 +43,7 @@ def apply_limits(limits: dict[str, int]) -> None:
 
 
 def kernel_app(settings: dict[str, Any]) -> Any:
-    """An ``IPKernelApp`` whose sockets listen on inherited file descriptors, where there are any."""
+    """An ``IPKernelApp`` whose sockets use the inherited file descriptors."""
     import zmq
     from ipykernel.kernelapp import IPKernelApp
 
@@ -60,7 +59,7 @@ def kernel_app(settings: dict[str, Any]) -> Any:
 
 
 def main() -> None:
-    """Read the settings, set the limits, start the kernel, and never come back."""
+    """Read the settings, set the limits, and run the kernel until it ends."""
     settings = read(sys.argv[1])
     os.makedirs(settings["home"], exist_ok=True)
     os.chdir(settings["home"])

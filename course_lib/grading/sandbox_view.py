@@ -1,15 +1,15 @@
-"""What a learner's code may see and use, whichever sandbox it runs in: limits, environment, and a view of the disk.
+"""What a learner's code may see and use in every sandbox: limits, environment, and a view of the file system.
 
-The view is the system and the running Python, read-only, without the course: its project folder or installed
-package is covered where the view would show it.
+The view is the system and the running Python, read-only. The project folder of the course, or its installed package,
+is covered where the view would show it.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 MEGABYTE = 1024 * 1024
@@ -21,20 +21,20 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class SandboxError(OSError):
-    """The wanted level of protection is not available here."""
+    """The requested level of protection is not available here."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one submission may use.
+    """Limits of one submission.
 
     Args:
         question_seconds: wall-clock for one cell.
         notebook_seconds: wall-clock for the whole notebook, start of the kernel included.
         cpu_seconds: processor time of one process.
         memory_mb: data of one process, and of all together where cgroups are available.
-        address_space_mb: room for mapped libraries beside it.
-        scratch_mb: the private temporary folder, which lives in memory.
+        address_space_mb: address space for mapped libraries, in addition to ``memory_mb``.
+        scratch_mb: the private temporary folder, which is in memory.
         processes: processes and threads.
         open_files: file descriptors of one process.
         file_mb: size of one file.
@@ -58,7 +58,7 @@ class Limits:
                 raise ValueError(f"{name} must be greater than 0, got {value}")
 
     def rlimits(self) -> dict[str, int]:
-        """The limits that the kernel of the operating system keeps."""
+        """The limits that the operating system enforces, by the name of the constant in ``resource``."""
         return {
             "RLIMIT_CPU": self.cpu_seconds,
             "RLIMIT_DATA": self.memory_mb * MEGABYTE,
@@ -71,15 +71,8 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Room:
-    """What is visible inside: ``files`` maps a path in ``/course`` to the file or folder outside."""
-
-    files: Mapping[str, Path] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class View:
-    """One place inside: ``"show"`` what is there outside, ``"link"`` to ``target``, or ``"cover"`` it."""
+    """One path inside: ``"show"`` the same path outside, ``"link"`` to ``target``, or ``"cover"`` it."""
 
     path: Path
     kind: str
@@ -127,7 +120,7 @@ def environment(home: str = HOME, library: str = LIBRARY) -> dict[str, str]:
 
 
 def _system() -> Iterable[View]:
-    """``/usr`` and what leads to it."""
+    """``/usr``, the links to it, and files that programs need."""
     for path in map(Path, SYSTEM):
         if path.is_symlink():
             yield View(path, "link", os.readlink(path))
@@ -143,7 +136,7 @@ def _prefixes() -> Iterable[Path]:
 
 
 def _own() -> Iterable[Path]:
-    """The course: its project folder, or the package alone where it is installed among others; and older copies."""
+    """The course: its project folder, or the package alone where it is installed; and older installed copies."""
     project = PACKAGE.parent
     yield project if (project / "pyproject.toml").is_file() else PACKAGE
     for prefix in _prefixes():

@@ -1,12 +1,11 @@
 """Points for your own notebook: nbval runs a copy of it, and every check cell that passes earns its points.
 
-This is for people who check their own work. The notebook runs with your rights and its verdict is believed;
-``course_lib.grading.grade`` is for notebooks that nobody vouches for.
+The notebook runs with your rights and its own checks decide. Untrusted notebooks are graded by
+``course_lib.grading.grade``.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -18,12 +17,12 @@ from typing import Any
 
 import nbformat
 
-from course_lib.grading import cells
+from course_lib.grading import cells, nbval_report
 from course_lib.grading.building import ROOT
+from course_lib.grading.nbval_report import CellReport
 
 CELL_TIMEOUT = 120
 OWN_KERNEL = ("--nbval-current-env", "-p", "course_lib.notebook.ipc_kernels")
-EXIT_STATUS = {0, 1}  # pytest: all passed, some failed
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class QuestionResult:
 
 @dataclass(frozen=True)
 class NotebookResult:
-    """All questions of one notebook; ``problems`` are other cells that failed, or what kept it from running."""
+    """All questions of one notebook; ``problems`` are other cells that failed, or why it did not run."""
 
     notebook: str
     questions: list[QuestionResult] = field(default_factory=list)
@@ -50,10 +49,12 @@ class NotebookResult:
 
     @property
     def points(self) -> float:
+        """Points that the answers earned."""
         return sum(question.points for question in self.questions)
 
     @property
     def max_points(self) -> float:
+        """Points that all questions could earn."""
         return sum(question.max_points for question in self.questions)
 
     @property
@@ -62,6 +63,7 @@ class NotebookResult:
         return bool(self.questions) and all(question.status == "passed" for question in self.questions)
 
     def to_dict(self) -> dict[str, Any]:
+        """All fields and the sums of points, as values for JSON."""
         return {**asdict(self), "points": self.points, "max_points": self.max_points}
 
 
@@ -99,38 +101,29 @@ def _check_one(path: Path, cell_timeout: float) -> NotebookResult:
     if not found:
         return NotebookResult(str(path), problems=["no question found; is this an exercise notebook?"])
     with tempfile.TemporaryDirectory(prefix="course-check-") as folder:
-        report, failure = _run(notebook, Path(folder), cell_timeout)
-    by_index = {index: report.get(number) for number, index in cells.code_index(notebook).items()}
+        reports, failure = _run(notebook, Path(folder), cell_timeout)
+    by_index = {index: reports.get(number) for number, index in cells.code_index(notebook).items()}
     results = [_question_result(place, by_index.get(place.check)) for place in found.values()]
     problems = [failure] if failure else []
     graded = {index for index, _, _ in cells.graded(notebook)}
-    problems += [_cell_problem(index, entry) for index, entry in by_index.items() if index not in graded and entry]
-    return NotebookResult(str(path), results, [problem for problem in problems if problem])
+    problems += [f"cell {index + 1} failed: {_failure(report)}" for index, report in by_index.items()
+                 if index not in graded and report and not report.passed]  # fmt: skip
+    return NotebookResult(str(path), results, problems)
 
 
-def _run(notebook: nbformat.NotebookNode, folder: Path, cell_timeout: float) -> tuple[dict[int, Any], str]:
-    """nbval's report by code-cell number, and what went wrong with the run as a whole."""
+def _run(notebook: nbformat.NotebookNode, folder: Path, cell_timeout: float) -> tuple[dict[int, CellReport], str]:
+    """nbval's reports by code-cell number, and what went wrong with the run as a whole."""
     nbformat.write(notebook, folder / "notebook.ipynb")
-    options = nbval_options(folder, "--nbval-lax", *OWN_KERNEL, f"--nbval-cell-timeout={cell_timeout:g}")
+    options = nbval_report.options(folder, "--nbval-lax", *OWN_KERNEL, f"--nbval-cell-timeout={cell_timeout:g}")
     command = [sys.executable, "-m", "pytest", *options]
     finished = subprocess.run(
         command, cwd=folder, env=_environment(folder), capture_output=True, text=True, errors="replace", check=False
     )
     report = folder / "report.json"
-    if finished.returncode not in EXIT_STATUS or not report.is_file():
+    if finished.returncode not in nbval_report.EXIT_STATUS or not report.is_file():
         last = (finished.stderr or finished.stdout).strip().splitlines()[-1:] or ["no output"]
         return {}, f"nbval could not run the notebook: {last[0]}"
-    return {entry["cell"]: entry for entry in json.loads(report.read_text(encoding="utf-8"))}, ""
-
-
-def nbval_options(folder: Path, *options: str) -> list[str]:
-    """What pytest is told: nbval and the cell report on ``notebook.ipynb``, blind to any configuration or conftest."""
-    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-    return [
-        "-c", "pytest.ini", "--rootdir", str(folder), "--noconftest", "-q",
-        "-p", "course_lib.grading.cell_report", "-p", "nbval.plugin", "-p", "no:cacheprovider",
-        "--color=no", "--tb=short", "--cell-report", str(folder / "report.json"), *options, "notebook.ipynb",
-    ]  # fmt: skip
+    return nbval_report.read(report), ""
 
 
 def _environment(folder: Path) -> Mapping[str, str]:
@@ -144,21 +137,19 @@ def _environment(folder: Path) -> Mapping[str, str]:
     }
 
 
-def _question_result(place: cells.QuestionCells, entry: Mapping[str, Any] | None) -> QuestionResult:
-    title, hint = _advice(place.question)
-    if entry is None:
+def _question_result(place: cells.QuestionCells, report: CellReport | None) -> QuestionResult:
+    title, hint = _title_and_hint(place.question)
+    if report is None:
         return QuestionResult(place.question, title, 0, place.points, "failed", "its check cell did not run")
-    if entry["passed"]:
-        return QuestionResult(place.question, title, place.points, place.points, "passed", seconds=entry["seconds"])
-    if entry["error"] in ("NotAttempted", "NotImplementedError"):
-        return QuestionResult(place.question, title, 0, place.points, "not attempted", seconds=entry["seconds"])
-    message = entry["message"] or _first_line(entry["report"])
-    if entry["error"] not in (None, "CheckFailed"):
-        message = f"{entry['error']}: {message}"
-    return QuestionResult(place.question, title, 0, place.points, "failed", message, hint, entry["seconds"])
+    if report.passed:
+        return QuestionResult(place.question, title, place.points, place.points, "passed", seconds=report.seconds)
+    if report.is_unanswered:
+        return QuestionResult(place.question, title, 0, place.points, "not attempted", seconds=report.seconds)
+    failed = (report.message or _failure(report)) if report.error == "CheckFailed" else _failure(report)
+    return QuestionResult(place.question, title, 0, place.points, "failed", failed, hint, report.seconds)
 
 
-def _advice(question: str) -> tuple[str, str]:
+def _title_and_hint(question: str) -> tuple[str, str]:
     """Title and first hint of a question; both empty for one that the course does not know."""
     from course_lib.learning import questions
 
@@ -169,13 +160,8 @@ def _advice(question: str) -> tuple[str, str]:
     return entry.title, entry.hints[0]
 
 
-def _cell_problem(index: int, entry: Mapping[str, Any]) -> str:
-    if entry["passed"]:
-        return ""
-    what = f"{entry['error']}: {entry['message']}" if entry["error"] else _first_line(entry["report"])
-    return f"cell {index + 1} failed: {what}"
-
-
-def _first_line(text: str | None) -> str:
-    lines = [line.strip() for line in (text or "").splitlines() if line.strip()]
-    return next((line for line in lines if "Timeout" in line), lines[0] if lines else "no reason given")
+def _failure(report: CellReport) -> str:
+    """The error of a cell that failed; without one, a line of nbval's text."""
+    lines = [line.strip() for line in report.failure.splitlines() if line.strip()]
+    first = next((line for line in lines if "Timeout" in line), lines[0] if lines else "no reason given")
+    return f"{report.error}: {report.message or first}" if report.error else first

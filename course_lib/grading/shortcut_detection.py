@@ -1,7 +1,7 @@
-"""Answers that take a shortcut: found by reading their code, shown to the instructor, never run for this.
+"""Flags on answers that take a shortcut, found by reading their code; an instructor decides what they mean.
 
-An answer that calls the course's own implementation may be right and still miss the point. What can be said about
-it by reading is said here; the sandbox, not this list, is what protects the grade.
+An answer that calls the course's own implementation may be right and still miss the point. The sandbox, not this
+list, protects the grade.
 """
 
 from __future__ import annotations
@@ -9,67 +9,78 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
 
-SHORTCUTS = ("course_lib", "torch.nn.utils.prune", "torch.ao", "torchao", "probe_runtime")
-PRYING = (
-    "ctypes",
-    "gc",
-    "importlib",
-    "inspect",
-    "multiprocessing",
-    "os",
-    "pickle",
-    "signal",
-    "socket",
-    "subprocess",
-    "sys",
-)
-PRYING_NAMES = (
-    "__import__",
-    "eval",
-    "exec",
-    "compile",
-    "globals",
-    "get_ipython",
-    "__builtins__",
-    "open",
-    "quit",
-    "exit",
-)
+from course_lib.grading import cells
+
+SOLUTIONS = ("course_lib", "torch.nn.utils.prune", "torch.ao", "torchao", "probe_runtime")
+INSPECTING_MODULES = (
+    "ctypes", "gc", "importlib", "inspect", "multiprocessing", "os", "pickle", "signal", "socket", "subprocess", "sys",
+)  # fmt: skip
+INSPECTING_NAMES = (
+    "__import__", "eval", "exec", "compile", "globals", "get_ipython", "__builtins__", "open", "quit", "exit",
+)  # fmt: skip
+INSPECTING_ATTRIBUTES = ("__globals__", "__subclasses__", "f_back", "__code__")
 DOTTED = re.compile(r"[A-Za-z_]\w*(\.\w+)+|course_lib")
-MAGIC = ("%", "!")
-HELPERS = re.compile(r"course_lib\.learning\.exercises\.(?!reference_|exercise_|\w*_checks)\w+(\.\w+)*")
+HELPERS = re.compile(r"course_lib\.learning\.exercises\.lesson_\d\d\.playground(\.\w+)*")
 """What notebooks import for their questions: small networks and measurements, but no check and no reference."""
 
 
-def flags(source: str) -> list[str]:
-    """One line for each thing in an answer that an instructor may want to see."""
-    lines = source.splitlines()
-    plain = [line for line in lines if not line.lstrip().startswith(MAGIC)]
-    found = ["uses magics"] if len(plain) < len(lines) else []
+class FlagKind(StrEnum):
+    """What a flag says about an answer."""
+
+    SOLUTION = "solution"
+    INSPECTION = "inspection"
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One thing in an answer that an instructor may want to see; ``text`` is a phrase for the table."""
+
+    kind: FlagKind
+    text: str
+
+
+class OnFlag(StrEnum):
+    """What flags of the kind ``SOLUTION`` do to the points: nothing, or the question earns none."""
+
+    REPORT = "report"
+    ZERO = "zero"
+
+
+def flags(source: str) -> list[Flag]:
+    """The flags of an answer, each once."""
+    plain = cells.plain(source)
+    found = [Flag(FlagKind.INSPECTION, "uses magics")] if plain != "\n".join(source.splitlines()) else []
     try:
-        tree = ast.parse("\n".join(plain))
+        tree = ast.parse(plain)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return [*found, "is no plain Python, so it was not looked through"] if set("%!?") & set(source) else found
-    return list(dict.fromkeys([*found, *_flags(tree)]))
+        unread = Flag(FlagKind.UNREADABLE, "is no plain Python, so it was not looked through")
+        return [*found, unread] if set("%!?") & set(source) else found
+    return list(dict.fromkeys([*found, *(flag for node in ast.walk(tree) for flag in _flags(node))]))
 
 
-def _flags(tree: ast.Module) -> Iterator[str]:
-    for node in ast.walk(tree):
-        for name in _imported(node):
-            if _within(name, SHORTCUTS) and not HELPERS.fullmatch(name):
-                yield f"uses {name}, which may be the solution itself"
-            elif _within(name, PRYING):
-                yield f"imports {name}"
-        text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
-        if DOTTED.fullmatch(text) and _within(text, SHORTCUTS) and not HELPERS.fullmatch(text):
-            yield f"names {text} in a text, which may be the solution itself"
-        if isinstance(node, ast.Name) and node.id in PRYING_NAMES:
-            yield f"uses {node.id}"
-        if isinstance(node, ast.Attribute) and (path := _dotted(node)) and _within(path, SHORTCUTS[1:3]):
-            yield f"uses {path}, which may be the solution itself"
-        if isinstance(node, ast.Attribute) and node.attr in ("__globals__", "__subclasses__", "f_back", "__code__"):
-            yield f"uses {node.attr}"
+def _flags(node: ast.AST) -> Iterator[Flag]:
+    for name in _imported(node):
+        if _within(name, SOLUTIONS) and not HELPERS.fullmatch(name):
+            yield _solution(f"uses {name}")
+        elif _within(name, INSPECTING_MODULES):
+            yield Flag(FlagKind.INSPECTION, f"imports {name}")
+    text = node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
+    if DOTTED.fullmatch(text) and _within(text, SOLUTIONS) and not HELPERS.fullmatch(text):
+        yield _solution(f"names {text} in a text")
+    if isinstance(node, ast.Name) and node.id in INSPECTING_NAMES:
+        yield Flag(FlagKind.INSPECTION, f"uses {node.id}")
+    if isinstance(node, ast.Attribute) and (path := _dotted(node)) and _within(path, SOLUTIONS[1:3]):
+        yield _solution(f"uses {path}")
+    if isinstance(node, ast.Attribute) and node.attr in INSPECTING_ATTRIBUTES:
+        yield Flag(FlagKind.INSPECTION, f"uses {node.attr}")
+
+
+def _solution(text: str) -> Flag:
+    return Flag(FlagKind.SOLUTION, f"{text}, which may be the solution itself")
 
 
 def _imported(node: ast.AST) -> list[str]:

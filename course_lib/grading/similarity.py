@@ -1,7 +1,7 @@
-"""Answers that are alike, for a human to look at; never a penalty.
+"""Pairs of similar answers, for an instructor to look at; never a penalty.
 
-Names, numbers and texts are left out of the comparison, so that renaming hides nothing; short answers, which are
-alike by nature, are not compared. Source: Schleimer, Wilkerson and Aiken, Winnowing, 2003.
+Names, numbers and texts are left out of the comparison, so that renaming hides nothing; short answers are similar by
+nature and are not compared. Source: Schleimer, Wilkerson and Aiken, Winnowing, 2003.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import io
 import itertools
 import keyword
 import tokenize
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from course_lib.grading.results import GradedSubmission
 
 GRAM = 6
 SHORTEST = 30
@@ -21,7 +22,7 @@ THRESHOLD = 0.85
 
 @dataclass(frozen=True)
 class Pair:
-    """Two students whose answers to a question share this fraction of their token sequences."""
+    """Two students whose answers to a question share the fraction ``similarity`` of their token sequences."""
 
     question: str
     first: str
@@ -29,20 +30,20 @@ class Pair:
     similarity: float
 
 
-def report(results: Sequence[Mapping[str, Any]], threshold: float = THRESHOLD) -> list[Pair]:
-    """Pairs of passed answers that are alike, most alike first."""
+def report(results: Sequence[GradedSubmission], threshold: float = THRESHOLD) -> list[Pair]:
+    """Pairs of answers that share at least ``threshold`` of their token sequences, most similar first."""
     pairs = []
-    for question in sorted({entry["question"] for result in results for entry in result["questions"]}):
-        prints = [(result["student"], fingerprint(result["answers"].get(question, ""))) for result in results]
+    for question in sorted({one.question for result in results for one in result.questions}):
+        prints = [(result.student, fingerprint(result.answers.get(question, ""))) for result in results]
         for (first, one), (second, other) in itertools.combinations([entry for entry in prints if entry[1]], 2):
-            alike = len(one & other) / len(one | other)
-            if alike >= threshold:
-                pairs.append(Pair(question, first, second, round(alike, 3)))
+            shared = len(one & other) / len(one | other)
+            if shared >= threshold:
+                pairs.append(Pair(question, first, second, round(shared, 3)))
     return sorted(pairs, key=lambda pair: -pair.similarity)
 
 
 def fingerprint(source: str) -> frozenset[tuple[str, ...]]:
-    """All runs of ``GRAM`` tokens of an answer; empty if it is too short or no Python."""
+    """All sequences of ``GRAM`` tokens of an answer; empty if it is too short or not Python."""
     tokens = _tokens(source)
     if len(tokens) < SHORTEST:
         return frozenset()

@@ -6,6 +6,10 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from course_lib.grading.outcome import Status
+from course_lib.grading.results import GradedQuestion, GradedSubmission
+from course_lib.grading.shortcut_detection import Flag, FlagKind
+
 SETUP = """
 from course_lib.learning.expect import expect_equal
 from course_lib.learning.questions import check, question
@@ -27,6 +31,30 @@ def double_{number}(value: int) -> int:
     return value + value  # secret of question {number}
     ### END SOLUTION
 '''.strip()
+
+
+EVIL = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "\"'><svg/onload=alert(1)>",
+    "[x](javascript:alert(1)) ![](http://example.org/x.png)",
+    "\x1b[2J\x1b]0;title\x07red\x1b[31m",
+    "=cmd|'/c calc'!A1",
+    "+1+1",
+    "-2+3",
+    "@SUM(A1)",
+    "\t=1",
+    "admin\u202egnp.exe\u2066\u200b",
+    "a\r\nb\x00c\ud800",
+    "x" * 100_000,
+]
+
+
+def evil_result(text: str) -> GradedSubmission:
+    """A result in which everything that a learner writes is ``text``."""
+    flags = (Flag(FlagKind.SOLUTION, text),)
+    questions = (GradedQuestion("01.1", 0.0, 3.0, Status.ERROR, text, flags),)
+    return GradedSubmission(text, "bwrap", "k", "01_compression_calculator", text, questions, {"01.1": text})
 
 
 def nbgrader(grade_id: str, *, solution: bool, points: int | None = None) -> dict:

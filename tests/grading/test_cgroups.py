@@ -13,10 +13,10 @@ needs_groups = pytest.mark.skipif(cgroups.version() == "none", reason="this proc
 
 
 @needs_groups
-def test_a_group_limits_what_enters_it_and_disappears_with_it():
+def test_a_group_limits_what_joins_it_and_disappears_with_it():
     with cgroups.group(256 * 1024 * 1024, 8) as folders:
         command = [sys.executable, "-c", "import time; time.sleep(600)"]
-        process = subprocess.Popen(command, preexec_fn=cgroups.entrance(folders))
+        process = subprocess.Popen(command, preexec_fn=cgroups.joiner(folders))
         members = [Path(folder, "cgroup.procs").read_text().split() for folder in folders]
         assert members and all(str(process.pid) in one for one in members)
     assert process.wait(10) == -9 and not any(os.path.exists(folder) for folder in folders)
@@ -26,7 +26,7 @@ def test_a_group_limits_what_enters_it_and_disappears_with_it():
 def test_too_much_memory_ends_the_process_inside():
     with cgroups.group(64 * 1024 * 1024, 8) as folders:
         command = [sys.executable, "-c", "pile = [bytes(1_000_000) * 2 for _ in range(1000)]"]
-        assert subprocess.run(command, preexec_fn=cgroups.entrance(folders), capture_output=True).returncode == -9
+        assert subprocess.run(command, preexec_fn=cgroups.joiner(folders), capture_output=True).returncode == -9
 
 
 @needs_groups
@@ -41,7 +41,7 @@ def test_groups_of_a_grader_that_was_killed_are_swept(monkeypatch):
         assert all(os.path.exists(folder) for folder in folders)
 
 
-def test_without_control_groups_there_is_nothing_to_enter(monkeypatch):
+def test_without_control_groups_there_is_nothing_to_join(monkeypatch):
     monkeypatch.setattr(cgroups, "version", lambda: "none")
     with cgroups.group(1, 1) as folders:
-        assert folders == [] and cgroups.entrance(folders) is None
+        assert folders == [] and cgroups.joiner(folders) is None

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from course_lib.grading import bubblewrap, building, containers, probes, sandbox, verdict
+from course_lib.grading import building, containers, grade, probes, sandbox
 from course_lib.grading.assignment import Assignment
-from course_lib.grading.sandbox_view import Limits, Room
+from course_lib.grading.sandbox_view import Limits
 
 ENGINE = """
     #!{python} -IS
@@ -100,7 +100,7 @@ def options(command):
 def test_the_command_line_takes_everything_away(engine):
     engine()
     limits = Limits(memory_mb=700, processes=9, scratch_mb=5, notebook_seconds=30)
-    given, inside = options(containers.command(["python"], Room({"a.py": Path("/x/a.py")}), limits, "one"))
+    given, inside = options(containers.command(["python"], {"a.py": Path("/x/a.py")}, limits, "one"))
     expected = {
         "--network": ["none"], "--read-only": [""], "--cap-drop": ["all"], "--user": ["65534:65534"], "--name": ["one"],
         "--memory": ["700m"], "--memory-swap": ["700m"], "--pids-limit": ["9"], "--ipc": ["private"],
@@ -125,70 +125,23 @@ def test_a_submission_is_graded_in_a_container_which_is_removed(engine, tmp_path
     files = assignment.stage(tmp_path / "library")
     right = assignment.solution.cells[assignment.places["01.1"].answer].source
     answers = {"01.1": right, "01.4": "def f():\n    return 0\n"}
-    verdicts = verdict.decide(assignment, answers, references, files, level="container")
+    verdicts = grade.decide(assignment, answers, references, files, level="container")
     assert verdicts["01.1"].passed and not verdicts["01.4"].passed
     started = [call for call in calls() if call[0] == "run" and "course-trial" not in call]
     removed = [call for call in calls() if call[0] == "rm"]
     assert len(started) >= 1 and [call[-1] for call in removed] == [options(call)[0]["--name"][0] for call in started]
 
 
-def test_a_door_opens_once(tmp_path):
+def test_descriptors_are_sent_over_one_connection_only(tmp_path):
     import os
     import socket
 
-    door = containers.Door(tmp_path / "door", {"key": "k"}, [0])
+    served = containers.DescriptorSocket(tmp_path / "socket", {"key": "k"}, [0])
     with socket.socket(socket.AF_UNIX) as first:
-        first.connect(str(tmp_path / "door"))
+        first.connect(str(tmp_path / "socket"))
         _, received, _, _ = socket.recv_fds(first, 1, 4)
         assert len(received) == 1 and json.loads(first.makefile().read()) == {"key": "k"}
         os.close(received[0])
-    assert not door.path.exists()
+    assert not served.path.exists()
     with socket.socket(socket.AF_UNIX) as second, pytest.raises(OSError):
-        second.connect(str(tmp_path / "door"))
-
-
-class TestChoosing:
-    """Which level a class is graded at."""
-
-    @pytest.fixture
-    def without(self, monkeypatch):
-        def take(*levels):
-            for module, name in ((bubblewrap, "bwrap"), (containers, "container")):
-                reason = f"no {name}" if name in levels else None
-                monkeypatch.setattr(module, "problem", lambda reason=reason: reason)
-
-        return take
-
-    @pytest.mark.parametrize(("missing", "chosen"), [((), "bwrap"), (("bwrap",), "container")])
-    def test_the_strongest_that_works(self, without, missing, chosen):
-        without(*missing)
-        assert sandbox.choose("auto") == chosen
-        assert sandbox.report()[0] == chosen
-
-    def test_nothing_runs_where_no_level_protects(self, without):
-        without("bwrap", "container")
-        with pytest.raises(sandbox.SandboxError, match="no bwrap; no container; hostile code would reach"):
-            sandbox.choose("auto")
-        assert sandbox.choose("auto", allow_unsandboxed=True) == "process"
-        assert sandbox.report() == ("process", "bwrap: no bwrap; container: no container")
-
-    def test_a_level_that_is_asked_for_is_not_replaced(self, without):
-        without("bwrap")
-        with pytest.raises(sandbox.SandboxError, match="no bwrap"):
-            sandbox.choose("bwrap", allow_unsandboxed=True)
-        with pytest.raises(ValueError, match="level must be one of 'bwrap', 'container', 'process'; got 'vm'"):
-            sandbox.choose("vm")
-
-
-def test_folders_of_the_grader_may_not_lie_where_the_sandbox_looks(tmp_path):
-    sandbox.require_hidden("bwrap", out=tmp_path, solutions=building.SOLUTIONS)
-    with pytest.raises(sandbox.SandboxError, match="state folder /usr/share/x lies where the sandbox shows"):
-        sandbox.require_hidden("bwrap", state="/usr/share/x")
-    sandbox.require_hidden("process", state="/usr/share/x")
-
-
-def test_limits_are_read_from_texts():
-    assert sandbox.limits(["memory_mb=4096", "question_seconds=2.5"]) == Limits(memory_mb=4096, question_seconds=2.5)
-    for text in ("memory=1", "memory_mb", "memory_mb=much"):
-        with pytest.raises(ValueError, match="a limit must be NAME=NUMBER with one of question_seconds"):
-            sandbox.limits([text])
+        second.connect(str(tmp_path / "socket"))

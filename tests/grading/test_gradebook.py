@@ -6,15 +6,17 @@ pytest.importorskip("nbgrader")
 from nbgrader.api import Gradebook
 
 from course_lib.grading import gradebook
+from course_lib.grading.outcome import Status
+from course_lib.grading.results import GradedQuestion, GradedSubmission
 
 NAME = "03_magnitude_pruning"
 
 
-def result(student, *points):
-    questions = [
-        {"question": f"03.{number}", "points": value, "max_points": 5.0} for number, value in enumerate(points, start=1)
-    ]
-    return {"student": student, "assignment": NAME, "questions": questions}
+def result(student, *points, assignment=NAME):
+    questions = tuple(
+        GradedQuestion(f"03.{number}", value, 5.0, Status.PASSED) for number, value in enumerate(points, start=1)
+    )
+    return GradedSubmission(student, "bwrap", "k", assignment, questions=questions)
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def url(tmp_path):
 
 
 def test_scores_are_recorded_per_question(url):
-    gradebook.record([result("anna", 5.0, 0.0), result("ben", 5.0, 5.0), {"assignment": "", "student": "x"}], url)
+    gradebook.record([result("anna", 5.0, 0.0), result("ben", 5.0, 5.0), result("x", assignment="")], url)
     assert gradebook.scores(url, NAME) == {"anna": 5.0, "ben": 10.0}
 
 

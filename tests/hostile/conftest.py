@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from course_lib.grading import building, probes, sandbox, verdict
+from course_lib.grading import building, grade, probes, sandbox
 from course_lib.grading.assignment import Assignment
 
 KEY = b"the secret of these tests"
@@ -34,7 +34,7 @@ class Grader:
         return self.assignment.solution.cells[self.assignment.places[question].answer].source
 
     def decide(self, answers, limits=LIMITS, level="bwrap"):
-        return verdict.decide(self.assignment, answers, self.references, self.files, level=level, limits=limits)
+        return grade.decide(self.assignment, answers, self.references, self.files, level=level, limits=limits)
 
     def attack(self, source, limits=LIMITS):
         """The verdict on a hostile answer; a right answer to another question must not suffer from it."""

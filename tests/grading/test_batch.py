@@ -1,15 +1,16 @@
-"""One submission is graded end to end; a run over many is resumable, deterministic and loses nobody."""
+"""A run over many submissions is resumable and deterministic, and has a result for each of them."""
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
-from dataclasses import replace
 
 import pytest
 
-from course_lib.grading import bubblewrap, building, classroom, cluster, grade, intake, sandbox, verdict
-from course_lib.grading.verdict import Verdict
+from course_lib.grading import batch, bubblewrap, building, classroom, grade, gradebook, intake, probes, sandbox
+from course_lib.grading.outcome import Status, Verdict
+from course_lib.grading.settings import Settings
 
 LESSON = "01"
 
@@ -25,7 +26,7 @@ def solutions(tmp_path_factory):
 
 @pytest.fixture
 def settings(tmp_path, solutions):
-    return grade.Settings(str(tmp_path / "out"), str(tmp_path / "state"), solutions=str(solutions), pool=2)
+    return Settings(str(tmp_path / "out"), str(tmp_path / "state"), solutions=str(solutions), pool=2)
 
 
 @pytest.fixture
@@ -46,77 +47,62 @@ def submitted(tmp_path, solutions):
 
 
 @pytest.fixture
-def pretended(monkeypatch):
-    """Verdicts without a sandbox: an answer passes if it is longer than its stub; counts how often it was asked."""
-    asked = []
+def simulated(monkeypatch):
+    """Verdicts without a sandbox: an answer with the markers of the solution passes; the list of what was graded."""
+    graded = []
 
     def decide(assignment, answers, references, files, *, level, limits=None):
-        asked.append(answers)
-        return {id: Verdict("passed" if "BEGIN SOLUTION" in source else "wrong") for id, source in answers.items()}
+        graded.append(answers)
+        return {
+            id: Verdict(Status.PASSED if "BEGIN SOLUTION" in source else Status.WRONG) for id, source in answers.items()
+        }
 
-    monkeypatch.setattr(verdict, "decide", decide)
+    monkeypatch.setattr(grade, "decide", decide)
     monkeypatch.setattr(sandbox, "require", lambda level="bwrap": level)
-    monkeypatch.setattr(grade.probes, "_compute", lambda assignment, key, pool: [
+    monkeypatch.setattr(probes, "_compute", lambda assignment, key, pool: [
         {id: {"seed": 1, "line": "1", "floors": []} for id in assignment.questions}
     ] * pool)  # fmt: skip
-    return asked
+    return graded
 
 
 def points(results):
-    return {result["student"]: sum(entry["points"] for entry in result["questions"]) for result in results}
+    return {result.student: result.points for result in results}
 
 
-def test_everybody_gets_a_result(submitted, settings, pretended):
-    results = grade.grade([submitted], settings)
+def test_every_submission_has_a_result(submitted, settings, simulated):
+    results = batch.grade([submitted], settings)
     assert points(results) == {"anna": 20, "ben": 0, "cleo": 0, "dora": 0}
-    assert results[3]["problem"].startswith("the file is not a notebook") and results[3]["questions"] == []
-    assert all(result["level"] == "bwrap" for result in results)
+    assert results[3].problem.startswith("the file is not a notebook") and results[3].questions == ()
+    assert all(result.level == "bwrap" for result in results)
 
 
-def test_what_was_graded_is_not_graded_again(submitted, settings, pretended):
-    first = grade.grade([submitted], settings)
-    count = len(pretended)
-    assert grade.grade([submitted], settings) == first and len(pretended) == count == 3
+def test_what_was_graded_is_not_graded_again(submitted, settings, simulated):
+    first = batch.grade([submitted], settings)
+    count = len(simulated)
+    assert batch.grade([submitted], settings) == first and len(simulated) == count == 3
 
 
-def test_a_damaged_or_half_written_result_is_made_again(submitted, settings, pretended, tmp_path):
-    first = grade.grade([submitted], settings)
+def test_a_damaged_or_half_written_result_is_made_again(submitted, settings, simulated, tmp_path):
+    first = batch.grade([submitted], settings)
     files = sorted((tmp_path / "out" / "results").glob("*.json"))
     files[0].write_text("{")
     files[1].write_text("[]")
     (files[2].with_suffix(".partial")).write_text("half")
-    assert points(grade.grade([submitted], settings)) == points(first) and len(pretended) == 5
+    assert points(batch.grade([submitted], settings)) == points(first) and len(simulated) == 5
 
 
-def test_the_key_depends_on_submission_student_secret_and_limits(submitted, settings, pretended, monkeypatch):
-    assignment = grade.find_assignment(settings.solutions, LESSON)
-    keys = {grade.result_key(b"x", "anna", assignment, settings)}
-    keys |= {grade.result_key(b"y", "anna", assignment, settings), grade.result_key(b"x", "ben", assignment, settings)}
-    slower = replace(settings, limits=sandbox.Limits(question_seconds=9))
-    keys |= {grade.result_key(b"x", "anna", assignment, slower)}
-    monkeypatch.setenv("COURSE_GRADING_SECRET", "another")
-    keys |= {grade.result_key(b"x", "anna", assignment, settings)}
-    assert len(keys) == 5
-
-
-def test_a_missing_result_is_an_error(submitted, settings, pretended):
+def test_a_missing_result_is_an_error(submitted, settings, simulated):
     with pytest.raises(RuntimeError, match="4 submissions, but 3 results"):
-        grade.grade([submitted], settings, run=lambda found, settings: grade._one_by_one(found[:3], settings))
+        batch.grade([submitted], settings, run=lambda found, settings: batch.one_by_one(found[:3], settings))
 
 
 def test_without_a_sandbox_nothing_is_run(submitted, settings, monkeypatch):
     monkeypatch.setattr(bubblewrap, "problem", lambda: "bubblewrap is not installed")
     with pytest.raises(sandbox.SandboxError, match="bubblewrap is not installed"):
-        grade.grade([submitted], settings)
+        batch.grade([submitted], settings)
     with pytest.raises(sandbox.SandboxError, match="has to be allowed explicitly"):
         classroom.grade_class([submitted], submitted.parent / "out", level="process")
     assert not (submitted.parent / "out").exists()
-
-
-def test_the_secret_is_made_once_and_only_its_owner_reads_it(tmp_path):
-    first = grade.probes.secret(tmp_path / "state")
-    assert grade.probes.secret(tmp_path / "state") == first and len(first) == 64
-    assert (tmp_path / "state" / "secret").stat().st_mode & 0o077 == 0
 
 
 def test_infrastructure_failures_are_tried_again_and_then_set_aside(submitted, settings, monkeypatch):
@@ -125,7 +111,7 @@ def test_infrastructure_failures_are_tried_again_and_then_set_aside(submitted, s
             self.key, self.error, self.status = key, error, "error" if error else "finished"
 
         def result(self):
-            return {"student": self.key}
+            return self.key
 
         def exception(self):
             return self.error
@@ -144,24 +130,23 @@ def test_infrastructure_failures_are_tried_again_and_then_set_aside(submitted, s
 
     monkeypatch.setitem(__import__("sys").modules, "distributed", type("D", (), {"as_completed": Flow}))
     found = intake.collect([submitted])
-    results = dict(cluster._completed(Client(), found, settings, window=2))
+    results = dict(batch._completed(Client(), found, settings, window=2))
     assert sorted(results) == [0, 1, 2, 3]
-    assert results[1]["quarantined"] and "after 3 attempts: OSError: no space" in results[1]["problem"]
+    assert results[1].set_aside and "after 3 attempts: OSError: no space" in results[1].problem
 
 
-def test_a_cluster_that_exists_is_used_and_its_workers_say_what_they_can(submitted, settings, pretended, capsys):
+def test_a_cluster_that_exists_is_used_and_its_workers_say_what_they_can(submitted, settings, simulated, capsys):
     from distributed import LocalCluster
 
     with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as there:
-        results = grade.grade(
-            [submitted], settings, run=lambda found, all: cluster.run(found, all, scheduler=there.scheduler_address)
-        )
+        run = functools.partial(batch.on_workers, scheduler=there.scheduler_address)
+        results = batch.grade([submitted], settings, run=run)
     assert points(results) == {"anna": 20, "ben": 0, "cleo": 0, "dora": 0}
     told = capsys.readouterr()
     assert "grades at bwrap, could" in told.out and "notebook/s" in told.err
 
 
-def test_a_worker_without_the_sandbox_is_an_error_before_anything_runs(submitted, settings, pretended, monkeypatch):
+def test_a_worker_without_the_sandbox_is_an_error_before_anything_runs(submitted, settings, simulated, monkeypatch):
     from distributed import LocalCluster
 
     def fail(level="bwrap"):
@@ -173,8 +158,8 @@ def test_a_worker_without_the_sandbox_is_an_error_before_anything_runs(submitted
         LocalCluster(n_workers=1, processes=False, dashboard_address=None) as there,
         pytest.raises(sandbox.SandboxError, match="no sandbox on this worker"),
     ):
-        cluster.run(found, settings, scheduler=there.scheduler_address, progress=False)
-    assert pretended == []
+        batch.on_workers(found, settings, scheduler=there.scheduler_address, progress=False)
+    assert simulated == []
 
 
 def test_a_class_is_graded_for_real(submitted, tmp_path, monkeypatch, solutions):
@@ -186,11 +171,9 @@ def test_a_class_is_graded_for_real(submitted, tmp_path, monkeypatch, solutions)
     ]
     expected = {"anna": 20, "ben": 0, "cleo": 0, "dora": 0}
     assert points(reports[0].results) == points(reports[1].results) == expected
-    statuses = {entry["status"] for entry in reports[0].results[1]["questions"]}
-    assert statuses == {"not attempted"} and reports[0].results[2]["questions"][0]["status"] == "wrong"
-    from course_lib.grading import gradebook
-
-    name = reports[0].results[0]["assignment"]
+    statuses = {one.status for one in reports[0].results[1].questions}
+    assert statuses == {Status.NOT_ATTEMPTED} and reports[0].results[2].questions[0].status is Status.WRONG
+    name = reports[0].results[0].assignment
     assert gradebook.scores(gradebook.default_url(tmp_path / "first"), name)["anna"] == 20
     assert len(list((tmp_path / "first" / "feedback").glob("*.html"))) == 4
     assert "4 submissions, 3 graded" in str(reports[0])
