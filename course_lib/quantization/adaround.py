@@ -1,8 +1,8 @@
-"""AdaRound: each weight is rounded up or down so that the output of its layer moves least; no label is needed.
+"""AdaRound: learn for each weight whether to round up or down, so that the output of its layer changes least.
 
-Layers are taken in the order in which they run. Each is seen as a matrix: a convolution multiplies its filters with the
-patches of its input. The patches come from the quantized model as it is so far, the outputs to match from the original,
-so that a layer can make up for what those before it have lost. One layer's patches are in memory at a time.
+Layers are optimized in the order of the model, without labels. Each is treated as a matrix: a convolution multiplies
+its filters with the patches of its input. Inputs come from the model quantized so far, target outputs from the
+original, so that a layer can compensate for the errors before it. The patches of one layer are in memory at a time.
 
 Source: Nagel et al., Up or Down? Adaptive Rounding for Post-Training Quantization, 2020.
 """
@@ -31,7 +31,7 @@ from course_lib.quantization.ptq import QuantizationResult, quantize_activations
 STRETCH, MARGIN = 1.2, 0.1
 WARM_UP, FIRST_BETA, LAST_BETA = 0.2, 20.0, 2.0
 BATCH = 128
-COLUMNS = 4096  # patches of a layer that are kept: 75 MB for the widest layers of ResNet18
+COLUMNS = 4096  # patches per layer: 75 MB for the widest layers of ResNet18
 
 
 def adaround(
@@ -46,31 +46,33 @@ def adaround(
     seed: int = 0,
     progress: bool = True,
 ) -> QuantizationResult:
-    """A quantized copy of ``model`` with the rounding chosen layer by layer.
+    """A quantized copy of ``model``, with rounding optimized layer by layer.
 
     Args:
         calibration: training or validation examples; labels are not used.
         bits, edge_bits: of the weights, see ``bits_per_layer``.
-        input_bits: of each layer's input; None leaves inputs in floating point.
-        examples: how many are drawn from a split.
-        iterations: of the optimizer, per layer.
+        input_bits: of the layer inputs; None leaves inputs in floating point.
+        examples: number of examples to draw.
+        iterations: optimizer steps per layer.
 
     Raises:
         TestSplitError: if ``calibration`` is the test split.
         ValueError: if an argument is out of range, or weights or inputs hold NaN or infinity.
     """
     check_calibration(calibration)
-    of_weights, original = bits_per_layer(model, bits, edge_bits), copy.deepcopy(model).eval()
-    of_inputs = bits_per_layer(model, input_bits, edge_bits) if input_bits is not None else {}
-    rounded = quantize_activations(original, best_input_params(original, calibration, of_inputs) if of_inputs else {})
+    weight_bits, original = bits_per_layer(model, bits, edge_bits), copy.deepcopy(model).eval()
+    inputs = {}
+    if input_bits is not None:
+        inputs = best_input_params(original, calibration, bits_per_layer(model, input_bits, edge_bits))
+    rounded = quantize_activations(original, inputs)
     batches = [inputs for inputs, _ in calibration.subset(examples).batches(BATCH)]
     weights = {}
     for name, layer in tqdm(models.prunable_layers(rounded).items(), desc="adaround", disable=not progress):
         weight = layer.get_parameter("weight")
         with error_prefix(f"layer {name!r}"):
-            params = best_weight_params(weight, of_weights[name])
-        if _is_matrix(layer) and (problem := _problem(original, rounded, name, batches)) is not None:
-            quantized = round_adaptively(weight, params, *problem, iterations=iterations, seed=seed)
+            params = best_weight_params(weight, weight_bits[name])
+        if _is_matrix(layer) and (pair := _inputs_and_targets(original, rounded, name, batches)) is not None:
+            quantized = round_adaptively(weight, params, *pair, iterations=iterations, seed=seed)
         else:
             quantized = quantize_tensor(weight, params)
         weight.data.copy_(quantized.values())
@@ -79,7 +81,7 @@ def adaround(
 
 
 def rectified_sigmoid(v: Tensor) -> Tensor:
-    """``clip(1.2 · sigmoid(v) - 0.1, 0, 1)``, which reaches 0 and 1 (Nagel et al., 2020, equation 23)."""
+    """``h(v) = clip(1.2 · sigmoid(v) - 0.1, 0, 1)``, which reaches 0 and 1 (Nagel et al., 2020, equation 23)."""
     return (torch.sigmoid(v) * STRETCH - MARGIN).clamp(0, 1)
 
 
@@ -95,34 +97,34 @@ def round_adaptively(
     pull: float = 10.0,
     seed: int = 0,
 ) -> QuantizedTensor:
-    """``weight`` ``(out, …)`` rounded so that ``weight @ inputs`` comes close to ``targets``.
+    """``weight`` ``(out, …)`` rounded so that ``weight @ inputs`` is close to ``targets``.
 
-    Between ``floor(w / scale)`` and the integer above it lies ``h(v)``, a share in [0, 1] for each weight. The share is
-    optimized; a term that grows during the optimization pulls it to 0 or 1.
+    Each integer is ``floor(w / scale) + h(v)`` with ``h(v)`` in [0, 1]. ``v`` is optimized; a regularizer, whose exponent
+    falls during the optimization, pulls ``h(v)`` to 0 or 1.
 
     Args:
         params: symmetric, one scale per output channel.
         inputs: ``(entries of a row, N)``; targets: ``(out, N)``.
-        columns: how many of the N columns each iteration looks at.
-        pull: weight of the term that pulls to 0 or 1, against an error that is 1 for rounding to nearest.
+        columns: number of the N columns in each iteration.
+        pull: weight of the regularizer, relative to an error that is 1 for rounding to nearest.
     """
     scale, (low, high) = params.scale[:, None], params.range
     steps = weight.detach().flatten(1) / scale
     down = steps.floor()
     v = torch.logit(((steps - down).clamp(0.01, 0.99) + MARGIN) / STRETCH).requires_grad_()
-    error_of_nearest = _row_errors(steps.round().clamp(low, high) * scale, inputs, targets)
-    update = torch.optim.Adam([v], lr=learning_rate)
+    nearest_error = _row_errors(steps.round().clamp(low, high) * scale, inputs, targets)
+    optimizer = torch.optim.Adam([v], lr=learning_rate)
     generator = torch.Generator().manual_seed(seed)
     for step in range(iterations):
-        some = torch.randint(inputs.shape[1], (columns,), generator=generator)
+        batch = torch.randint(inputs.shape[1], (columns,), generator=generator)
         h = rectified_sigmoid(v)
         soft = (down + h).clamp(low, high) * scale
-        loss = (_row_errors(soft, inputs[:, some], targets[:, some]) / error_of_nearest).mean()
+        loss = (_row_errors(soft, inputs[:, batch], targets[:, batch]) / nearest_error).mean()
         if (beta := _beta(step / iterations)) is not None:
             loss = loss + pull * (1 - (2 * h - 1).abs().pow(beta)).mean()
-        update.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        update.step()
+        optimizer.step()
     integers = (down + (v.detach() >= 0)).clamp(low, high)
     return quantize_tensor((integers * scale).view_as(weight), params)
 
@@ -133,42 +135,44 @@ def _row_errors(weight: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
 
 
 def _beta(done: float) -> float | None:
-    """Exponent of the term that pulls to 0 or 1: none during the warm-up, then from flat (20) to pointed (2)."""
+    """Exponent of the regularizer: None during the warm-up, then from 20 (flat) to 2, by a cosine."""
     if done < WARM_UP:
         return None
-    turn = math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))
-    return LAST_BETA + (FIRST_BETA - LAST_BETA) * (1 + turn) / 2
+    cosine = math.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))
+    return LAST_BETA + (FIRST_BETA - LAST_BETA) * (1 + cosine) / 2
 
 
 def _is_matrix(layer: nn.Module) -> bool:
-    """Whether one matrix is multiplied with the patches; a grouped convolution has several: it rounds to nearest."""
+    """Whether the layer is one matrix; a grouped convolution is several, and is rounded to nearest."""
     return not isinstance(layer, nn.Conv2d) or (layer.groups == 1 and not isinstance(layer.padding, str))
 
 
 @torch.no_grad()
-def _problem(original: nn.Module, rounded: nn.Module, name: str, batches: list[Any]) -> tuple[Tensor, Tensor] | None:
-    """What a layer gets in the rounded model ``(entries, N)``, and what it gave in the original ``(out, N)``.
+def _inputs_and_targets(
+    original: nn.Module, rounded: nn.Module, name: str, batches: list[Any]
+) -> tuple[Tensor, Tensor] | None:
+    """Inputs of a layer in the rounded model ``(entries, N)``, and its outputs in the original ``(out, N)``.
 
     None if the layer is never used.
     """
     layer = original.get_submodule(name)
     inputs, targets = [], []
     for index, batch in enumerate(batches):
-        here, exact = (_layer_input(one, name, batch) for one in (rounded, original))
-        if here is None or exact is None:
+        noisy, exact = (_layer_input(model, name, batch) for model in (rounded, original))
+        if noisy is None or exact is None:
             return None
         keep = max(1, COLUMNS // (len(batches) * len(exact)))
-        inputs.append(patches(layer, here, keep, seed=index))
+        inputs.append(patches(layer, noisy, keep, seed=index))
         targets.append(layer.get_parameter("weight").flatten(1) @ patches(layer, exact, keep, seed=index))
     return torch.cat(inputs, dim=1), torch.cat(targets, dim=1)
 
 
 def patches(layer: nn.Module, inputs: Tensor, per_example: int, seed: int = 0) -> Tensor:
-    """What the rows of the layer's weight are multiplied with: ``(entries of a row, N)``.
+    """Columns that the rows of the layer's weight are multiplied with: ``(entries of a row, N)``.
 
     Args:
         inputs: of the layer; images for a convolution, ``(…, features)`` for a linear layer.
-        per_example: of a convolution, so many positions are drawn at random from each image.
+        per_example: for a convolution, number of positions drawn at random from each image.
     """
     if not isinstance(layer, nn.Conv2d):
         return inputs.flatten(0, -2).T.contiguous()
@@ -182,7 +186,7 @@ def patches(layer: nn.Module, inputs: Tensor, per_example: int, seed: int = 0) -
 
 
 def _layer_input(model: nn.Module, name: str, batch: Any) -> Tensor | None:
-    """What goes into a layer, after its input grid if it has one; None if it is never reached."""
+    """Input of a layer, after its input grid if it has one; None if the layer is never reached."""
     with capture_inputs(model, [name], stop=True) as inputs:
         models.forward(model, batch)
     return inputs.get(name)

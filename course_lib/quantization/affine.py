@@ -1,9 +1,9 @@
-"""The rule that everything here rests on: a real number x is stored as an integer q, and x ≈ scale * (q - zero_point).
+"""Affine quantization: a real number x is stored as an integer q, with x ≈ scale * (q - zero_point).
 
     q = clamp(round(x / scale) + zero_point, qmin, qmax)
 
-``round`` is ``torch.round``: to the nearest integer, and halves to the even one (0.5 → 0, 1.5 → 2, 2.5 → 2).
-One scale may hold for a whole tensor, for each channel, or for each group of consecutive inputs of a channel.
+``round`` is ``torch.round``: to the nearest integer, halves to the even one (0.5 → 0, 1.5 → 2, 2.5 → 2). A scale is
+shared by a whole tensor, a channel, or a group of consecutive inputs of a channel: its *block*.
 
 Source: Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference,
 2018; Nagel et al., A White Paper on Neural Network Quantization, 2021 (section 2).
@@ -29,12 +29,12 @@ class QuantParams:
 
     Args:
         scale: [blocks], fp32, greater than 0.
-        zero_point: [blocks], int32, the integer that stands for 0.0; all zeros where ``symmetric``.
+        zero_point: [blocks], int32, the integer that represents 0.0; all zeros where ``symmetric``.
         bits: 2 to 8.
         symmetric: integers are signed and the zero-point is 0; else they are unsigned.
-        axis: None where one scale holds for the whole tensor; else the axis of the channels (0 for torch's linear,
-            convolution and embedding weights, 1 for GPT-2's ``Conv1D``).
-        group_size: None where a channel has one scale; else so many consecutive entries of a channel share one.
+        axis: None: one scale for the whole tensor; else the axis of the channels (0 for torch's linear, convolution
+            and embedding weights, 1 for GPT-2's ``Conv1D``).
+        group_size: None: one scale per channel; else the number of consecutive entries of a channel that share one.
     """
 
     scale: Tensor
@@ -50,7 +50,7 @@ class QuantParams:
         return integer_range(self.bits, self.symmetric)
 
     def blocks(self, x: Tensor) -> Tensor:
-        """``x`` as [blocks, entries]: each row shares a scale. A view where the memory allows it."""
+        """``x`` as [blocks, entries]: each row shares a scale. A view where possible."""
         moved = x if self.axis is None else x.movedim(self.axis, 0)
         if moved.numel() % self.scale.numel():
             raise ValueError(f"x has shape {tuple(x.shape)}, which {self.scale.numel()} scales do not divide evenly")
@@ -66,13 +66,13 @@ class QuantParams:
 
 @dataclass(frozen=True, eq=False)
 class QuantizedTensor:
-    """Integers (int8 or uint8, in the shape of the tensor) with the scales that give them meaning."""
+    """Integers (int8 or uint8, in the shape of the tensor) with their scales and zero-points."""
 
     integers: Tensor
     params: QuantParams
 
     def values(self) -> Tensor:
-        """What the integers stand for, fp32."""
+        """The dequantized values, fp32."""
         return dequantize(self.integers, self.params)
 
 
@@ -97,14 +97,14 @@ def choose_params(
     group_size: int | None = None,
     scale_dtype: str = "fp32",
 ) -> QuantParams:
-    """Scales that make ``low`` and ``high`` representable, and 0.0 exactly so.
+    """Scales and zero-points for the range from ``low`` to ``high``, which represent 0.0 exactly.
 
-    Symmetric: scale = max(abs(low), abs(high)) / qmax. Asymmetric: the range is widened to contain 0 and cut into
-    2^bits - 1 steps. A range without width (only zeros) gets scale 1, which represents it exactly.
+    Symmetric: scale = max(abs(low), abs(high)) / qmax. Asymmetric: the range is widened to contain 0 and divided
+    into 2^bits - 1 steps. An empty range (only zeros) gets scale 1.
 
     Args:
         low, high: [blocks] or 0-dimensional, the range of the values of each block.
-        scale_dtype: ``"fp16"`` rounds the scales to what 16 bits can hold, so that they can be stored as such.
+        scale_dtype: ``"fp16"`` rounds the scales to fp16, so that they can be stored in it.
 
     Raises:
         ValueError: if a bound is NaN or infinite, ``low`` exceeds ``high``, or ``bits`` is out of range.
@@ -136,17 +136,17 @@ def weight_params(
     axis: int = 0,
     scale_dtype: str = "fp32",
 ) -> QuantParams:
-    """Scales from the smallest and largest weight of each block (round-to-nearest, min-max).
+    """Min-max scales: from the smallest and largest weight of each block.
 
     Args:
         weight: [channels, …], floating point.
-        granularity: ``"per_tensor"``, ``"per_channel"``, or ``"group"``: runs of ``group_size`` consecutive inputs of
-            each channel.
-        axis: where the channels are, see ``QuantParams``.
+        granularity: ``"per_tensor"``, ``"per_channel"``, or ``"group"``: ``group_size`` consecutive inputs of a
+            channel.
+        axis: of the channels, see ``QuantParams``.
 
     Raises:
         ValueError: if the weight is empty or holds NaN or infinity, ``bits`` is out of range, or ``group_size`` is
-            missing, superfluous, or does not divide the inputs of a channel.
+            missing, not allowed, or does not divide the inputs of a channel.
     """
     check_choice("granularity", granularity, GRANULARITIES)
     integer_range(bits, symmetric)
@@ -155,16 +155,14 @@ def weight_params(
     shared = None if granularity == "per_tensor" else axis
     layout = QuantParams(torch.ones(blocks), torch.zeros(blocks), bits, symmetric, shared, group_size)
     low, high = layout.blocks(weight.detach()).aminmax(dim=1)
-    return choose_params(
-        low, high, bits, symmetric, axis=shared, group_size=group_size, scale_dtype=scale_dtype
-    )  # fmt: skip
+    return choose_params(low, high, bits, symmetric, axis=shared, group_size=group_size, scale_dtype=scale_dtype)
 
 
 def block_count(shape: tuple[int, ...], granularity: str, group_size: int | None = None, axis: int = 0) -> int:
-    """How many scales a tensor of this shape has.
+    """Number of scales of a tensor of this shape.
 
     Raises:
-        ValueError: if ``group_size`` is missing, superfluous, or does not divide the inputs of a channel.
+        ValueError: if ``group_size`` is missing, not allowed, or does not divide the inputs of a channel.
     """
     if (granularity == "group") != (group_size is not None):
         raise ValueError(f"group_size belongs to granularity 'group' only; got {group_size} with {granularity!r}")
@@ -201,18 +199,18 @@ def dequantize(integers: Tensor, params: QuantParams) -> Tensor:
 
 
 def fake_quantize(x: Tensor, params: QuantParams) -> Tensor:
-    """The nearest representable values of ``x``, fp32: ``dequantize(quantize(x))``. No gradient flows through."""
+    """The nearest representable values of ``x``, fp32: ``dequantize(quantize(x))``, without gradient."""
     return dequantize(quantize(x, params), params)
 
 
 def quantize_tensor(x: Tensor, params: QuantParams) -> QuantizedTensor:
-    """``quantize``, together with its params."""
+    """The integers of ``x`` together with ``params``, on the CPU."""
     on_cpu = replace(params, scale=params.scale.cpu(), zero_point=params.zero_point.cpu())
     return QuantizedTensor(quantize(x.cpu(), on_cpu), on_cpu)
 
 
 def check_finite(name: str, x: Tensor, *, allow_empty: bool = False) -> None:
-    """Raise ``ValueError`` where ``x`` is empty, or holds NaN or infinity."""
+    """Raise ``ValueError`` if ``x`` is empty, or holds NaN or infinity."""
     if x.numel() == 0 and not allow_empty:
         raise ValueError(f"{name} is empty (shape {tuple(x.shape)}), so it has no range to quantize")
     bad = x.numel() - int(x.isfinite().sum())
@@ -221,7 +219,7 @@ def check_finite(name: str, x: Tensor, *, allow_empty: bool = False) -> None:
 
 
 def _storable(scale: Tensor, dtype: torch.dtype) -> Tensor:
-    """``scale`` as ``dtype`` can hold it, in fp64; 1 where it would vanish, for then 0.0 is near enough."""
+    """``scale`` rounded to ``dtype``, in fp64; 1 where that is 0, because all values of the block are then nearly 0."""
     if (scale > torch.finfo(dtype).max).any():
         raise ValueError(f"a scale of {scale.max().item():.3g} cannot be stored as {dtype}; use scale_dtype='fp32'")
     stored = scale.to(dtype).double()

@@ -1,4 +1,4 @@
-"""How few bits are enough: round all weights of a model, for several numbers of bits and ways to share a scale."""
+"""Bit sweep: accuracy and SQNR of a model with rounded weights, for several bit widths and granularities."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GRANULARITIES = ("per_tensor", "per_channel", "group")
 
 
 def scheme_for(layer: nn.Module, bits: int, granularity: str, group_size: int = GROUP) -> Scheme:
-    """A scheme for one layer; a group is the largest one up to ``group_size`` that divides the layer's inputs."""
+    """The scheme of one layer; groups have the largest size up to ``group_size`` that divides its inputs."""
     if granularity != "group":
         return Scheme(bits, granularity)
     inputs = layer.get_parameter("weight")[0].numel()
@@ -33,21 +33,21 @@ def bits_scan(
 ) -> Iterator[dict[str, Any]]:
     """Rows ``granularity``, ``bits``, ``accuracy``, ``examples`` and ``sqnr_db`` (tensor → decibels).
 
-    The first row is the model as it is (granularity ``"none"``, 32 bits). Weights only, rounded to the nearest.
+    The first row is the unquantized model (granularity ``"none"``, 32 bits). Only weights are rounded, to nearest.
 
     Raises:
-        ValueError: if a number of bits or a granularity is not allowed, or the model has nothing to quantize.
+        ValueError: if a bit width or a granularity is not allowed, or the model has nothing to quantize.
     """
     layers = quantizable_layers(model).items()
     accuracy = training.evaluate(model, split).accuracy
     yield {"granularity": "none", "bits": 32, "accuracy": accuracy, "examples": len(split), "sqnr_db": {}}
     for granularity in granularities:
-        for some in bits:
+        for width in bits:
             rounded = quantize_weights(
-                model, overrides={name: scheme_for(layer, some, granularity) for name, layer in layers}
+                model, overrides={name: scheme_for(layer, width, granularity) for name, layer in layers}
             )
-            noise = weight_report(model, rounded)
+            report = weight_report(model, rounded)
             yield {
-                "granularity": granularity, "bits": some, "accuracy": training.evaluate(rounded, split).accuracy,
-                "examples": len(split), "sqnr_db": dict(zip(noise.tensor, noise.sqnr_db.round(2), strict=True)),
+                "granularity": granularity, "bits": width, "accuracy": training.evaluate(rounded, split).accuracy,
+                "examples": len(split), "sqnr_db": dict(zip(report.tensor, report.sqnr_db.round(2), strict=True)),
             }  # fmt: skip

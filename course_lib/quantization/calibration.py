@@ -1,4 +1,4 @@
-"""Calibration: some examples go through the model, and an observer at each layer looks at what comes in."""
+"""Calibration: examples are run through the model, and an observer at each layer records its inputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from course_lib.quantization.observers import Observer, make_observer
 
 
 def quantizable_layers(model: nn.Module, layers: Collection[str] | None = None) -> dict[str, nn.Module]:
-    """Name → module of every convolution and linear layer, or of those that are named.
+    """Name → module of every convolution and linear layer, or of those in ``layers``.
 
     Raises:
         ValueError: if there is none, or a name is unknown.
@@ -32,7 +32,7 @@ def quantizable_layers(model: nn.Module, layers: Collection[str] | None = None) 
 
 
 def check_calibration(split: Split) -> None:
-    """Refuse a calibration split that is the test split, or empty."""
+    """Raise an error if ``split`` is the test split, or empty."""
     refuse_test(split, "used for calibration")
     if len(split) == 0:
         raise ValueError(f"calibration split {split.name!r} of {split.dataset} is empty; a few hundred examples do")
@@ -48,7 +48,7 @@ def calibrate(
     layers: Collection[str] | None = None,
     batch_size: int = 64,
 ) -> dict[str, Observer]:
-    """Layer → observer that has seen what goes into it.
+    """Layer → observer that has seen the inputs of the layer.
 
     Args:
         calibration: train or validation examples; a few hundred are enough. Padding counts as values too.
@@ -68,7 +68,7 @@ def calibrate(
 def watch_inputs(
     model: nn.Module, split: Split, watchers: Mapping[str, Callable[[Tensor], Any]], batch_size: int = 64
 ) -> None:
-    """Run ``split`` through the model in eval mode; each watcher is called with what goes into its layer."""
+    """Run ``split`` through the model in eval mode; each watcher is called with the inputs of its layer."""
     device = next(model.parameters()).device
     with models.evaluating(model), forward_hooks(model, {name: _hook(name, watch) for name, watch in watchers.items()}):
         for inputs, _ in split.batches(batch_size):

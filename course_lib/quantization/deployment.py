@@ -1,17 +1,16 @@
-"""From a trained model to an int8 file that ONNX Runtime runs: what would be deployed, and is judged.
+"""Deployment of a model as an int8 file for ONNX Runtime.
 
-Static: ranges of all activations are chosen beforehand, and a convolution takes integers and gives integers. Dynamic:
-each matrix product finds the range of its input while it runs. Ranges and integers are those of this room; the runtime
-only fuses ``DequantizeLinear → Conv → QuantizeLinear`` into one kernel.
+Static quantization: ranges of all activations are calibrated, and a convolution maps integers to integers. Dynamic
+quantization: each matrix product computes the range of its input at run time. Static ranges and integers are computed
+here; the runtime only fuses ``DequantizeLinear → Conv → QuantizeLinear`` into one kernel.
 
 A kernel that multiplies uint8 by int8 saturates at 16 bits on processors without VNNI, see ``saturating_sums``. With
-``reduce_range`` the weights have 7 bits, and no pair of products is too large.
+``reduce_range`` the weights have 7 bits, and no pair of products overflows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from course_lib.quantization.observers import make_observer
 from course_lib.quantization.onnx_edit import Graph
 
 MATRIX_KINDS = ("Conv", "Gemm", "MatMul")
-GEMM_OF_A_LINEAR_LAYER = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 1}
+LINEAR_LAYER_GEMM = {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 1}
 
 
 def deploy_static(
@@ -39,15 +38,15 @@ def deploy_static(
     additions: bool | None = None,
     batch_size: int = 32,
 ) -> profiling.Deployed:
-    """Write ``model`` as an int8 ONNX file with fixed ranges: weights per channel, activations per tensor.
+    """Write ``model`` as an int8 ONNX file with static ranges: weights per channel, activations per tensor.
 
     Embedding tables are quantized per row.
 
     Args:
-        calibration: train or validation examples, from which the ranges are chosen.
-        method: one of ``OBSERVERS``.
-        reduce_range: 7 bits for weights; by default where this processor has no VNNI.
-        additions: also compute sums of two activations in integers; by default in convolutional models.
+        calibration: train or validation examples, on which the ranges are calibrated.
+        method: observer, one of ``OBSERVERS``.
+        reduce_range: 7 bits for weights; by default if this processor has no VNNI.
+        additions: also add activations, and pool them, in integers; by default in convolutional models.
 
     Raises:
         TestSplitError: if ``calibration`` is the test split.
@@ -58,8 +57,8 @@ def deploy_static(
     if additions is None:
         additions = any(isinstance(layer, nn.Conv2d) for layer in layers.values())
     graph = Graph(profiling.export_onnx(model, calibration.example(1)))
-    nodes = [node for node in graph.source if _in_integers(graph, node, additions)]
-    names = _activations(graph, nodes)
+    nodes = [node for node in graph.source if _computes_in_integers(graph, node, additions)]
+    names = _quantized_activations(graph, nodes)
     ranges = _calibrate(model, graph, names, calibration, method, batch_size)
     _write_static(graph, {id(node) for node in nodes}, ranges, _weight_bits(reduce_range))
     return profiling.Deployed(graph.save(Path(file)), model)
@@ -68,7 +67,7 @@ def deploy_static(
 def deploy_dynamic(
     model: nn.Module, example: Any, file: str | Path, *, reduce_range: bool | None = None
 ) -> profiling.Deployed:
-    """Write ``model`` as an int8 ONNX file whose matrix products find the range of their input while they run.
+    """Write ``model`` as an int8 ONNX file whose matrix products compute the range of their input at run time.
 
     Args:
         example: inputs to trace the model with, such as ``split.example(1)``.
@@ -81,38 +80,30 @@ def deploy_dynamic(
         raise ValueError(f"model {type(model).__name__} has no linear layer; convolutions need deploy_static")
     graph = Graph(profiling.export_onnx(model, example))
     bits = _weight_bits(reduce_range)
-    known: dict[str, _Sum] = {}
+    quantized_inputs: set[str] = set()
     for node in graph.source:
         weight = graph.weight(node.input[1]) if node.op_type in ("MatMul", "Gemm") else None
-        if weight is not None and _is_plain(node):
-            _dynamic_product(graph, node, weight.T if node.op_type == "Gemm" else weight, bits, known)
-        elif table := _table(graph, node):
+        if weight is not None and _is_linear(node):
+            _dynamic_product(graph, node, weight.T if node.op_type == "Gemm" else weight, bits, quantized_inputs)
+        elif table := _embedding_table(graph, node):
             graph.look_up(node, table)
         else:
             graph.keep(node, {})
     return profiling.Deployed(graph.save(Path(file)), model)
 
 
-@dataclass(frozen=True)
-class _Sum:
-    """What is known of an activation that was quantized while running: integers, scale and zero-point, by name."""
-
-    integers: str
-    scale: str
-    zero: str
-
-
-def _dynamic_product(graph: Graph, node: Any, weight: Tensor, bits: int, known: dict[str, _Sum]) -> None:
+def _dynamic_product(graph: Graph, node: Any, weight: Tensor, bits: int, quantized_inputs: set[str]) -> None:
+    """Append a matrix product in integers; its input is quantized once, at run time, for all products that read it."""
     x, name, output = node.input[0], node.input[1], node.output[0]
-    if x not in known:
-        known[x] = _Sum(f"{x}_q", f"{x}_scale", f"{x}_zero")
-        graph.add("DynamicQuantizeLinear", [x], *(known[x].integers, known[x].scale, known[x].zero))
+    if x not in quantized_inputs:
+        quantized_inputs.add(x)
+        graph.add("DynamicQuantizeLinear", [x], f"{x}_q", f"{x}_scale", f"{x}_zero")
     quantized = quantize_tensor(weight, weight_params(weight, bits, axis=1))
     matrix = graph.constant(f"{name}_q", quantized.integers.contiguous())
     zeros = graph.constant(f"{name}_zero", torch.zeros(weight.shape[1], dtype=torch.int8))
     scale = graph.constant(f"{name}_scale", quantized.params.scale)
-    sums = graph.add("MatMulInteger", [known[x].integers, matrix, known[x].zero, zeros], f"{output}_sums")
-    unit = graph.add("Mul", [known[x].scale, scale], f"{output}_unit")
+    sums = graph.add("MatMulInteger", [f"{x}_q", matrix, f"{x}_zero", zeros], f"{output}_sums")
+    unit = graph.add("Mul", [f"{x}_scale", scale], f"{output}_unit")
     floats = graph.add("Cast", [sums], f"{output}_float", to=1)
     has_bias = node.op_type == "Gemm" and len(node.input) == 3
     product = graph.add("Mul", [floats, unit], f"{output}_product" if has_bias else output)
@@ -121,17 +112,18 @@ def _dynamic_product(graph: Graph, node: Any, weight: Tensor, bits: int, known: 
 
 
 def _write_static(graph: Graph, chosen: set[int], ranges: Mapping[str, QuantParams], bits: int) -> None:
-    renamed: dict[str, str] = {name: graph.round_trip(name, ranges[name]) for name in graph.inputs if name in ranges}
+    """Write all nodes; those with an id in ``chosen`` compute in integers."""
+    renamed = {name: graph.quantize_dequantize(name, ranges[name]) for name in graph.inputs if name in ranges}
     for node in graph.source:
         if id(node) in chosen and node.op_type in MATRIX_KINDS:
             _integer_weights(graph, node, ranges[node.input[0]], bits)
-        if id(node) not in chosen and (table := _table(graph, node)):
+        if id(node) not in chosen and (table := _embedding_table(graph, node)):
             graph.look_up(node, table)
         else:
             graph.keep(node, renamed)
         for output in node.output:
             if output in ranges:
-                renamed[output] = graph.round_trip(output, ranges[output])
+                renamed[output] = graph.quantize_dequantize(output, ranges[output])
 
 
 def _integer_weights(graph: Graph, node: Any, inputs: QuantParams, bits: int) -> None:
@@ -147,27 +139,27 @@ def _integer_weights(graph: Graph, node: Any, inputs: QuantParams, bits: int) ->
         node.input[2] = graph.integer_bias(node.input[2], unit, f"{node.output[0]}_bias")
 
 
-def _in_integers(graph: Graph, node: Any, additions: bool) -> bool:
+def _computes_in_integers(graph: Graph, node: Any, additions: bool) -> bool:
     if node.op_type in MATRIX_KINDS:
-        return graph.weight(node.input[1]) is not None and _is_plain(node)
+        return graph.weight(node.input[1]) is not None and _is_linear(node)
     if node.op_type == "Add":
         return additions and not any(name in graph.constants for name in node.input)
     return node.op_type == "MaxPool" and additions
 
 
-def _is_plain(node: Any) -> bool:
-    """Not a Gemm, or one as linear layers make it: x Wᵀ + b."""
+def _is_linear(node: Any) -> bool:
+    """Whether a node is not a Gemm, or the Gemm of a linear layer: x Wᵀ + b."""
     if node.op_type != "Gemm":
         return True
-    given = {it.name: it.f if it.name in ("alpha", "beta") else it.i for it in node.attribute}
-    return {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0} | given == GEMM_OF_A_LINEAR_LAYER
+    attributes = {it.name: it.f if it.name in ("alpha", "beta") else it.i for it in node.attribute}
+    return {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0} | attributes == LINEAR_LAYER_GEMM
 
 
-def _activations(graph: Graph, nodes: list[Any]) -> list[str]:
-    """What has to be rounded: everything that goes into these nodes, and what comes out of the convolutions and sums.
+def _quantized_activations(graph: Graph, nodes: list[Any]) -> list[str]:
+    """Activations to quantize: the inputs of these nodes, and the outputs of convolutions, additions and pooling.
 
-    Behind a ReLU the range is half as wide, so it is the ReLU's output that is rounded. The result of a matrix product
-    stays in floating point (a sum with its bias follows), and so does the output of the model.
+    After a ReLU the range is half as wide, so its output is quantized instead of its input. The result of a matrix
+    product stays in floating point (the addition of its bias follows), and so does the output of the model.
     """
     names: dict[str, None] = {}
     for node in nodes:
@@ -197,8 +189,8 @@ def _calibrate(
     return {name: observer.params() for name, observer in observers.items()}
 
 
-def _table(graph: Graph, node: Any) -> QuantizedTensor | None:
-    """Integers of an embedding table, where the node looks one up."""
+def _embedding_table(graph: Graph, node: Any) -> QuantizedTensor | None:
+    """The quantized table, if the node looks up an embedding."""
     weight = graph.weight(node.input[0]) if node.op_type == "Gather" else None
     return None if weight is None else quantize_tensor(weight, weight_params(weight, 8))
 

@@ -1,9 +1,9 @@
-"""Layers that compute with integers only: int8 operands, int32 sums, and one multiplication and shift at the end.
+"""Integer-only inference: int8 operands, int32 accumulators, and one multiplication and shift at the end.
 
     y = s_x s_w Σ (x - z_x) w + b,   and then   y_q = clamp(round(y / s_y) + z_y)
 
-The sum is exact in 32 bits. The bias is an integer of the same scale s_x s_w, so it is added before. What remains is
-the factor M = s_x s_w / s_y, a real number below 1, which becomes an integer of 31 bits and a shift to the right.
+The sum is exact in 32 bits. The bias is an integer of the same scale s_x s_w and is added to it. The remaining factor
+M = s_x s_w / s_y is a real number below 1; it becomes an integer of 31 bits and a shift to the right.
 
 Source: Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference,
 2018 (section 2).
@@ -30,9 +30,9 @@ class IntegerLayer:
     Args:
         weight: int8, symmetric, one scale per output channel or one for all.
         bias: int32 [channels], in units of input scale times weight scale.
-        inputs, outputs: params of what goes in and comes out, one scale for the whole tensor.
+        inputs, outputs: params of input and output, one scale for the whole tensor.
         multiplier, shift: M = multiplier / 2^shift for each channel; see ``requantization``.
-        convolution: the layer whose stride and padding are used; None for a linear layer.
+        convolution: gives stride and padding; None for a linear layer.
     """
 
     weight: QuantizedTensor
@@ -51,7 +51,7 @@ class IntegerLayer:
         return sums if size is None else sums.unflatten(0, (len(x), *size)).movedim(-1, 1)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Integers in, integers out."""
+        """Integers of the output for integers of the input."""
         sums = self.accumulate(x)
         shape = (1, -1, 1, 1) if self.convolution is not None else (-1,)
         scaled = requantize(sums, self.multiplier.view(shape), self.shift.view(shape))
@@ -65,7 +65,7 @@ class IntegerLayer:
 
 
 def integer_layer(layer: nn.Module, weight: QuantizedTensor, inputs: QuantParams, outputs: QuantParams) -> IntegerLayer:
-    """The integer form of ``layer``, which gives the bias, and stride and padding of a convolution.
+    """The integer form of ``layer``, from which bias, stride and padding are taken.
 
     Raises:
         ValueError: if the weight is not symmetric or has scales for groups, or the convolution has groups or dilation.
@@ -117,7 +117,7 @@ def requantize(sums: Tensor, multiplier: Tensor, shift: Tensor) -> Tensor:
 
 
 def im2col(x: Tensor, convolution: nn.Conv2d, zero_point: int) -> tuple[Tensor, tuple[int, int]]:
-    """What each output pixel sees, as rows (N · H' · W', C · kh · kw), and (H', W'); the border is ``zero_point``."""
+    """The patch of each output pixel as rows (N · H' · W', C · kh · kw), and (H', W'); padded with ``zero_point``."""
     if isinstance(convolution.padding, str):
         raise ValueError(f"convolution has padding {convolution.padding!r}; numbers are needed")
     (ph, pw), (kh, kw), (sh, sw) = convolution.padding, convolution.kernel_size, convolution.stride

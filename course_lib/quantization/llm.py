@@ -1,4 +1,4 @@
-"""The front door to weight-only quantization of a transformer: name a model, get a smaller one and a report."""
+"""``LLMQuantizer``: weight-only quantization of a transformer by name, with RTN, GPTQ or AWQ."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ SAMPLES = 128
 class LLMQuantizer:
     """Quantize the weights of a language model to a few bits, by GPTQ or AWQ.
 
-    The model as it was loaded stays in ``model``; each method returns a copy, so that they can be compared.
+    ``model`` is never changed; each method returns a quantized copy, so that they can be compared.
 
     Args:
         model_name: ``"tiny_llama"`` or ``"minilm"`` (shipped), a folder, or the name of a Hugging Face model.
         calibration: examples from train or validation; by default drawn from the train split of the shipped sentences,
-            cut into the model's own tokens.
-        samples: how many examples are drawn; for MiniLM so many of each domain, which kept it closest to the original
-            on validation (`benchmarks/quantization_llm.py`, table `calibration`).
+            tokenized for the model.
+        samples: number of examples to draw; for MiniLM per domain, which kept it closest to the original on validation
+            (`benchmarks/quantization_llm.py`, table `calibration`).
 
     Raises:
-        ConnectionError: if the model or its tokenizer has to be fetched and the network is not there.
+        ConnectionError: if the model or its tokenizer has to be downloaded and the network is not reachable.
         TestSplitError: if ``calibration`` is the test split.
         ValueError: if the model is no transformer with linear layers.
     """
@@ -58,14 +58,12 @@ class LLMQuantizer:
         return awq(self.model, self.calibration, bits, **options)
 
     def rtn_quantization(self, bits: int = 4, **options: Any) -> WeightOnly:
-        """Round to nearest, what the other two have to beat; ``options`` as in ``rtn``."""
+        """Round-to-nearest, the baseline of the other two; ``options`` as in ``rtn``."""
         return rtn(self.model, bits, **options)
 
 
 def default_calibration(model_name: str, model: nn.Module, samples: int = SAMPLES) -> Split:
-    """Examples of the shipped train split as ``model`` takes them: token windows, or sentences of
-    all domains for MiniLM.
-    """
+    """Examples of the shipped train split: token windows, or sentences of all domains for MiniLM."""
     if model_name == "minilm":
         domains = [data.load("sentiment", domain=domain) for domain in data.SENTIMENT_DOMAINS]
         return data.join([one.train.subset(samples) for one in domains])

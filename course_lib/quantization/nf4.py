@@ -1,4 +1,4 @@
-"""NF4: four bits whose sixteen values are where normally distributed weights are, and scales that are quantized too.
+"""NF4: a 4-bit codebook of quantiles of the normal distribution, with scales that are quantized as well.
 
 Source: Dettmers et al., QLoRA: Efficient Finetuning of Quantized LLMs, 2023 (section 3 and appendix E).
 """
@@ -14,7 +14,7 @@ from course_lib.quantization.packing import pack
 from course_lib.storage import Encoded
 
 NF4_BITS = 4
-OUTERMOST = 0.9677083  # mean of 1 - 1/30 and 1 - 1/32: how far out the outermost quantiles are taken
+OUTERMOST = 0.9677083  # mean of 1 - 1/30 and 1 - 1/32: the outermost quantile
 SCALES_PER_BLOCK = 256
 
 
@@ -33,7 +33,7 @@ def nf4(weight: Tensor, group_size: int = 64, *, double: bool = True) -> Encoded
     Args:
         weight: [channels, …]; ``group_size`` must divide the inputs of a channel.
         double: quantize the scales as well, to 8 bits in blocks of 256 (about 0.13 instead of 0.5 bits per weight);
-            else they are stored as fp32.
+            else they are stored in fp32.
 
     Raises:
         ValueError: if the weight is empty or holds NaN or infinity, or ``group_size`` does not divide.

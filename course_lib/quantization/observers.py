@@ -1,7 +1,6 @@
-"""Observers look at the values that pass through a layer, and choose the range that is cut into steps.
+"""Observers record the values of an activation and choose its range: a wide one rounds coarsely, a narrow one clips.
 
-A wide range rounds coarsely, a narrow one clips: every observer is another answer to that one question. The simple ones
-remember two numbers, the others a histogram.
+The simple observers keep a minimum and a maximum, the others a histogram.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ from course_lib.quantization.affine import QuantParams, check_finite, choose_par
 
 BINS = 4096
 CLIPS = tuple(step / 100 for step in range(1, 101))
-"""Thresholds that ``MSEObserver`` and ``EntropyObserver`` try, as fractions of the largest magnitude."""
+"""Clipping thresholds that ``MSEObserver`` and ``EntropyObserver`` try, as fractions of the largest magnitude."""
 
 MISSING = 20.0
-"""Nats that it costs where Q has no step for a value of P, whose true divergence is infinite."""
+"""Penalty in nats for the mass of P where Q is 0, for which the true divergence is infinite."""
 
 
 class Observer(abc.ABC):
-    """``observe`` batches, then ask for ``params``.
+    """Base class: call ``observe`` with each batch, then ``params``.
 
     Args:
         bits: 2 to 8.
@@ -37,7 +36,7 @@ class Observer(abc.ABC):
         self.seen = 0
 
     def observe(self, x: Tensor) -> None:
-        """Take a batch into account.
+        """Update the statistics with a batch.
 
         Raises:
             ValueError: if it is empty, or holds NaN or infinity.
@@ -59,14 +58,14 @@ class Observer(abc.ABC):
 
     @abc.abstractmethod
     def range(self) -> tuple[float, float]:
-        """Smallest and largest value that is represented; what lies outside is clipped."""
+        """Smallest and largest value that is represented; values outside are clipped."""
 
     @abc.abstractmethod
     def _update(self, x: Tensor) -> None: ...
 
 
 class MinMaxObserver(Observer):
-    """Everything that was seen fits: no clipping, but one outlier makes all steps wide."""
+    """The smallest and largest value: nothing is clipped, but one outlier makes all steps wide."""
 
     low, high = float("inf"), float("-inf")
 
@@ -74,6 +73,7 @@ class MinMaxObserver(Observer):
         self.low, self.high = min(self.low, x.min().item()), max(self.high, x.max().item())
 
     def range(self) -> tuple[float, float]:
+        """The minimum and maximum."""
         return self.low, self.high
 
 
@@ -99,14 +99,15 @@ class MovingAverageObserver(Observer):
         self.high += self.momentum * (high - self.high)
 
     def range(self) -> tuple[float, float]:
+        """The averaged minimum and maximum."""
         return self.low, self.high
 
 
 class HistogramObserver(Observer):
-    """What the other observers share: counts in ``BINS`` equal bins around zero.
+    """Base class of observers with a histogram: counts in ``BINS`` equal bins around zero.
 
-    A batch that does not fit doubles the width of all bins (two neighbours become one) until it does, so that no value
-    has to be seen twice.
+    If a batch does not fit, the width of all bins is doubled (two neighbours become one) until it does, so that no
+    value has to be seen twice.
     """
 
     def __init__(self, bits: int = 8, symmetric: bool = False) -> None:
@@ -134,29 +135,28 @@ class HistogramObserver(Observer):
         return (torch.arange(BINS, dtype=torch.float64) + 0.5) * (2 * self.limit / BINS) - self.limit
 
     def range(self) -> tuple[float, float]:
-        if not self.limit:
-            return 0.0, 0.0
-        return self._clipped()
+        """The chosen range; (0, 0) if all values are 0."""
+        return self._clipped() if self.limit else (0.0, 0.0)
 
     @abc.abstractmethod
     def _clipped(self) -> tuple[float, float]: ...
 
     def _best(self, cost: Callable[[float, float], float]) -> tuple[float, float]:
-        """The range that costs least among those that clip at one threshold on both sides of 0."""
+        """The candidate with the least cost."""
         return min(self.candidates(), key=lambda ends: cost(*ends))
 
     def candidates(self) -> list[tuple[float, float]]:
-        """Every range that is tried; all of them hold 0."""
+        """The ranges that are tried: clipped at the same magnitude on both sides of 0, which they all contain."""
         low, high = min(self.low, 0.0), max(self.high, 0.0)
         largest = max(-low, high)
         return [(max(low, -clip * largest), min(high, clip * largest)) for clip in CLIPS]
 
 
 class PercentileObserver(HistogramObserver):
-    """A fixed share of the values, the outermost ones, is clipped.
+    """Clips a fixed fraction of the values, at both ends.
 
     Args:
-        share: fraction of the values to keep, in [0, 1]; half of the rest is cut at either end.
+        share: fraction of the values to keep, in [0, 1]; half of the rest is clipped at each end.
     """
 
     def __init__(self, bits: int = 8, symmetric: bool = False, share: float = 0.9999) -> None:
@@ -180,16 +180,16 @@ class MSEObserver(HistogramObserver):
         return self._best(self.error)
 
     def error(self, low: float, high: float) -> float:
-        """Mean squared error of the values that were seen, if ``low`` … ``high`` is represented."""
+        """Mean squared error of the observed values with the range ``low`` … ``high``."""
         params = choose_params(torch.tensor(low), torch.tensor(high), self.bits, self.symmetric)
-        wrong = fake_quantize(self.centres.float(), params).double() - self.centres
-        return float((wrong.square() * self.counts).sum() / self.counts.sum())
+        error = fake_quantize(self.centres.float(), params).double() - self.centres
+        return float((error.square() * self.counts).sum() / self.counts.sum())
 
 
 class EntropyObserver(HistogramObserver):
     """The range whose quantized distribution is nearest to the clipped one in relative entropy (KL divergence).
 
-    Zeros do not count: they are represented exactly in any range, and behind a ReLU they would drown everything else.
+    Zeros do not count: they are exact in any range, and after a ReLU they would dominate the histogram.
 
     Source: Migacz, 8-bit Inference with TensorRT, 2017.
     """
@@ -198,9 +198,9 @@ class EntropyObserver(HistogramObserver):
         return self._best(self.divergence)
 
     def divergence(self, low: float, high: float) -> float:
-        """KL(P ‖ Q) in nats: P the histogram with what is clipped added to its ends, Q the same in 2^bits steps.
+        """KL(P ‖ Q) in nats: P is the histogram with clipped values added to its ends, Q the same in 2^bits steps.
 
-        Infinite where the range holds fewer bins than steps, for then nothing can be said about rounding.
+        Infinite if the range has fewer bins than steps, because the histogram then does not resolve the rounding.
         """
         middle = BINS // 2
         seen = self.counts.clone()
@@ -232,5 +232,5 @@ OBSERVERS: dict[str, type[Observer]] = {
 
 
 def make_observer(method: str, bits: int = 8, symmetric: bool = False) -> Observer:
-    """A new observer by its name: one of ``OBSERVERS``."""
+    """A new observer by name, one of ``OBSERVERS``."""
     return OBSERVERS[check_choice("method", method, tuple(OBSERVERS))](bits, symmetric)

@@ -1,7 +1,7 @@
-"""Rewriting an exported graph: the few edits that turn a float ONNX model into one that computes with integers.
+"""Edits of an exported ONNX graph that turn a floating-point model into a quantized one.
 
-Nodes are collected in the order in which they run; each edit appends. Names of new tensors end in what they are
-(``_q`` integers, ``_dq`` floats again), so that a graph can be read in any viewer.
+Nodes are appended in execution order. New tensors are named by suffix (``_q`` for integers, ``_dq`` for dequantized
+values), so that the graph can be read in any viewer.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from course_lib.quantization.affine import QuantizedTensor, QuantParams
 
 
 class Graph:
-    """An ONNX model whose nodes are written anew, one after another.
+    """An ONNX model whose nodes are rewritten one after another.
 
     Args:
-        file: an exported model; weights in a side file are read too.
+        file: an exported model; external weight files are read too.
     """
 
     def __init__(self, file: Path) -> None:
@@ -37,48 +37,49 @@ class Graph:
 
     @property
     def inputs(self) -> list[str]:
+        """Names of the inputs of the model."""
         return [it.name for it in self.model.graph.input]
 
     def weight(self, name: str) -> Tensor | None:
-        """A constant matrix or kernel in floating point, if ``name`` is one."""
+        """The constant matrix or kernel ``name`` in floating point; None if it is not one."""
         value = self.constants.get(name)
         if value is None or value.ndim < 2 or value.dtype != numpy.float32:
             return None
         return torch.from_numpy(value.copy())
 
     def only_consumer(self, name: str) -> Any | None:
-        """The node that alone takes ``name``, if it is so."""
+        """The only node that reads ``name``; None if there are several, or it is an output of the model."""
         if self.uses[name] != 1 or name in self.outputs:
             return None
         return next(node for node in self.source if name in node.input)
 
     def add(self, kind: str, inputs: Sequence[str], output: str, *more: str, **attributes: Any) -> str:
-        """Append a node; the name of its first output."""
+        """Append a node with this ``output`` (and ``more``), and return the name of the output."""
         import onnx
 
         self.nodes.append(onnx.helper.make_node(kind, list(inputs), [output, *more], **attributes))
         return output
 
     def constant(self, name: str, value: Tensor) -> str:
-        """A constant of this name, written once."""
+        """Add a constant unless there is one of this name, and return the name."""
         self.constants.setdefault(name, value.detach().numpy())
         return name
 
-    def round_trip(self, name: str, params: QuantParams) -> str:
-        """``name`` → integers → floats again, for an activation; the name of the last."""
+    def quantize_dequantize(self, name: str, params: QuantParams) -> str:
+        """Append QuantizeLinear and DequantizeLinear for an activation, and return the name of the result."""
         scale = self.constant(f"{name}_scale", params.scale[0])
         zero = self.constant(f"{name}_zero", params.zero_point[0].to(torch.uint8))
         integers = self.add("QuantizeLinear", [name, scale, zero], f"{name}_q")
         return self.add("DequantizeLinear", [integers, scale, zero], f"{name}_dq")
 
     def integers(self, name: str, weight: QuantizedTensor, axis: int) -> str:
-        """The constant ``name`` as integers with scales along ``axis``, and the floats that they stand for."""
+        """Store a constant as integers with scales along ``axis``, and return the name of the dequantized values."""
         scale, zero = self._scales(name, weight)
         integers = self.constant(f"{name}_q", weight.integers)
         return self.add("DequantizeLinear", [integers, scale, zero], f"{name}_dq", axis=axis)
 
     def integer_bias(self, name: str, unit: Tensor, label: str) -> str:
-        """The constant ``name`` in int32, as multiples of ``unit`` per channel."""
+        """Store a constant in int32, as multiples of ``unit``, and return the name of the dequantized values."""
         from course_lib.quantization.integer import quantize_bias
 
         bias = quantize_bias(torch.from_numpy(self.constants[name].copy()), unit)
@@ -86,7 +87,7 @@ class Graph:
         return self.add("DequantizeLinear", [self.constant(f"{label}_q", bias), scale, zero], f"{label}_dq", axis=0)
 
     def look_up(self, node: Any, table: QuantizedTensor) -> None:
-        """Instead of a Gather from floats: integers of the row, times the scale of the row."""
+        """Replace the Gather of an embedding: integers of the row, times the scale of the row."""
         name, rows, output = node.input[0], node.input[1], node.output[0]
         scale = self.constant(f"{name}_scale", table.params.scale[:, None])
         integers = self.constant(f"{name}_q", table.integers)
@@ -95,13 +96,13 @@ class Graph:
         self.add("Mul", [floats, self.add("Gather", [scale, rows], f"{output}_scale", axis=0)], output)
 
     def keep(self, node: Any, renamed: dict[str, str]) -> None:
-        """Append a node of the source, with some of its inputs replaced."""
+        """Append a node of the original graph, with some of its inputs renamed."""
         for index, name in enumerate(node.input):
             node.input[index] = renamed.get(name, name)
         self.nodes.append(node)
 
     def save(self, file: Path) -> Path:
-        """Write everything into one file; constants that nobody uses any more are left out."""
+        """Write the model into one file, without constants that are no longer used."""
         import onnx
 
         graph = self.model.graph

@@ -1,8 +1,8 @@
-"""Quantization-aware training: the model trains on its grid, so that its weights learn to live with rounding.
+"""Quantization-aware training (QAT): fine-tuning with fake-quantized weights and inputs.
 
-``prepare`` puts a quantizer before every weight and every input of a convolution or linear layer, ``train_quantized``
-fine-tunes, and ``convert`` takes the quantizers out again: what remains are plain modules whose weights lie exactly on
-their grid, and input grids that are part of the model (see ``course_lib.architectures.input_quantizers``).
+``prepare`` adds a fake quantizer to every weight and every input of a convolution or linear layer, ``train_quantized``
+fine-tunes, and ``convert`` replaces the quantizers by plain modules with quantized weights, and by input grids that are
+part of the model (see ``course_lib.architectures.input_quantizers``).
 """
 
 from __future__ import annotations
@@ -27,54 +27,53 @@ from course_lib.quantization.mse_scale import SMALLEST, best_input_params, best_
 from course_lib.quantization.packing import set_weights
 from course_lib.quantization.ptq import QuantizationResult, quantize_activations
 from course_lib.quantization.straight_through import quantize_learned_step, quantize_straight_through
+from course_lib.training.losses import soft_targets
 
 ESTIMATORS = ("lsq", "ste")
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
-class WeightQuantizer(nn.Module):
-    """What a weight ``(out, …)`` goes through before it is used: one step size for each output channel."""
+class FakeQuantizer(nn.Module):
+    """Fake quantization with step sizes that are trained (LSQ) or fixed (straight-through estimator)."""
 
     def __init__(self, params: QuantParams, learned: bool) -> None:
         super().__init__()
-        self.bits = params.bits
+        self.bits, self.symmetric, self.axis = params.bits, params.symmetric, params.axis
         self.low, self.high = params.range
-        self.scale = nn.Parameter(params.scale.clone(), requires_grad=learned)
+        scale = params.scale[0] if params.axis is None else params.scale
+        self.scale = nn.Parameter(scale.clone(), requires_grad=learned)
+
+    def fake_quantize(self, values: Tensor, scale: Tensor, entries: int | None = None) -> Tensor:
+        """``values`` on the grid of ``scale``; ``entries`` as in ``quantize_learned_step``."""
+        if self.scale.requires_grad:
+            return quantize_learned_step(values, scale, self.low, self.high, entries)
+        return quantize_straight_through(values, scale, self.low, self.high)
+
+    def params(self) -> QuantParams:
+        """The current step sizes as params of a quantized tensor."""
+        scale = self.scale.detach().cpu().reshape(-1).clone()
+        return QuantParams(scale, torch.zeros(len(scale), dtype=torch.int32), self.bits, self.symmetric, self.axis)
+
+
+class WeightQuantizer(FakeQuantizer):
+    """Parametrization of a weight ``(out, …)``: one step size for each output channel."""
 
     def forward(self, weight: Tensor) -> Tensor:
-        scale = self.scale.view(-1, *[1] * (weight.dim() - 1))
-        quantize = quantize_learned_step if self.scale.requires_grad else quantize_straight_through
-        return quantize(weight, scale, self.low, self.high)
-
-    def params(self) -> QuantParams:
-        """The learned step sizes as parameters of a quantized tensor."""
-        zeros = torch.zeros(len(self.scale), dtype=torch.int32)
-        return QuantParams(self.scale.detach().cpu().clone(), zeros, self.bits, symmetric=True, axis=0)
+        """The fake-quantized weight."""
+        return self.fake_quantize(weight, self.scale.view(-1, *[1] * (weight.dim() - 1)))
 
 
-class InputQuantizer(nn.Module):
-    """What a layer's input goes through: one step size for the whole tensor."""
-
-    def __init__(self, params: QuantParams, learned: bool) -> None:
-        super().__init__()
-        self.bits, self.symmetric = params.bits, params.symmetric
-        self.low, self.high = params.range
-        self.scale = nn.Parameter(params.scale[0].clone(), requires_grad=learned)
+class InputQuantizer(FakeQuantizer):
+    """Input grid of a layer: one step size for the whole tensor."""
 
     def forward(self, values: Tensor) -> Tensor:
-        if not self.scale.requires_grad:
-            return quantize_straight_through(values, self.scale, self.low, self.high)
-        return quantize_learned_step(values, self.scale, self.low, self.high, entries=values[0].numel())
-
-    def params(self) -> QuantParams:
-        """The learned step size as parameters of a grid."""
-        scale = self.scale.detach().cpu().reshape(1).clone()
-        return QuantParams(scale, torch.zeros(1, dtype=torch.int32), self.bits, self.symmetric)
+        """The fake-quantized input."""
+        return self.fake_quantize(values, self.scale, entries=values[0].numel())
 
 
 @dataclass(frozen=True)
 class TrainedResult(QuantizationResult):
-    """A model that was trained on its grid; ``exact`` is the model before that, so noise includes what it learned."""
+    """A model after QAT; ``exact`` is the model before it, so the report's SQNR includes what training changed."""
 
     history: training.History = field(default_factory=training.History)
 
@@ -83,24 +82,24 @@ def prepare(
     model: nn.Module, calibration: Split, *, weight_bits: Bits = 8, input_bits: Bits = 8,
     edge_bits: int | None = EDGE_BITS, estimator: str = "lsq",
 ) -> nn.Module:  # fmt: skip
-    """A copy of ``model`` that rounds every weight and every layer input, and can be trained; nothing is trained yet.
+    """A trainable copy of ``model`` that fake-quantizes every weight and every layer input; nothing is trained yet.
 
     Args:
-        calibration: examples from which the first step sizes of the inputs are chosen.
+        calibration: examples for the initial step sizes of the inputs.
         weight_bits, input_bits, edge_bits: see ``bits_per_layer``.
-        estimator: ``"lsq"`` trains the step sizes too, ``"ste"`` keeps them as they were chosen.
+        estimator: ``"lsq"`` trains the step sizes as well, ``"ste"`` keeps them fixed.
 
     Raises:
         TestSplitError: if ``calibration`` is the test split.
         ValueError: if an argument is out of range, or weights or inputs hold NaN or infinity.
     """
     check_choice("estimator", estimator, ESTIMATORS)
-    of_weights, of_inputs = (bits_per_layer(model, bits, edge_bits) for bits in (weight_bits, input_bits))
+    layer_weight_bits, layer_input_bits = (bits_per_layer(model, bits, edge_bits) for bits in (weight_bits, input_bits))
     prepared, learned = copy.deepcopy(model).eval(), estimator == "lsq"
-    inputs = best_input_params(prepared, calibration, of_inputs)
+    inputs = best_input_params(prepared, calibration, layer_input_bits)
     for name, layer in models.prunable_layers(prepared).items():
         with error_prefix(f"layer {name!r}"):
-            params = best_weight_params(layer.get_parameter("weight"), of_weights[name])
+            params = best_weight_params(layer.get_parameter("weight"), layer_weight_bits[name])
         parametrize.register_parametrization(layer, "weight", WeightQuantizer(params, learned))
         if name in inputs:
             input_quantizers.add_input_grid(layer, InputQuantizer(inputs[name], learned))
@@ -109,7 +108,7 @@ def prepare(
 
 @torch.no_grad()
 def convert(prepared: nn.Module, model: nn.Module) -> nn.Module:
-    """A copy of ``model`` with what ``prepared``, made from it, has learned: weights on their grid, fixed input grids.
+    """A copy of ``model`` with the quantized weights and input grids of ``prepared``, which was made from it.
 
     Raises:
         ValueError: if a weight or step size is NaN or infinite because the training diverged.
@@ -143,13 +142,13 @@ def train_quantized(
     loss: training.Loss | None = None,
     **fit_options: Any,
 ) -> TrainedResult:
-    """Fine-tune a quantized copy of ``model``, and return it as plain modules on their grid.
+    """Fine-tune a fake-quantized copy of ``model``, and return it as plain modules with quantized weights.
 
     Args:
         weight_bits, input_bits, edge_bits, estimator: see ``prepare``.
-        freeze_norms_after: share of the training after which BatchNorm stops following the batches and uses the mean
-            and variance that it has by then, as it will after the training (Krishnamoorthi, 2018, section 3.2).
-        distil: train on what ``model`` answers (its probabilities) instead of the labels; ``loss`` overrides it.
+        freeze_norms_after: fraction of the training after which BatchNorm uses its running mean and variance instead of
+            batch statistics, as at inference (Krishnamoorthi, 2018, section 3.2).
+        distil: train on the probabilities of ``model`` instead of the labels; ``loss`` overrides it.
         fit_options: passed on to ``training.fit``: ``optimizer``, ``precision``, ``augment``, ``checkpoint``, ….
 
     Raises:
@@ -163,17 +162,17 @@ def train_quantized(
     prepared = prepare(
         model, train, weight_bits=weight_bits, input_bits=input_bits, edge_bits=edge_bits, estimator=estimator
     )
-    objective = loss or (as_the_original(model) if distil else training.cross_entropy())
-    keeper = NormKeeper(freeze_norms_after, objective)
+    objective = loss or (teacher_cross_entropy(model) if distil else training.cross_entropy())
+    freezer = BatchNormFreezer(freeze_norms_after, objective)
     history = training.fit(
-        prepared, train, validation, epochs=epochs, learning_rate=learning_rate, loss=keeper.loss,
-        after_step=keeper.after_step, **fit_options,
+        prepared, train, validation, epochs=epochs, learning_rate=learning_rate, loss=freezer.loss,
+        after_step=freezer.after_step, **fit_options,
     )  # fmt: skip
     return TrainedResult(convert(prepared, model), copy.deepcopy(model).eval(), history)
 
 
-def as_the_original(model: nn.Module) -> training.Loss:
-    """Cross entropy against the probabilities that the unquantized ``model`` gives for the same inputs.
+def teacher_cross_entropy(model: nn.Module) -> training.Loss:
+    """Cross entropy with the probabilities of a teacher, a copy of the unquantized ``model``, as targets.
 
     Source: Polino et al., Model compression via distillation and quantization, 2018 (section 3).
     """
@@ -182,21 +181,26 @@ def as_the_original(model: nn.Module) -> training.Loss:
     def loss(student: nn.Module, inputs: Any, labels: Tensor) -> Tensor:
         teacher.to(labels.device)
         with torch.no_grad():
-            wanted = models.forward(teacher, inputs).float().softmax(dim=-1)
-        return F.cross_entropy(models.forward(student, inputs).float(), wanted)
+            targets = soft_targets(models.forward(teacher, inputs), temperature=1.0)
+        return F.cross_entropy(models.forward(student, inputs).float(), targets)
 
     return loss
 
 
-class NormKeeper:
-    """Freezes BatchNorm when its time has come, and keeps step sizes positive."""
+class BatchNormFreezer:
+    """Freezes BatchNorm statistics after a fraction of the training, and keeps step sizes positive.
+
+    Args:
+        freeze_after: fraction of the training, in [0, 1].
+        objective: the loss to minimize.
+    """
 
     def __init__(self, freeze_after: float, objective: training.Loss) -> None:
         self.freeze_after, self.objective = freeze_after, objective
         self.frozen = freeze_after == 0
 
     def loss(self, model: nn.Module, inputs: Any, labels: Tensor) -> Tensor:
-        """The objective; ``model.train()`` at the start of an epoch has thawed the norms, so they are frozen here."""
+        """The objective; norms are frozen here because ``model.train()`` unfreezes them at the start of an epoch."""
         if self.frozen:
             for module in model.modules():
                 if isinstance(module, NORMS):
@@ -205,8 +209,8 @@ class NormKeeper:
 
     @torch.no_grad()
     def after_step(self, model: nn.Module, step: int, total_steps: int) -> None:
-        """Called by ``training.fit`` after every update."""
+        """Decide whether norms are frozen, and clamp step sizes; called after every optimizer step."""
         self.frozen = step >= self.freeze_after * total_steps
         for module in model.modules():
-            if isinstance(module, WeightQuantizer | InputQuantizer):
+            if isinstance(module, FakeQuantizer):
                 module.scale.clamp_(min=SMALLEST)

@@ -1,4 +1,4 @@
-"""The front door of this room for models of any kind: quantize after training, or train on the grid."""
+"""``AdvancedQuantizer``: post-training quantization or quantization-aware training of any model."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from course_lib.quantization.qat import TrainedResult, train_quantized
 
 
 class AdvancedQuantizer:
-    """Quantize a model in two ways that can be compared.
+    """Quantize a model after training, or by quantization-aware training.
 
-    ``model`` is never changed. Both methods start from its weights as they are and return a plain copy with a report,
-    which ``storage.save`` writes as packed integers.
+    ``model`` is never changed. Both methods start from its weights and return a plain copy with a report, which
+    ``storage.save`` writes as packed integers.
 
     Args:
         model: any model with convolutions or linear layers.
-        calibration_data: training or validation examples; training on the grid needs training examples.
+        calibration_data: training or validation examples; QAT needs training examples.
 
     Raises:
         TestSplitError: if ``calibration_data`` is the test split.
         ValueError: if it is empty, or the model has nothing to quantize.
-        TypeError: if it is not a ``Split``, so that nobody knows which part of the data it is.
+        TypeError: if it is not a ``Split``, which says what part of the data it is.
     """
 
     def __init__(self, model: nn.Module, calibration_data: Split) -> None:
@@ -43,11 +43,11 @@ class AdvancedQuantizer:
     def post_training_quantization(
         self, *, bits: int = 8, activation_bits: int | None = 8, examples: int = 256, **options: Any
     ) -> QuantizationResult:
-        """Round weights and activations, with ranges chosen on the calibration data; nothing is trained.
+        """Round weights and activations, with ranges calibrated on the calibration data; nothing is trained.
 
         Args:
-            bits: of the weights, one scale for each channel.
-            examples: how many of the calibration data are looked at.
+            bits: of the weights, with one scale for each channel.
+            examples: number of calibration examples.
             options: passed on to ``post_training_quantization``: ``method``, ``embeddings``, ``corrected``, ….
         """
         some = self.calibration_data.subset(examples)
@@ -64,7 +64,7 @@ class AdvancedQuantizer:
         optimizer: str = "sgd",
         **options: Any,
     ) -> TrainedResult:
-        """Fine-tune on the grid: three epochs of SGD over the calibration data unless said otherwise.
+        """Fine-tune with fake quantization: three epochs of SGD over the calibration data by default.
 
         Args:
             bits, activation_bits: of weights and layer inputs, see ``bits_per_layer``.

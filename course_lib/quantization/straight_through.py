@@ -1,7 +1,7 @@
-"""Rounding that can be trained through: the straight-through estimator, and a step size that is learned with it.
+"""The straight-through estimator (STE), and learned step size quantization (LSQ).
 
-The derivative of ``round`` is zero almost everywhere, so nothing would ever be learned. In the backward pass both
-functions pretend that rounding was not there: inside the range the gradient goes straight through, outside it is cut.
+The derivative of ``round`` is zero almost everywhere, so nothing would be learned. In the backward pass both functions
+ignore rounding: inside the range the gradient passes unchanged, outside it is zero.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def round_straight_through(values: Tensor) -> Tensor:
 
 
 def quantize_straight_through(values: Tensor, scale: Tensor, qmin: int, qmax: int) -> Tensor:
-    """``values`` rounded to the nearest of the grid points ``scale · [qmin … qmax]``, for a fixed scale.
+    """``values`` rounded to the nearest grid point of ``scale · [qmin … qmax]``, for a fixed scale.
 
     Args:
         values: any shape, floating point.
@@ -37,12 +37,12 @@ def quantize_straight_through(values: Tensor, scale: Tensor, qmin: int, qmax: in
 def quantize_learned_step(values: Tensor, scale: Tensor, qmin: int, qmax: int, entries: int | None = None) -> Tensor:
     """As ``quantize_straight_through``, but ``scale`` (the step size) has a gradient and is trained with the weights.
 
-    Each entry contributes to it how much its rounded value moves with the scale: ``round(v/s) - v/s`` inside the
-    range, ``qmin`` or ``qmax`` outside. The sum is divided by ``sqrt(entries · qmax)``, so that a step size learns
-    about as fast as the weights.
+    The gradient of each entry is the derivative of its rounded value: ``round(v/s) - v/s`` inside the range, ``qmin``
+    or ``qmax`` outside. The sum is divided by ``sqrt(entries · qmax)``, so that a step size learns about as fast as the
+    weights.
 
     Args:
-        entries: how many values share one scale; by default all that do. Of activations, those of one example count.
+        entries: number of values that share one scale; by default as many as do. For activations, of one example.
 
     Source: Esser et al., Learned Step Size Quantization, 2020 (equations 3 and 5).
     """
@@ -51,7 +51,7 @@ def quantize_learned_step(values: Tensor, scale: Tensor, qmin: int, qmax: int, e
 
 
 class _Quantize(torch.autograd.Function):
-    """Quantize and dequantize in one step; nothing is kept but what the backward pass needs."""
+    """Quantize and dequantize in one step; only what the backward pass needs is saved."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, scale: Tensor, qmin: int, qmax: int, entries: int) -> Tensor:

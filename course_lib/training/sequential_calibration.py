@@ -1,16 +1,16 @@
-"""What the linear layers of a model see: calibration inputs, one block after another, in bounded memory.
+"""Sequential calibration: statistics of the inputs of linear layers, one block after another, in bounded memory.
 
-A transformer is a row of equal blocks. ``walk`` carries the hidden states of the calibration sentences from block to
-block; inside a block it stops at every *stage* (linear layers that share one input, such as query, key and value),
-sums up what goes into it, and lets the caller change its weights. Later stages and blocks then see what the changed
-ones put out, as they will when the model is used. Only one block's statistics are in memory at a time.
+A transformer is a sequence of equal blocks. ``walk`` propagates the hidden states of the calibration examples from
+block to block; inside a block it stops at every *stage* (linear layers that share one input, such as query, key and
+value), collects the statistics of its input, and lets the caller change its weights. Later stages and blocks get their
+inputs from the changed ones, as at inference. Only the statistics of one stage are in memory at a time.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,14 +27,14 @@ ROWS_AT_ONCE = 32
 
 @dataclass(frozen=True)
 class Stage:
-    """Linear layers that share one input: full name → module, within the block ``block``."""
+    """Linear layers of one block that share an input: the name of the block, and full name → layer."""
 
     block: str
     layers: Mapping[str, nn.Module]
 
     @property
     def width(self) -> int:
-        """Input channels."""
+        """Number of input channels."""
         return weight_matrix(next(iter(self.layers.values()))).shape[1]
 
 
@@ -55,13 +55,13 @@ def weight_matrix(module: nn.Module) -> Tensor:
 
 
 def set_weight_matrix(module: nn.Module, matrix: Tensor) -> None:
-    """Write ``matrix`` ``(out, in)`` into the layer, in its own layout."""
+    """Write ``matrix`` ``(out, in)`` into the weight of the layer, in its layout."""
     weight: Any = module.weight
     weight.data.copy_(matrix.T if is_transposed(module) else matrix)
 
 
 def blocks(model: nn.Module) -> dict[str, nn.Module]:
-    """Name → block, in order: the entries of the ``ModuleList`` that holds most linear layers, or the model itself.
+    """Name → block, in order: the entries of the ``ModuleList`` with the most linear layers, or the model itself.
 
     Raises:
         ValueError: if there is no linear layer at all.
@@ -77,17 +77,18 @@ def blocks(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Name → linear layer of every block: what these methods quantize (heads and embeddings are not among them)."""
-    return {
-        ".".join(filter(None, (block_name, name))): module
-        for block_name, block in blocks(model).items()
-        for name, module in block.named_modules()
-        if is_linear(module)
-    }
+    """Full name → linear layer of all blocks; heads and embeddings are not among them."""
+    return {name: layer for block, module in blocks(model).items() for name, layer in _linear(block, module).items()}
+
+
+def _linear(name: str, block: nn.Module) -> dict[str, nn.Module]:
+    """Full name → linear layer of one block."""
+    inner = {".".join(filter(None, (name, layer))): module for layer, module in block.named_modules()}
+    return {layer: module for layer, module in inner.items() if is_linear(module)}
 
 
 def calibration_batches(split: Split, batch_size: int = ROWS_AT_ONCE) -> list[dict[str, Tensor] | Tensor]:
-    """The inputs of a split for calibration.
+    """The inputs of a calibration split, in batches.
 
     Raises:
         TestSplitError: if it is the test split.
@@ -100,65 +101,58 @@ def calibration_batches(split: Split, batch_size: int = ROWS_AT_ONCE) -> list[di
 
 
 def layer_inputs(model: nn.Module, split: Split) -> dict[str, LayerInputs]:
-    """Name → what goes into each linear layer of the blocks, summed up over a split; nothing is changed.
+    """Full name → statistics of the inputs of each linear layer in the blocks; the model is not changed.
 
     Raises:
         TestSplitError: if it is the test split.
         ValueError: if it is empty, or a layer is never reached.
     """
-    seen: dict[str, LayerInputs] = {}
-    walk(model, calibration_batches(split), lambda stage, inputs: seen.update(dict.fromkeys(stage.layers, inputs)))
-    return seen
+    found: dict[str, LayerInputs] = {}
+    walk(model, calibration_batches(split), lambda stage, inputs: found.update(dict.fromkeys(stage.layers, inputs)))
+    return found
 
 
 @torch.no_grad()
 def walk(model: nn.Module, batches: Sequence[Any], at_stage: Hook) -> None:
-    """Call ``at_stage(stage, inputs)`` for every stage of every block, in the order in which they are computed.
+    """Call ``at_stage(stage, inputs)`` for every stage of every block, in execution order.
 
     Args:
-        batches: model inputs, tensors or dicts of tensors; rows where a dict's ``attention_mask`` is 0 do not count.
-        at_stage: may change the weights of the stage; what comes after it sees their effect.
+        batches: model inputs, tensors or dicts of tensors; padding (``attention_mask`` 0) does not count.
+        at_stage: may change the weights of the stage; the stages after it get their inputs from the changed weights.
 
     Raises:
         ValueError: if a layer is never reached, or its input is not finite.
     """
     with models.evaluating(model):
-        row = _Row(model, batches)
-        for name in row.blocks:
-            for stage in row.stages(name):
-                at_stage(stage, row.collect(name, stage))
-            row.advance(name)
+        sequence = _BlockSequence(model, batches)
+        for name in sequence.blocks:
+            for stage in sequence.stages(name):
+                at_stage(stage, sequence.collect(name, stage))
+            sequence.advance(name)
 
 
 @dataclass
 class _Call:
-    """How a block was called, all but its hidden states."""
+    """The arguments of a call of a block, without the hidden states."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
 
-@dataclass
-class _Row:
-    """The blocks of a model, the hidden states before the current one, and how each was called."""
+class _BlockSequence:
+    """The blocks of a model, the hidden states before the current one, and the arguments of each call, by batch."""
 
-    model: nn.Module
-    batches: Sequence[Any]
-    blocks: dict[str, nn.Module] = field(init=False)
-    calls: dict[str, list[_Call]] = field(init=False)
-    hidden: list[Any] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.blocks = blocks(self.model)
-        self.calls = {name: [] for name in self.blocks}
-        self.hidden = []
-        self.masks = [batch.get("attention_mask") if isinstance(batch, Mapping) else None for batch in self.batches]
+    def __init__(self, model: nn.Module, batches: Sequence[Any]) -> None:
+        self.model, self.blocks = model, blocks(model)
+        self.calls: dict[str, list[_Call]] = {name: [] for name in self.blocks}
+        self.hidden: list[Any] = []
+        self.masks = [batch.get("attention_mask") if isinstance(batch, Mapping) else None for batch in batches]
         recorders = {name: self._recorder(name) for name in self.blocks}
-        stop_at_last = {next(reversed(self.blocks)): _stop}  # the head's logits would only take memory
-        with forward_pre_hooks(self.model, recorders, with_kwargs=True), forward_hooks(self.model, stop_at_last):
-            for batch in self.batches:
+        stop_at_last = {next(reversed(self.blocks)): _stop}  # the logits of the head are not needed
+        with forward_pre_hooks(model, recorders, with_kwargs=True), forward_hooks(model, stop_at_last):
+            for batch in batches:
                 with contextlib.suppress(StopForward):
-                    _call_model(self.model, batch)
+                    _call_model(model, batch)
 
     def _recorder(self, name: str) -> Callable[..., None]:
         first = next(iter(self.blocks)) == name
@@ -180,38 +174,34 @@ class _Row:
         return output[0] if isinstance(output, tuple) else output
 
     def advance(self, name: str) -> None:
-        """Hidden states after a block become those before the next one."""
-        for index in range(len(self.batches)):
+        """Replace the hidden states before a block by those after it."""
+        for index in range(len(self.hidden)):
             self.hidden[index] = self.run(name, index)
         self.calls[name].clear()
 
     def stages(self, name: str) -> list[Stage]:
-        """Linear layers of a block, in the order in which the first batch reaches them; one input, one stage."""
-        seen: list[tuple[Any, dict[str, nn.Module]]] = []
+        """Stages of a block, in the order in which the first batch reaches them."""
+        found: list[tuple[Any, dict[str, nn.Module]]] = []
         reached: set[str] = set()
-        layers = {
-            ".".join(filter(None, (name, inner))): module
-            for inner, module in self.blocks[name].named_modules()
-            if is_linear(module)
-        }
+        layers = _linear(name, self.blocks[name])
 
-        def note(layer: str) -> Callable[..., None]:
+        def recorder(layer: str) -> Callable[..., None]:
             def hook(module: nn.Module, args: tuple[Any, ...]) -> None:
                 reached.add(layer)
-                if not (seen and seen[-1][0] is args[0]):
-                    seen.append((args[0], {}))
-                seen[-1][1][layer] = module
+                if not (found and found[-1][0] is args[0]):
+                    found.append((args[0], {}))
+                found[-1][1][layer] = module
 
             return hook
 
-        with forward_pre_hooks(self.model, {layer: note(layer) for layer in layers}):
+        with forward_pre_hooks(self.model, {layer: recorder(layer) for layer in layers}):
             self.run(name, 0)
         if missing := sorted(set(layers) - reached):
             raise ValueError(f"layer {missing[0]!r} saw no calibration input; more or other examples may reach it")
-        return [Stage(name, group) for _, group in seen]
+        return [Stage(name, group) for _, group in found]
 
     def collect(self, name: str, stage: Stage) -> LayerInputs:
-        """The statistics of what goes into a stage now."""
+        """Statistics of the current inputs of a stage."""
         inputs = LayerInputs.empty(stage.width)
         mask: Tensor | None = None
 
@@ -233,9 +223,9 @@ def _stop(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
 
 
 def _call_model(model: nn.Module, batch: Any) -> None:
-    device = next(model.parameters()).device
+    inputs = models.to_device(batch, next(model.parameters()).device)
     if isinstance(batch, Mapping):
         extra = {"use_cache": False} if hasattr(getattr(model, "config", None), "use_cache") else {}
-        model(**{key: value.to(device) for key, value in batch.items()}, **extra)
+        model(**inputs, **extra)
     else:
-        model(batch.to(device))
+        model(inputs)

@@ -11,7 +11,7 @@ from torch import nn
 from course_lib import assets, data, models, storage, training
 from course_lib.architectures import input_quantizers
 from course_lib.quantization import quantized_weights
-from course_lib.quantization.qat import NormKeeper, WeightQuantizer, convert, prepare, train_quantized
+from course_lib.quantization.qat import BatchNormFreezer, WeightQuantizer, convert, prepare, train_quantized
 from course_lib.quantization.straight_through import (
     quantize_learned_step,
     quantize_straight_through,
@@ -133,13 +133,13 @@ def test_training_learns_and_only_lsq_moves_the_steps(model, estimator):
 def test_norms_follow_the_batches_until_they_are_frozen():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
-    keeper = NormKeeper(0.5, training.cross_entropy())
+    freezer = BatchNormFreezer(0.5, training.cross_entropy())
     inputs, labels = torch.randn(16, 4), torch.randint(4, (16,))
     means = []
     for step in range(1, 5):
         model.train()
-        keeper.loss(model, inputs, labels)
-        keeper.after_step(model, step, 4)
+        freezer.loss(model, inputs, labels)
+        freezer.after_step(model, step, 4)
         means.append(model[1].running_mean.clone())
     assert not torch.equal(means[0], means[1])
     assert torch.equal(means[1], means[2]) and torch.equal(means[2], means[3])
