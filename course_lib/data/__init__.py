@@ -1,14 +1,16 @@
-"""The data of the course: shipped splits, and bigger data sets on request.
+"""The data of the course: shipped splits, and larger data sets on request.
 
-Splits are sacred. Training, tuning and calibration use ``train`` or ``validation``; ``test`` is only for the
-number that is reported, and refuses to be shuffled or handed to a function that learns from it.
+Training, tuning and calibration use ``train`` or ``validation``. ``test`` is only for the reported number: it cannot be
+shuffled or passed to a function that learns.
 """
 
 from course_lib.data import text_windows
 from course_lib.data.inputs import (
     Augmentation,
+    Inputs,
     augment_images,
     group_by_length,
+    join_inputs,
     move_images,
     prepare_images,
     trim_padding,
@@ -22,7 +24,7 @@ from course_lib.data.sentiment import (
     tokenize,
     tokenizer,
 )
-from course_lib.data.splits import SPLIT_NAMES, Inputs, Split, Splits, TestSplitError, join, refuse_test
+from course_lib.data.splits import SPLIT_NAMES, Split, Splits, TestSplitError, join, refuse_test
 
 __all__ = [
     "FASHION_CLASSES",
@@ -38,6 +40,7 @@ __all__ = [
     "augment_images",
     "group_by_length",
     "join",
+    "join_inputs",
     "load",
     "move_images",
     "prepare_images",

@@ -1,13 +1,15 @@
-"""How images and sentences become what a model takes."""
+"""Preparing images and tokens for a model: scaling, augmentation, padding, joining."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+Inputs = Tensor | dict[str, Tensor]
 
 
 def prepare_images(images: Tensor, upscale: int = 1) -> Tensor:
@@ -24,11 +26,11 @@ def prepare_images(images: Tensor, upscale: int = 1) -> Tensor:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far training pictures are changed; they are always flipped at random.
+    """How training images are augmented, beside random horizontal flips.
 
     Args:
-        shift: pixels by which they move at most in each direction.
-        hole: width of the blank square in half of them; 0 for none. Small nets often learn more without.
+        shift: largest translation in each direction, in pixels.
+        hole: width of the Cutout square, in half of the images; 0 for none. Small nets often learn more without.
     """
 
     shift: int = 2
@@ -41,30 +43,30 @@ class Augmentation:
 
 
 def augment_images(images: Tensor, generator: torch.Generator, shift: int = 2, hole: int = 8) -> Tensor:
-    """Flip, shift by up to ``shift`` pixels, and blank one ``hole`` × ``hole`` square in half of the images.
+    """Flip, shift by up to ``shift`` pixels, and cut a ``hole`` × ``hole`` square out of half of the images.
 
-    Source of the blank square: DeVries and Taylor, Improved Regularization with Cutout, 2017.
+    Source: DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, 2017.
     """
     batch, height, width = len(images), images.shape[-2], images.shape[-1]
 
     def draw(low: int, high: int) -> Tensor:
         return torch.randint(low, high, (batch, 1), generator=generator)
 
-    mirrored, right, down = draw(0, 2).bool(), draw(-shift, shift + 1), draw(-shift, shift + 1)
-    top, left, use = draw(0, height), draw(0, width), draw(0, 2).bool()
+    flipped, right, down = draw(0, 2).bool(), draw(-shift, shift + 1), draw(-shift, shift + 1)
+    top, left, cut = draw(0, height), draw(0, width), draw(0, 2).bool()
     if hole:
         rows, columns = ((torch.arange(size) - start).abs() for size, start in ((height, top), (width, left)))
-        blank = ((rows <= hole // 2) & use)[:, :, None] & (columns <= hole // 2)[:, None, :]
-        images = images.masked_fill(blank.reshape(batch, *[1] * (images.dim() - 3), height, width), 0)
-    return move_images(images, mirrored, down, right)
+        square = ((rows <= hole // 2) & cut)[:, :, None] & (columns <= hole // 2)[:, None, :]
+        images = images.masked_fill(square.reshape(batch, *[1] * (images.dim() - 3), height, width), 0)
+    return move_images(images, flipped, down, right)
 
 
 def move_images(images: Tensor, mirrored: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Each picture as seen through a window that is moved ``down`` and ``right``; what lies outside is black.
+    """Crop each image to a window moved ``down`` and ``right``; pixels outside the image are black.
 
     Args:
         images: ``(B, …, H, W)``.
-        mirrored: boolean ``(B, 1)``; which windows are looked at in a mirror.
+        mirrored: boolean ``(B, 1)``; which windows are flipped horizontally.
         down: pixels, ``(B, 1)``, and ``right`` likewise; negative values move up and to the left.
     """
     batch, height, width = len(images), images.shape[-2], images.shape[-1]
@@ -79,15 +81,15 @@ def move_images(images: Tensor, mirrored: Tensor, down: Tensor, right: Tensor) -
 
 
 def group_by_length(order: Tensor, lengths: Tensor, batch_size: int, generator: torch.Generator) -> list[Tensor]:
-    """Batches of rows in shuffled order whose sentences are about equally long, so that little padding is computed.
+    """Shuffled batches of sentences of similar length, so that little padding is computed.
 
-    Rows are sorted by length within pools of 16 batches, and the batches of a pool are shuffled again.
+    Rows are sorted by length within pools of 16 batches, then the batches of each pool are shuffled.
     """
     batches: list[Tensor] = []
     for pool in order.split(16 * batch_size):
         sorted_batches = pool[lengths[pool].argsort(stable=True)].split(batch_size)
-        places = torch.randperm(len(sorted_batches), generator=generator).tolist()
-        batches += [sorted_batches[place] for place in places]
+        shuffled = torch.randperm(len(sorted_batches), generator=generator).tolist()
+        batches += [sorted_batches[index] for index in shuffled]
     return batches
 
 
@@ -95,3 +97,21 @@ def trim_padding(tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Cut token tensors ``(B, L)`` to the longest sentence of the batch."""
     length = int(tokens["attention_mask"].sum(dim=1).max())
     return {key: value[:, :length] for key, value in tokens.items()}
+
+
+def join_inputs(parts: Sequence[Inputs]) -> Inputs:
+    """Inputs of several batches or splits as one; tokens are padded with zeros to the longest sentence.
+
+    Raises:
+        ValueError: if some are tokens and others are not.
+    """
+    tokens = [part for part in parts if isinstance(part, Mapping)]
+    tensors = [part for part in parts if isinstance(part, Tensor)]
+    if tokens and tensors:
+        raise ValueError("inputs must all be tokens or all be images, got both")
+    return {key: _pad_and_join([part[key] for part in tokens]) for key in tokens[0]} if tokens else torch.cat(tensors)
+
+
+def _pad_and_join(rows: Sequence[Tensor]) -> Tensor:
+    longest = max(tensor.shape[1] for tensor in rows)
+    return torch.cat([F.pad(tensor, (0, longest - tensor.shape[1])) for tensor in rows])

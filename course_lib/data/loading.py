@@ -1,4 +1,4 @@
-"""Data sets by name: shipped ones, and bigger ones on request."""
+"""Data sets by name: shipped ones, and larger ones on request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from course_lib.data.splits import SPLIT_NAMES, Split, Splits
 FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
     "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
-)  # fmt: skip  # fmt: skip
+)  # fmt: skip
 _TORCHVISION_SETS = ("cifar10", "fashion_mnist_full", "imagenette")
 
 
@@ -27,13 +27,13 @@ def load(name: str, *, domain: str = "movies", root: str | Path | None = None, d
 
     Args:
         name: ``"fashion_mnist"`` and ``"sentiment"`` are shipped; ``"cifar10"``, ``"fashion_mnist_full"`` and
-            ``"imagenette"`` are fetched by torchvision into ``root``.
+            ``"imagenette"`` are downloaded by torchvision into ``root``.
         domain: for ``sentiment``: ``"movies"``, ``"amazon"`` or ``"tweets"``.
 
     Raises:
         ValueError: if the name or domain is unknown.
         AssetError: if a shipped file is missing or damaged.
-        ConnectionError: if a data set has to be fetched and the network is not there.
+        ConnectionError: if a data set must be downloaded and cannot be.
     """
     check_choice("name", name, ("fashion_mnist", "sentiment", *_TORCHVISION_SETS))
     if name == "fashion_mnist":

@@ -1,4 +1,4 @@
-"""The shipped sentences with their ratings, and the tokens that MiniLM reads."""
+"""The shipped sentences with their ratings, and their tokens for MiniLM."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ MAX_TOKENS = 64
 
 
 def tokenizer() -> Any:
-    """The WordPiece tokenizer that belongs to the shipped MiniLM."""
+    """The WordPiece tokenizer of the shipped MiniLM."""
     from transformers import BertTokenizer
 
     return BertTokenizer.from_pretrained(assets.path("minilm_vocab").parent, local_files_only=True)
 
 
 def tokenize(texts: list[str], max_tokens: int = MAX_TOKENS) -> dict[str, Tensor]:
-    """Token ids and attention mask ``(N, L)`` of sentences, padded to the longest and cut at ``max_tokens``."""
+    """Token ids and attention mask ``(N, L)`` of sentences, padded to the longest and truncated to ``max_tokens``."""
     tokens = tokenizer()(
         texts, padding=True, truncation=True, max_length=max_tokens, return_tensors="pt", return_token_type_ids=False
     )
@@ -31,7 +31,7 @@ def tokenize(texts: list[str], max_tokens: int = MAX_TOKENS) -> dict[str, Tensor
 
 
 def sentences() -> dict[tuple[str, str], tuple[str, ...]]:
-    """(domain, split) → the shipped sentences of it, as plain text."""
+    """(domain, split) → its shipped sentences, as plain text."""
     texts: dict[tuple[str, str], list[str]] = {}
     for row in _sentence_rows():
         texts.setdefault((row["domain"], row["split"]), []).append(row["text"])

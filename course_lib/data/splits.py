@@ -1,4 +1,4 @@
-"""The parts of a data set, and the rule that nothing learns from the test part."""
+"""The train, validation and test splits of a data set; nothing may learn from test."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from course_lib.core.validation import check_choice, check_positive
-from course_lib.data.inputs import Augmentation, augment_images, group_by_length, prepare_images, trim_padding
+from course_lib.data.inputs import (
+    Augmentation,
+    Inputs,
+    augment_images,
+    group_by_length,
+    join_inputs,
+    prepare_images,
+    trim_padding,
+)
 
-Inputs = Tensor | dict[str, Tensor]
 SPLIT_NAMES = ("train", "validation", "test")
 
 
 class TestSplitError(RuntimeError):
     """Something tried to learn from the test split."""
 
-    __test__ = False  # not a test class, whatever its name starts with
+    __test__ = False  # pytest collects classes whose name starts with Test
 
 
 @dataclass(frozen=True)
@@ -30,11 +36,11 @@ class Split:
         dataset: name of the data set, for example ``"fashion_mnist"``.
         name: ``"train"``, ``"validation"`` or ``"test"``.
         inputs: images as uint8 ``(N, H, W)`` or ``(N, C, H, W)``, or a dict of token tensors ``(N, L)``, or
-            any float tensor whose first dimension counts the examples (passed to the model unchanged).
+            any float tensor ``(N, …)``, which is passed to the model unchanged.
         labels: int64 ``(N,)``.
         classes: one name per label.
-        texts: the sentences behind the tokens, if there are any.
-        upscale: factor by which images are enlarged before the model sees them.
+        texts: the sentences that the tokens encode, if any.
+        upscale: factor by which images are enlarged for the model.
     """
 
     dataset: str
@@ -68,10 +74,10 @@ class Split:
         """Yield ``(inputs, labels)`` as the models take them: float images ``(B, 3, H, W)`` or token dicts.
 
         Args:
-            augment: whether pictures are changed at random, or how far (``True``: as ``Augmentation()``).
+            augment: whether images are augmented, or how (``True`` means ``Augmentation()``).
 
         Raises:
-            TestSplitError: if the test split is asked for in shuffled or augmented order.
+            TestSplitError: if the test split is to be shuffled or augmented.
         """
         check_positive("batch_size", batch_size)
         if shuffle or augment:
@@ -84,8 +90,8 @@ class Split:
         for rows in batches:
             inputs = self._rows(rows)
             if augment and isinstance(inputs, Tensor) and inputs.dtype == torch.uint8:
-                how = Augmentation() if augment is True else augment
-                inputs = augment_images(inputs, generator, how.shift, how.hole)
+                options = Augmentation() if augment is True else augment
+                inputs = augment_images(inputs, generator, options.shift, options.hole)
             yield self._prepare(inputs), self.labels[rows]
 
     def subset(self, size: int, seed: int = 0) -> Split:
@@ -94,18 +100,18 @@ class Split:
         return self.take(torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:size].sort().values)
 
     def take(self, rows: Tensor) -> Split:
-        """The examples with these numbers, in this order, under the same split name."""
+        """The examples with these indices, in this order, under the same split name."""
         texts = tuple(self.texts[row] for row in rows.tolist()) if self.texts else ()
         return replace(self, inputs=self._rows(rows), labels=self.labels[rows], texts=texts)
 
     def shortest_first(self) -> Tensor:
-        """Rows from the shortest sentence to the longest, so that batches hold little padding; else as they stand."""
+        """Indices from the shortest sentence to the longest, so that batches need little padding."""
         if isinstance(self.inputs, Mapping):
             return self.inputs["attention_mask"].sum(dim=1).argsort(stable=True)
         return torch.arange(len(self))
 
     def example(self, batch_size: int = 1) -> Inputs:
-        """The first ``batch_size`` inputs, as a model takes them (for timing and tracing)."""
+        """The first ``batch_size`` inputs as a model takes them, for timing and tracing."""
         inputs, _ = next(self.batches(batch_size))
         return inputs
 
@@ -126,17 +132,11 @@ def join(splits: Sequence[Split]) -> Split:
     """The examples of several splits as one, in their order; sentences are padded to the longest.
 
     Raises:
-        ValueError: if there is none, or they differ in name, classes or upscale: sentences of test must not pass for
-            others.
+        ValueError: if there is none, or they differ in name, classes or upscale: test must not be mixed with others.
     """
     if not splits or len({(split.name, split.classes, split.upscale) for split in splits}) != 1:
         raise ValueError(f"splits must be one or more of one name, classes and upscale, got {list(splits)}")
-    parts: list[Inputs] = [split.inputs for split in splits]
-    inputs: Inputs
-    if isinstance(parts[0], Mapping):
-        inputs = {key: _padded([part[key] for part in parts]) for key in parts[0]}  # type: ignore[index]
-    else:
-        inputs = torch.cat(parts)  # type: ignore[arg-type]
+    inputs = join_inputs([split.inputs for split in splits])
     texts = tuple(text for split in splits for text in split.texts)
     labels = torch.cat([split.labels for split in splits])
     dataset = " + ".join(dict.fromkeys(split.dataset for split in splits))
@@ -144,11 +144,6 @@ def join(splits: Sequence[Split]) -> Split:
         dataset, splits[0].name, inputs, labels, splits[0].classes, texts if len(texts) == len(labels) else (),
         splits[0].upscale,
     )  # fmt: skip
-
-
-def _padded(rows: Sequence[Tensor]) -> Tensor:
-    longest = max(one.shape[1] for one in rows)
-    return torch.cat([functional.pad(one, (0, longest - one.shape[1])) for one in rows])
 
 
 @dataclass(frozen=True)
@@ -161,6 +156,7 @@ class Splits:
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """One name per label."""
         return self.train.classes
 
 

@@ -1,7 +1,7 @@
-"""Token windows for language models, made of the shipped sentences.
+"""Token windows of the shipped sentences, for language models.
 
-A language model is trained and judged on windows of consecutive tokens. The windows are made of the shipped sentences
-of all three domains; every sentence starts with ``<s>``, and a sentence's split is the one that it has in ``data``.
+A language model is trained and evaluated on windows of consecutive tokens, from the sentences of all three domains.
+Every sentence starts with ``<s>``, and each stays in the split that it has in ``data``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def tokenizer() -> Any:
 
 
 def token_ids(texts: list[str] | tuple[str, ...], encoder: Any = None) -> Tensor:
-    """int64 ``(T,)``: the sentences one after another, each after ``<s>``.
+    """Token ids of the sentences one after another, each after ``<s>``: int64 ``(T,)``.
 
     Args:
         encoder: a ``tokenizers.Tokenizer``, or a tokenizer of transformers; the tiny Llama's by default.
@@ -47,7 +47,7 @@ def token_ids(texts: list[str] | tuple[str, ...], encoder: Any = None) -> Tensor
 
 
 def windows(tokens: Tensor, length: int = WINDOW) -> Tensor:
-    """Consecutive windows ``(N, length)`` of ``tokens`` ``(T,)``; what is left over at the end is dropped.
+    """Consecutive windows ``(N, length)`` of ``tokens`` ``(T,)``; an incomplete last window is dropped.
 
     Raises:
         ValueError: if there are fewer than ``length`` tokens.
@@ -60,7 +60,7 @@ def windows(tokens: Tensor, length: int = WINDOW) -> Tensor:
 
 
 def load(length: int = WINDOW, encoder: Any = None) -> Splits:
-    """Token windows of the shipped sentences; ``labels`` say from which domain a window comes.
+    """Token windows of the shipped sentences; the label of a window is its domain.
 
     Args:
         length: tokens per window.

@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from course_lib import training
 from course_lib.core.atomic_write import write_atomically
-from course_lib.data import Split, refuse_test
+from course_lib.data import Split, join_inputs, refuse_test
 from course_lib.training.evaluation import BATCH_SIZE
 
 
@@ -73,7 +72,7 @@ def joined(labelled: Split | None, transfer: Split | None) -> tuple[Split, Tenso
     The labels of ``transfer`` are replaced by zeros, so that nothing can learn from them.
 
     Raises:
-        ValueError: if both are missing or empty, or one holds pictures and the other tokens.
+        ValueError: if both are missing or empty, or one holds images and the other tokens.
         TestSplitError: if one of them is the test split.
     """
     given = ((labelled, True), (transfer, False))
@@ -86,7 +85,7 @@ def joined(labelled: Split | None, transfer: Split | None) -> tuple[Split, Tenso
     seen = torch.cat([torch.full((len(part),), with_labels) for part, with_labels in pairs])
     labels = torch.cat([part.labels if with_labels else torch.zeros_like(part.labels) for part, with_labels in pairs])
     texts = tuple(text for part in parts for text in part.texts)
-    inputs = _concatenate([part.inputs for part in parts])
+    inputs = join_inputs([part.inputs for part in parts])
     return replace(parts[0], inputs=inputs, labels=labels, texts=texts), seen
 
 
@@ -102,7 +101,7 @@ def as_split(loader: Split | Iterable[Any]) -> Split:
     if not pairs:
         raise ValueError("the loader is empty; there is nothing to learn from")
     labels = torch.cat([labels for _, labels in pairs])
-    inputs = _concatenate([inputs for inputs, _ in pairs])
+    inputs = join_inputs([inputs for inputs, _ in pairs])
     classes = tuple(str(label) for label in range(int(labels.max()) + 1))
     return Split("loader", "train", inputs, labels, classes)
 
@@ -113,16 +112,6 @@ def _pair(batch: Any) -> tuple[Any, Tensor]:
     if isinstance(batch, list | tuple) and len(batch) == 2:
         return batch[0], batch[1]
     raise ValueError(f"a batch must be (inputs, labels) or a mapping with 'labels', got {type(batch).__name__}")
-
-
-def _concatenate(parts: list[Any]) -> Any:
-    """Tensors one after another; tokens are padded with zeros to the longest sentence."""
-    if len({isinstance(part, Mapping) for part in parts}) > 1:
-        raise ValueError("labelled and transfer examples must both be pictures or both be tokens")
-    if not isinstance(parts[0], Mapping):
-        return torch.cat(parts)
-    length = max(value.shape[1] for part in parts for value in part.values())
-    return {key: torch.cat([F.pad(part[key], (0, length - part[key].shape[1])) for part in parts]) for key in parts[0]}
 
 
 def _fingerprint(teacher: nn.Module, split: Split) -> str:

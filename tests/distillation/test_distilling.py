@@ -149,7 +149,7 @@ EMPTY = replace(image_split(4), inputs=torch.zeros(0, 8, 8), labels=torch.zeros(
 BAD = {
     "no examples": ({"train": None}, "nothing to learn from"),
     "an empty split": ({"train": EMPTY}, "nothing to learn"),
-    "pictures and tokens": ({"transfer": token_split(4)}, "both be pictures or both be tokens"),
+    "pictures and tokens": ({"transfer": token_split(4)}, "all be tokens or all be images"),
     "targets of another length": ({"targets": torch.zeros(3, 2)}, "one row for each of the 64 examples, got 3"),
     "targets of other classes": ({"targets": torch.zeros(64, 5)}, "same classes, got 2 and 5"),
 }  # fmt: skip
