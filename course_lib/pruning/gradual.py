@@ -157,7 +157,7 @@ class MaskedTraining:
 
     def _masked_loss(self, model: nn.Module, inputs: Any, labels: Tensor) -> Tensor:
         if self.masks is None:
-            # Only here, before the first update, has a checkpoint been loaded: its zeros tell the masks.
+            # Before the first update, after a checkpoint was loaded: the masks are where its zeros are.
             self.masks = nonzero_masks(model, self.layers)
         return (self.loss or training.cross_entropy())(model, inputs, labels)
 

@@ -1,8 +1,7 @@
-"""Magnitude masks: which weights to drop, how to drop them, and how many are gone.
+"""Magnitude pruning: masks, how they are applied, and the sparsity that they leave.
 
 A mask is boolean, has the shape of its weight, and is true where the weight stays. Masks of a model are a dict from
-layer name to mask. Dropping writes plain zeros into the weight tensor: no hooks, no extra buffers, nothing that a
-stored file would have to carry.
+layer name to mask. Applying one writes zeros into the weight tensor: no hooks, no extra buffers, and nothing to store.
 """
 
 from __future__ import annotations
@@ -80,7 +79,7 @@ def global_masks(model: nn.Module, sparsity: float, layers: Collection[str] | No
 
 
 def nonzero_masks(model: nn.Module, layers: Collection[str] | None = None) -> Masks:
-    """The masks that a pruned model already carries: true wherever its weight is not zero."""
+    """The masks of a model that is pruned already: true wherever its weight is not zero."""
     return {name: weight != 0 for name, weight in layer_weights(model, layers).items()}
 
 
@@ -99,7 +98,7 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
                 f"got {mask.dtype} of shape {tuple(mask.shape)}"
             )
     for name, mask in masks.items():
-        # Filling gives +0.0 whatever stood there; multiplying would leave -0.0 and NaN behind.
+        # Filling always gives +0.0; multiplying by the mask would give -0.0 and NaN.
         weights[name].masked_fill_(~mask.to(weights[name].device), 0.0)
 
 
@@ -143,10 +142,10 @@ def embedding_layers(model: nn.Module) -> list[str]:
 
 
 def make_permanent(model: nn.Module) -> list[str]:
-    """Bake the masks of ``torch.nn.utils.prune`` into the weights, in place, and return the layers that had some.
+    """Write the masks of ``torch.nn.utils.prune`` into the weights, in place, and return the layers that had some.
 
-    Layers that were never pruned are left alone (``prune.remove`` raises on them). Afterwards the ``state_dict`` holds
-    ``weight`` again instead of ``weight_orig`` and ``weight_mask``, half as many numbers.
+    Layers that were never pruned are skipped (``prune.remove`` raises on them). Afterwards the ``state_dict`` holds
+    ``weight`` again instead of ``weight_orig`` and ``weight_mask``, half as many values.
     """
     from torch.nn.utils import prune
 
@@ -161,7 +160,7 @@ def make_permanent(model: nn.Module) -> list[str]:
 
 
 def layer_weights(model: nn.Module, layers: Collection[str] | None = None) -> dict[str, Tensor]:
-    """Layer name → its weight tensor, detached but sharing memory; a weight that two layers share comes once.
+    """Layer name → its weight tensor, detached but sharing memory; a weight that two layers share is listed once.
 
     Raises:
         ValueError: if a name is unknown, or there is nothing to prune.
@@ -185,7 +184,7 @@ def layer_weights(model: nn.Module, layers: Collection[str] | None = None) -> di
 
 
 def weights_to_rank(model: nn.Module, layers: Collection[str] | None = None) -> dict[str, Tensor]:
-    """As ``layer_weights``, but refuses NaN, which is neither large nor small; the error names the layer."""
+    """As ``layer_weights``, but refuses NaN, which cannot be ranked; the error names the layer."""
     weights = layer_weights(model, layers)
     for name, weight in weights.items():
         _without_nan(weight, f"the weight of layer {name!r}")

@@ -1,4 +1,4 @@
-"""The front door of this room: one class with every strategy of pruning."""
+"""StructuredPruner: one class with every pruning strategy."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from course_lib.pruning.structured import StructuredResult, prune_channels
 
 
 class StructuredPruner:
-    """Prune a model, in several ways that can be compared.
+    """Prune a model by strategies that can be compared.
 
-    ``model`` is never changed. Every method starts from its weights as they are and returns a copy, so that strategies
-    do not stack; masks are plain zeros in that copy, and there is nothing to remove afterwards. Structured pruning sets
-    nothing to zero: it takes channels out.
+    Every method prunes a copy of the original ``model``, so that strategies do not add up. Unstructured strategies
+    write zeros into the weights of that copy; structured pruning removes channels.
 
     Args:
         model: any model with convolutions or linear layers.
@@ -58,7 +57,7 @@ class StructuredPruner:
         """Raise the sparsity in ``steps`` steps while fine-tuning (Zhu and Gupta, 2017).
 
         Args:
-            train: what to fine-tune on; it must be given.
+            train: the split to fine-tune on; it must be given.
             options: passed on to ``prune_gradually`` and ``training.fit``.
 
         Raises:
@@ -77,11 +76,12 @@ class StructuredPruner:
     ) -> StructuredResult:
         """Remove whole filters, neurons and heads: the result has smaller layers, not zeros.
 
-        ``sparsity``, that of the pruner by default, is the fraction of each group's channels that goes. As channels go
-        from the outputs of one layer and the inputs of the next, far more than this fraction of the weights goes.
+        ``sparsity``, that of the pruner by default, is the fraction of each group's channels to remove. Since they are
+        outputs of one layer and inputs of the next, a larger fraction of the weights is removed.
 
         Args:
-            criterion: see ``importance.CRITERIA``; split: for those that look at gradients.
+            criterion: see ``importance.CRITERIA``.
+            split: for criteria that look at gradients.
 
         Raises:
             CouplingError: if the model is not understood.

@@ -1,4 +1,4 @@
-"""When weights are dropped: sparsity as a function of the step."""
+"""Schedules: sparsity as a function of the training step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def cubic_sparsity(step: float, total_steps: float, initial: float, final: float
 
 
 def linear_sparsity(step: float, total_steps: float, initial: float, final: float) -> float:
-    """The same at a constant pace, for comparison; arguments and errors as in ``cubic_sparsity``."""
+    """Sparsity that grows at a constant rate; arguments and errors as in ``cubic_sparsity``."""
     return _between(initial, final, _progress(step, total_steps, initial, final))
 
 
@@ -40,5 +40,5 @@ def _progress(step: float, total_steps: float, initial: float, final: float) -> 
 
 
 def _between(initial: float, final: float, progress: float) -> float:
-    # Rounding must not leave the ends, nor carry a value past them.
+    # Rounding must not change the ends, nor carry a value past them.
     return min(final, initial + (final - initial) * progress) if progress < 1 else final

@@ -127,7 +127,7 @@ def permute_channels(model: nn.Module, orders: Mapping[str, Tensor], coupling: C
 
 
 def sparse_tensor_cores() -> tuple[bool, str]:
-    """Whether this machine has sparse tensor cores, and a sentence that says why (not)."""
+    """Whether this machine has sparse tensor cores, and the reason in one sentence."""
     if not torch.cuda.is_available():
         return False, "no GPU here: 2:4 gives a smaller file and no speed; its speed needs sparse tensor cores"
     name, capability = torch.cuda.get_device_name(), torch.cuda.get_device_capability()

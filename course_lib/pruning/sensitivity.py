@@ -1,4 +1,4 @@
-"""Which layers can lose weights, and which cannot: prune one at a time and look at the accuracy."""
+"""Sensitivity: the accuracy with a single layer pruned, for every layer."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def sensitivity_scan(
     layers: Collection[str] | None = None,
     progress: bool = True,
 ) -> pandas.DataFrame:
-    """Validation accuracy with a single layer pruned, for every layer and sparsity; the weights are put back.
+    """Validation accuracy with a single layer pruned, for every layer and sparsity; the weights are restored.
 
     Returns:
         One row per layer and sparsity: ``layer``, ``weights``, ``sparsity``, ``accuracy``, ``drop`` (accuracy lost
-        against the model as it is).
+        against the unpruned model).
 
     Raises:
-        TestSplitError: if ``validation`` is the test split, because what is learnt here decides how to prune.
+        TestSplitError: if ``validation`` is the test split, because the result decides how to prune.
         ValueError: if a sparsity is outside [0, 1), a layer is unknown, or its weights hold NaN.
 
     Source: Li et al., Pruning Filters for Efficient ConvNets (section 3.2), 2017, for single weights.

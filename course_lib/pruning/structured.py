@@ -65,7 +65,7 @@ def prune_channels(
         criterion: see ``importance.CRITERIA``.
         unit: ``"filter"``, ``"neuron"``, ``"head"`` or ``"width"``; all but the last one by default.
         multiple: counts are rounded to it.
-        split: for criteria that look at gradients.
+        split: for criteria that use gradients.
 
     Raises:
         CouplingError: if the model is not understood.
@@ -84,7 +84,7 @@ def prune_channels(
 
 
 def step_counts(coupling: Coupling, counts: Mapping[str, int], step: int, steps: int) -> Counts:
-    """How many channels stay after ``step`` of ``steps``: the same *fraction* goes in every step.
+    """How many channels stay after ``step`` of ``steps``: every step removes the same *fraction*.
 
     n_t = n₀ (n_T / n₀)^(t / T), so that late steps remove fewer channels.
     """

@@ -1,4 +1,4 @@
-"""Widths: how many channels of each group stay, by a ratio, a budget of work, or one threshold for all."""
+"""Widths: how many channels of each group stay, by a ratio, a budget of MACs, or one threshold for all groups."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Shape = Callable[[Group, float], float]
 
 
 def keep_count(channels: int, ratio: float, multiple: int = 1) -> int:
-    """``ratio`` of ``channels``, rounded to a ``multiple`` that kernels like (8 or 16); at most all of them.
+    """``ratio`` of ``channels``, rounded to a ``multiple`` (8 or 16 suit the kernels); at most all of them.
 
     Raises:
         ValueError: if the ratio is outside [0, 1], or 0 channels would be left.
@@ -38,7 +38,7 @@ def uniform_counts(groups: Mapping[str, Group], ratio: float, multiple: int = 1)
 
 
 def global_counts(groups: Mapping[str, Group], scores: Scores, ratio: float, *, floor: float = 0.1) -> Counts:
-    """As many channels as one threshold over the scores of all groups leaves; ``floor`` of each group stay at least.
+    """As many channels as are above one threshold over the scores of all groups; at least ``floor`` of each group.
 
     Raises:
         ValueError: if a ratio is outside [0, 1], or 0 channels would be left.
@@ -70,10 +70,10 @@ def keep_best(scores: Scores, counts: Mapping[str, int]) -> dict[str, Tensor]:
 
 
 class WorkEstimate:
-    """Multiply-accumulates of a model for any counts, from one look at the whole model.
+    """Multiply-accumulates (MACs) of a model for any channel counts, from one profile of the whole model.
 
-    A layer's work is proportional to the share of its inputs and of its outputs that stay; that of attention to the
-    share of its heads.
+    The MACs of a layer are proportional to the remaining shares of its inputs and of its outputs, those of attention to
+    the share of its heads.
     """
 
     def __init__(self, model: nn.Module, inputs: Inputs, coupling: Coupling | None = None) -> None:
@@ -91,6 +91,7 @@ class WorkEstimate:
 
     @property
     def total(self) -> int:
+        """MACs of the whole model."""
         return sum(self.work.values())
 
     def __call__(self, counts: Mapping[str, int]) -> float:
@@ -116,14 +117,14 @@ def counts_for_macs(
     multiple: int = 1,
     shape: Shape | None = None,
 ) -> Counts:
-    """The widest counts whose work is at most ``1 / factor`` of the whole model's.
+    """The widest counts with at most ``1 / factor`` of the MACs of the whole model (bisection over one ratio).
 
     Args:
         groups: those that may lose channels.
-        shape: ``(group, ratio) -> ratio`` of this group; the same for all by default. It should grow with ``ratio``.
+        shape: ``(group, ratio) -> ratio`` of this group, not falling with ``ratio``; the same for all by default.
 
     Raises:
-        ValueError: if ``factor`` is below 1, or not even the narrowest counts are narrow enough.
+        ValueError: if ``factor`` is below 1, or the narrowest counts still have more MACs.
     """
     if factor < 1:
         raise ValueError(f"factor must be at least 1 (how many times less work), got {factor}")
@@ -142,7 +143,7 @@ def counts_for_macs(
 
 
 def _shaped(groups: Mapping[str, Group], ratio: float, multiple: int, shape: Shape | None) -> Counts:
-    """Never fewer than one ``multiple``, or all channels where there are not so many."""
+    """Counts at ``ratio``: at least one ``multiple``, or all channels where there are fewer."""
     counts = {}
     for name, group in groups.items():
         share = min(1.0, max(0.0, shape(group, ratio) if shape else ratio))

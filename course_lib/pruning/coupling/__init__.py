@@ -1,7 +1,7 @@
 """Coupling: which channels of a model must be removed together.
 
-Three separate things, as in Torch-Pruning: ``nodes`` (the steps of the model), ``groups`` (what belongs together), and
-``mappings`` (where a channel lies in each tensor).
+Three separate things, as in Torch-Pruning: ``nodes`` (the operations of the model), ``groups`` (what is removed
+together) and ``mappings`` (where a channel lies in each tensor).
 
 Source: Fang et al., DepGraph: Towards Any Structural Pruning, 2023.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from course_lib.core.validation import check_choice
-from course_lib.pruning.coupling.groups import UNITS, Group, Member, Walk
+from course_lib.pruning.coupling.groups import UNITS, Group, GroupFinder, Member
 from course_lib.pruning.coupling.mappings import IndexMap
 from course_lib.pruning.coupling.nodes import POINTER, CouplingError, Node, trace
 
@@ -43,9 +43,9 @@ class Coupling(Mapping[str, Group]):
         return len(self._groups)
 
     def prunable(self, unit: str | None = None) -> dict[str, Group]:
-        """The groups that may lose channels: all but those that are kept whole, of one ``unit`` if it is given.
+        """The groups that may lose channels, of one ``unit`` if it is given.
 
-        The width of a transformer's stream is only there if it is asked for: it is one choice for the whole model.
+        Groups of unit ``"width"`` (the hidden state of a transformer) are returned only on request.
         """
         if unit is not None:
             check_choice("unit", unit, UNITS)
@@ -84,4 +84,4 @@ def couple(model: nn.Module) -> Coupling:
     Raises:
         CouplingError: if something in the model is not understood; the message names it.
     """
-    return Coupling(Walk(dict(model.named_modules())).groups(trace(model)))
+    return Coupling(GroupFinder(dict(model.named_modules())).groups(trace(model)))

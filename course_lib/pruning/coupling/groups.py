@@ -1,7 +1,7 @@
-"""Groups: channels that must be removed together, found by walking through the nodes once.
+"""Groups: channels that must be removed together, found in one pass over the nodes.
 
-Every layer starts channels of its own. Where two streams are added, their channels become one: the same channel has to
-go from both. Norms and depthwise convolutions belong to the channels that they see; the next layer reads them.
+Every layer makes new channels. Where two values are added, their channels become one group, because the same channel
+must be removed from both. Norms and depthwise convolutions belong to the group of their input; the next layer reads it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import nn
 from course_lib.pruning.coupling.mappings import IndexMap
 from course_lib.pruning.coupling.nodes import POINTER, CouplingError, Node
 
-CHANNEL_BY_CHANNEL = IndexMap()
+ONE_TO_ONE = IndexMap()
 UNITS = ("filter", "neuron", "head", "width")
 
 
@@ -24,18 +24,18 @@ class Member:
 
     layer: str
     side: str
-    map: IndexMap = CHANNEL_BY_CHANNEL
+    map: IndexMap = ONE_TO_ONE
 
 
 @dataclass(frozen=True)
 class Group:
-    """Channels that live or die together in all ``members``.
+    """Channels that must be removed together in all ``members``.
 
     Args:
         name: of the layer that makes the channels first.
-        unit: what one of them is: ``"filter"``, ``"neuron"``, ``"head"``, or ``"width"`` of a transformer's stream.
+        unit: what one of them is: ``"filter"``, ``"neuron"``, ``"head"``, or ``"width"`` of a hidden state.
         channels: how many there are.
-        kept_whole: why none of them may go; empty if they may.
+        kept_whole: why none of them may be removed; empty if they may.
     """
 
     name: str
@@ -46,178 +46,185 @@ class Group:
 
 
 @dataclass
-class _Space:
-    """A set of channels while the walk goes on; ``parent`` after it was joined with another one."""
+class _GroupDraft:
+    """A group in the making; ``parent`` is the one that it was merged into (union-find)."""
 
     channels: int
     order: int
     members: list[Member] = field(default_factory=list)
     unit: str = ""
     reasons: list[str] = field(default_factory=list)
-    parent: _Space | None = None
+    parent: _GroupDraft | None = None
 
-    def root(self) -> _Space:
+    def root(self) -> _GroupDraft:
         return self if self.parent is None else self.parent.root()
+
+    def finished(self) -> Group:
+        name = next(member.layer for member in self.members if member.side == "out")
+        if self.unit in ("head", "width") and "." in name:
+            name = name.rpartition(".")[0]
+        return Group(name, self.unit, self.channels, tuple(self.members), "; ".join(dict.fromkeys(self.reasons)))
 
 
 @dataclass(frozen=True)
-class _Value:
-    """Channels of a value, one after the other: pieces ``(space, repeat)``; ``last``: they are the last dimension."""
+class _Channels:
+    """The channels of a value, in order.
 
-    pieces: tuple[tuple[_Space, int], ...]
+    Args:
+        segments: groups with the number of positions that each of their channels takes.
+        last: whether they are the last dimension of the value.
+        flat: whether the value was flattened.
+    """
+
+    segments: tuple[tuple[_GroupDraft, int], ...]
     last: bool
     flat: bool = False
 
     @property
     def width(self) -> int:
-        return sum(space.root().channels * repeat for space, repeat in self.pieces)
+        return sum(group.root().channels * repeat for group, repeat in self.segments)
 
 
-class Walk:
-    """Visits the nodes in order and collects the spaces."""
+class GroupFinder:
+    """Visits the nodes in order and collects coupled channels, with one method for each kind of node."""
 
     def __init__(self, modules: dict[str, nn.Module]) -> None:
         self.modules: dict[str, Any] = modules
-        self.values: dict[str, _Value | None] = {}  # None is the model's input, whose width nobody has asked for yet
-        self.spaces: list[_Space] = []
+        self.values: dict[str, _Channels | None] = {}  # None: the model's input, which has no channels of a layer
+        self.drafts: list[_GroupDraft] = []
 
     def groups(self, nodes: list[Node]) -> list[Group]:
+        """The groups of a model with these nodes, in the order of the layers that make them."""
         for node in nodes:
             self.values[node.key] = getattr(self, f"_{node.kind}")(node)
-        return [_group(space) for space in self.spaces if space.parent is None and space.members]
+        return [draft.finished() for draft in self.drafts if draft.parent is None and draft.members]
 
-    def _new(self, channels: int, unit: str, reason: str = "") -> _Space:
-        space = _Space(channels, len(self.spaces), unit=unit, reasons=[reason] if reason else [])
-        self.spaces.append(space)
-        return space
+    def _new_group(self, channels: int, unit: str, reason: str = "") -> _GroupDraft:
+        group = _GroupDraft(channels, len(self.drafts), unit=unit, reasons=[reason] if reason else [])
+        self.drafts.append(group)
+        return group
 
     def _input(self, node: Node) -> None:
         return None
 
     def _output(self, node: Node) -> None:
         for key in node.inputs:
-            for space, _ in self._known(key).pieces:
-                space.root().reasons.append("the answers of the model")
+            for group, _ in self._require(key).segments:
+                group.root().reasons.append("the answers of the model")
 
-    def _conv(self, node: Node) -> _Value:
+    def _conv(self, node: Node) -> _Channels:
         layer = self.modules[node.name]
         self._read(node.name, self.values[node.inputs[0]], layer.in_channels, last=False)
-        return self._made(node.name, layer.out_channels, "filter", last=False)
+        return self._make(node.name, layer.out_channels, "filter", last=False)
 
-    def _grouped(self, node: Node) -> _Value:
+    def _grouped(self, node: Node) -> _Channels:
         layer = self.modules[node.name]
         reason = f"{node.name} works in {layer.groups} groups of equal size"
         self._read(node.name, self.values[node.inputs[0]], layer.in_channels, last=False, reason=reason)
-        return self._made(node.name, layer.out_channels, "filter", last=False, reason=reason)
+        return self._make(node.name, layer.out_channels, "filter", last=False, reason=reason)
 
-    def _linear(self, node: Node) -> _Value:
+    def _linear(self, node: Node) -> _Channels:
         layer = self.modules[node.name]
         self._read(node.name, self.values[node.inputs[0]], layer.in_features, last=True)
-        return self._made(node.name, layer.out_features, "neuron", last=True)
+        return self._make(node.name, layer.out_features, "neuron", last=True)
 
-    def _norm(self, node: Node) -> _Value | None:
-        return self._belongs(node, self.modules[node.name].num_features)
+    def _norm(self, node: Node) -> _Channels | None:
+        return self._follow(node, self.modules[node.name].num_features)
 
-    def _depthwise(self, node: Node) -> _Value | None:
-        return self._belongs(node, self.modules[node.name].out_channels)
+    def _depthwise(self, node: Node) -> _Channels | None:
+        return self._follow(node, self.modules[node.name].out_channels)
 
-    def _layernorm(self, node: Node) -> _Value | None:
-        return self._belongs(node, self.modules[node.name].normalized_shape[0], "width")
+    def _layernorm(self, node: Node) -> _Channels | None:
+        return self._follow(node, self.modules[node.name].normalized_shape[0], "width")
 
-    def _embeddings(self, node: Node) -> _Value:
+    def _embeddings(self, node: Node) -> _Channels:
         """Three tables and a norm, all of one width."""
         layer = self.modules[node.name]
-        space = self._new(layer.word_embeddings.embedding_dim, "width")
+        group = self._new_group(layer.word_embeddings.embedding_dim, "width")
         tables = ("word_embeddings", "position_embeddings", "token_type_embeddings", "LayerNorm")
-        space.members += [Member(f"{node.name}.{table}", "out") for table in tables]
-        return _Value(((space, 1),), last=True)
+        group.members += [Member(f"{node.name}.{table}", "out") for table in tables]
+        return _Channels(((group, 1),), last=True)
 
-    def _attention(self, node: Node) -> _Value:
-        """A head is a block of rows in query, key and value; it comes out as a block of columns."""
+    def _attention(self, node: Node) -> _Channels:
+        """A head is a block of rows in query, key and value, and a block of columns of the output."""
         layer = self.modules[node.name]
-        space = self._new(layer.num_attention_heads, "head")
+        group = self._new_group(layer.num_attention_heads, "head")
         for projection in ("query", "key", "value"):
             name = f"{node.name}.{projection}"
             self._read(name, self.values[node.inputs[0]], getattr(layer, projection).in_features, last=True)
-            space.members.append(Member(name, "out", IndexMap(0, layer.attention_head_size)))
-        return _Value(((space, layer.attention_head_size),), last=True)
+            group.members.append(Member(name, "out", IndexMap(0, layer.attention_head_size)))
+        return _Channels(((group, layer.attention_head_size),), last=True)
 
-    def _same(self, node: Node) -> _Value | None:
+    def _channelwise(self, node: Node) -> _Channels | None:
         return self.values[node.inputs[0]]
 
-    def _flatten(self, node: Node) -> _Value | None:
+    def _flatten(self, node: Node) -> _Channels | None:
         value = self.values[node.inputs[0]]
-        return None if value is None else _Value(value.pieces, last=True, flat=value.flat or not value.last)
+        return None if value is None else _Channels(value.segments, last=True, flat=value.flat or not value.last)
 
-    def _join(self, node: Node) -> _Value:
-        """Added channel by channel: the channels of both sides become the same ones."""
-        one, other = (self._known(key) for key in node.inputs[:2])
-        shapes = [[(space.root().channels, repeat) for space, repeat in value.pieces] for value in (one, other)]
+    def _elementwise(self, node: Node) -> _Channels:
+        """Added or multiplied channel by channel: both inputs have the same channels."""
+        one, other = (self._require(key) for key in node.inputs[:2])
+        shapes = [[(group.root().channels, repeat) for group, repeat in value.segments] for value in (one, other)]
         if shapes[0] != shapes[1] or one.last != other.last:
             raise CouplingError(f"the step {node.name!r} joins channels that do not match one by one; {POINTER}")
-        for (left, _), (right, _) in zip(one.pieces, other.pieces, strict=True):
+        for (left, _), (right, _) in zip(one.segments, other.segments, strict=True):
             _merge(left.root(), right.root())
         return one
 
-    def _cat(self, node: Node) -> _Value:
-        values = [self._known(key) for key in node.inputs]
+    def _concat(self, node: Node) -> _Channels:
+        values = [self._require(key) for key in node.inputs]
         if len({(value.last, value.flat) for value in values}) != 1:
             raise CouplingError(f"the step {node.name!r} concatenates values of different kinds; {POINTER}")
-        pieces = tuple(piece for value in values for piece in value.pieces)
-        return _Value(pieces, values[0].last, values[0].flat)
+        segments = tuple(segment for value in values for segment in value.segments)
+        return _Channels(segments, values[0].last, values[0].flat)
 
-    def _known(self, key: str) -> _Value:
+    def _require(self, key: str) -> _Channels:
         value = self.values[key]
         if value is None:
             raise CouplingError(f"the input {key!r} of the model is added or given out as it is; {POINTER}")
         return value
 
-    def _made(self, layer: str, channels: int, unit: str, *, last: bool, reason: str = "") -> _Value:
-        space = self._new(channels, unit, reason)
-        space.members.append(Member(layer, "out"))
-        return _Value(((space, 1),), last)
+    def _make(self, layer: str, channels: int, unit: str, *, last: bool, reason: str = "") -> _Channels:
+        group = self._new_group(channels, unit, reason)
+        group.members.append(Member(layer, "out"))
+        return _Channels(((group, 1),), last)
 
-    def _belongs(self, node: Node, channels: int, unit: str = "") -> _Value | None:
-        """A layer that works on each channel of its input, and has numbers for each."""
+    def _follow(self, node: Node, channels: int, unit: str = "") -> _Channels | None:
+        """A layer that works on each channel of its input by itself, and has parameters for each."""
         value = self.values[node.inputs[0]]
         if value is None:
             return None
         self._attach(node.name, value, channels, "out")
-        for space, _ in value.pieces if unit else ():
-            space.root().unit = unit
+        for group, _ in value.segments if unit else ():
+            group.root().unit = unit
         return value
 
-    def _read(self, layer: str, value: _Value | None, width: int, *, last: bool, reason: str = "") -> None:
+    def _read(self, layer: str, value: _Channels | None, width: int, *, last: bool, reason: str = "") -> None:
         if value is None:
             return
         if value.last != last:
             raise CouplingError(f"the layer {layer!r} does not read the channels of what it is given; {POINTER}")
         self._attach(layer, value, width, "in")
-        for space, _ in value.pieces if reason else ():
-            space.root().reasons.append(reason)
+        for group, _ in value.segments if reason else ():
+            group.root().reasons.append(reason)
 
-    def _attach(self, layer: str, value: _Value, width: int, side: str) -> None:
-        """Note where each piece lies along a dimension of ``width`` positions."""
+    def _attach(self, layer: str, value: _Channels, width: int, side: str) -> None:
+        """Add a member for each segment along a dimension of ``width`` positions."""
         spread, rest = divmod(width, value.width)
         if rest or spread < 1 or (spread > 1 and not value.flat):
             raise CouplingError(f"the layer {layer!r} expects {width} channels and is given {value.width}; {POINTER}")
         offset = 0
-        for space, repeat in value.pieces:
-            space.root().members.append(Member(layer, side, IndexMap(offset, repeat * spread)))
-            offset += space.root().channels * repeat * spread
+        for group, repeat in value.segments:
+            group.root().members.append(Member(layer, side, IndexMap(offset, repeat * spread)))
+            offset += group.root().channels * repeat * spread
 
 
-def _merge(one: _Space, other: _Space) -> None:
-    first, second = sorted((one, other), key=lambda space: space.order)
+def _merge(one: _GroupDraft, other: _GroupDraft) -> None:
+    first, second = sorted((one, other), key=lambda group: group.order)
     if first is second:
         return
     first.members += second.members
     first.reasons += second.reasons
     first.unit = "width" if "width" in (first.unit, second.unit) else first.unit
     second.parent, second.members = first, []
-
-
-def _group(space: _Space) -> Group:
-    makers = [member.layer for member in space.members if member.side == "out"]
-    name = makers[0].rpartition(".")[0] if space.unit in ("head", "width") and "." in makers[0] else makers[0]
-    return Group(name, space.unit, space.channels, tuple(space.members), "; ".join(dict.fromkeys(space.reasons)))

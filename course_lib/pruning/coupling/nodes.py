@@ -1,6 +1,6 @@
-"""Nodes: the steps of a model, traced with torch.fx and sorted into the few kinds that coupling must know.
+"""Nodes: the operations of a model, traced with torch.fx and classified into the few kinds that coupling needs.
 
-Whatever is not known here is refused by name, because a wrong guess would give a model that runs and is wrong.
+An operation of another kind is refused by name, because a wrong guess would give a model that runs and is wrong.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ from course_lib.architectures.layer_sizes import NORMS, depthwise
 POINTER = "for other architectures use the Torch-Pruning library, https://github.com/VainF/Torch-Pruning"
 
 # Each channel of the output depends on the same channel of the input and on no other.
-CHANNEL_BY_CHANNEL = (
+CHANNELWISE_LAYERS = (
     nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.LeakyReLU, nn.ELU, nn.GELU, nn.SiLU, nn.Hardswish, nn.Tanh, nn.Sigmoid,
     nn.Identity, nn.Dropout, nn.Dropout2d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d,
 )  # fmt: skip
-SAME_FUNCTIONS = {
+CHANNELWISE_FUNCTIONS = {
     F.relu, F.relu6, F.hardtanh, F.leaky_relu, F.gelu, F.silu, F.hardswish, F.dropout, F.max_pool2d, F.avg_pool2d,
     F.adaptive_avg_pool2d, torch.relu, torch.tanh, torch.sigmoid, "relu", "tanh", "sigmoid", "contiguous",
 }  # fmt: skip
-JOINS = {operator.add, operator.iadd, operator.mul, operator.imul, torch.add, torch.mul, "add", "add_", "mul", "mul_"}
-FLATTENS = {torch.flatten, "flatten"}
-CONCATENATIONS = {torch.cat, torch.concat}
+ELEMENTWISE_FUNCTIONS = {
+    operator.add, operator.iadd, operator.mul, operator.imul, torch.add, torch.mul, "add", "add_", "mul", "mul_",
+}  # fmt: skip
+FLATTEN_FUNCTIONS = {torch.flatten, "flatten"}
+CONCAT_FUNCTIONS = {torch.cat, torch.concat}
 BERT_LEAVES = ("BertEmbeddings", "BertSelfAttention")
 
 
@@ -40,13 +42,13 @@ class CouplingError(ValueError):
 
 @dataclass(frozen=True)
 class Node:
-    """One step of a model.
+    """One operation of a model.
 
     Args:
         name: of the layer, or of the operation in the graph.
         kind: ``input``, ``output``, ``conv``, ``depthwise``, ``grouped``, ``linear``, ``norm``, ``layernorm``,
-            ``embeddings``, ``attention``, ``same``, ``join``, ``flatten`` or ``cat``.
-        inputs: names of the steps that it takes channels from.
+            ``embeddings``, ``attention``, ``channelwise``, ``elementwise``, ``flatten`` or ``concat``.
+        inputs: keys of the nodes whose outputs it takes.
         key: unique within the graph.
     """
 
@@ -57,10 +59,10 @@ class Node:
 
 
 def trace(model: nn.Module) -> list[Node]:
-    """The steps of ``model`` in the order in which they run.
+    """The nodes of ``model`` in the order in which they run.
 
     Raises:
-        CouplingError: if the model cannot be traced, or has a step, layer or parameter that is not understood.
+        CouplingError: if the model cannot be traced, or has an operation, layer or parameter that is not understood.
     """
     nodes = [_node(step, dict(model.named_modules())) for step in _graph(model).nodes]
     _check_layers(model, nodes)
@@ -76,39 +78,39 @@ def is_bert(model: nn.Module) -> bool:
 def _graph(model: nn.Module) -> fx.Graph:
     if isinstance(model, fx.GraphModule):
         return model.graph
-    root = _BertFlow(model) if is_bert(model) else model
+    root = _BertForward(model) if is_bert(model) else model
     try:
         return _Tracer().trace(root)
-    except Exception as error:  # whatever a forward may raise when it is called without numbers
+    except Exception as error:  # a forward pass may raise anything when it is called with proxies
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CouplingError(f"{type(model).__name__} cannot be traced by torch.fx ({reason}); {POINTER}") from error
 
 
 class _Tracer(fx.Tracer):
-    """Layers of torch are steps; so are two parts of BERT, whose insides are known."""
+    """Layers of torch are nodes; so are two parts of BERT, whose insides are known."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return type(m).__name__ in BERT_LEAVES or super().is_leaf_module(m, module_qualified_name)
 
 
-class _BertFlow(nn.Module):
-    """How values flow through BERT, without the code around it that builds masks and caches."""
+class _BertForward(nn.Module):
+    """The forward pass of BERT without the code that builds masks and caches."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.bert, self.dropout, self.classifier = model.bert, model.dropout, model.classifier
 
     def forward(self, input_ids: Any) -> Any:
-        stream = self.bert.embeddings(input_ids)
+        hidden = self.bert.embeddings(input_ids)
         for layer in self.bert.encoder.layer:
-            stream = layer.attention.output(layer.attention.self(stream), stream)
-            stream = layer.output(layer.intermediate(stream), stream)
+            hidden = layer.attention.output(layer.attention.self(hidden), hidden)
+            hidden = layer.output(layer.intermediate(hidden), hidden)
         pooler = self.bert.pooler
-        return self.classifier(self.dropout(pooler.activation(pooler.dense(stream))))
+        return self.classifier(self.dropout(pooler.activation(pooler.dense(hidden))))
 
 
 def _node(step: fx.Node, modules: dict[str, nn.Module]) -> Node:
-    inputs = tuple(value.name for value in _sources(step))
+    inputs = tuple(value.name for value in _inputs(step))
     if step.op in ("placeholder", "output"):
         return Node(step.name, step.name, {"placeholder": "input", "output": "output"}[step.op], inputs)
     if step.op == "call_module":
@@ -123,8 +125,8 @@ def _node(step: fx.Node, modules: dict[str, nn.Module]) -> Node:
     return Node(step.name, step.name, kind, inputs)
 
 
-def _sources(step: fx.Node) -> Iterator[fx.Node]:
-    """The values that a step takes, in order; those of a list (as for ``torch.cat``) too."""
+def _inputs(step: fx.Node) -> Iterator[fx.Node]:
+    """The inputs of a node in order, those within a list (as for ``torch.cat``) too."""
     for value in step.args:
         for one in value if isinstance(value, list | tuple) else (value,):
             if isinstance(one, fx.Node):
@@ -133,14 +135,14 @@ def _sources(step: fx.Node) -> Iterator[fx.Node]:
 
 def _operation_kind(step: fx.Node) -> str | None:
     target: Any = step.target
-    if target in SAME_FUNCTIONS:
-        return "same"
-    if target in JOINS and all(isinstance(value, fx.Node) for value in step.args[:2]):
-        return "join"
+    if target in CHANNELWISE_FUNCTIONS:
+        return "channelwise"
+    if target in ELEMENTWISE_FUNCTIONS and all(isinstance(value, fx.Node) for value in step.args[:2]):
+        return "elementwise"
     dimension = step.args[1] if len(step.args) > 1 else step.kwargs.get("start_dim", step.kwargs.get("dim"))
-    if target in FLATTENS and dimension == 1 and len(step.args) < 3 and "end_dim" not in step.kwargs:
+    if target in FLATTEN_FUNCTIONS and dimension == 1 and len(step.args) < 3 and "end_dim" not in step.kwargs:
         return "flatten"
-    return "cat" if target in CONCATENATIONS and dimension == 1 else None
+    return "concat" if target in CONCAT_FUNCTIONS and dimension == 1 else None
 
 
 def _layer_kind(name: str, module: nn.Module) -> str:
@@ -154,8 +156,8 @@ def _layer_kind(name: str, module: nn.Module) -> str:
         return {"BertEmbeddings": "embeddings", "BertSelfAttention": "attention"}[type(module).__name__]
     if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1):
         return "flatten"
-    if isinstance(module, CHANNEL_BY_CHANNEL):
-        return "same"
+    if isinstance(module, CHANNELWISE_LAYERS):
+        return "channelwise"
     raise CouplingError(f"the layer {name!r} of kind {type(module).__name__} is not understood; {POINTER}")
 
 
