@@ -18,6 +18,12 @@ def vectors(name: str, examples: int = 96, width: int = 12) -> Split:
     return Split("toy", name, inputs, inputs[:, :3].argmax(dim=1), ("a", "b", "c"))
 
 
+def tiny_images(name: str = "train", size: int = 7) -> Split:
+    """Images of 4 × 4 pixels, each with its own first pixel."""
+    images = torch.arange(size * 16, dtype=torch.uint8).reshape(size, 4, 4)
+    return Split("tiny", name, images, torch.arange(size) % 2, ("a", "b"), upscale=2)
+
+
 def one_layer_bert() -> nn.Module:
     torch.manual_seed(0)
     arguments = {

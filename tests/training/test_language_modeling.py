@@ -1,4 +1,4 @@
-"""Token windows, perplexity, and the shipped tiny Llama."""
+"""Perplexity, greedy completion, and the shipped tiny Llama."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib import assets, data, models
-from course_lib.data import TestSplitError, text_windows
+from course_lib import assets, models
+from course_lib.data import text_windows
 from course_lib.training import language_modeling
 
 
@@ -20,7 +20,7 @@ def splits():
 
 
 class Uniform(nn.Module):
-    """Knows nothing: every token is equally likely."""
+    """Every token is equally likely."""
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
@@ -43,36 +43,6 @@ def test_perplexity_counts_every_token_but_the_first_of_each_window(splits):
     assert language_modeling.perplexity(model, part, batch_size=3) == pytest.approx(expected, rel=1e-4)
 
 
-def test_windows_are_cut_from_the_sentences_of_their_own_split(splits):
-    assert splits.train.inputs["input_ids"].shape[1] == text_windows.WINDOW
-    start = text_windows.tokenizer().token_to_id(text_windows.START)
-    texts = data.sentences()
-    for name in ("train", "validation", "test"):
-        split = getattr(splits, name)
-        sentences = sum(len(texts[domain, name]) for domain in data.SENTIMENT_DOMAINS)
-        starts = int((split.inputs["input_ids"] == start).sum())
-        assert split.name == name and 0.97 * sentences < starts <= sentences
-    assert set(splits.test.labels.tolist()) == {0, 1, 2}
-    movies = text_windows.domain(splits.test, "movies")
-    assert len(movies) == int((splits.test.labels == 0).sum())
-
-
-def test_the_test_windows_refuse_to_be_shuffled(splits):
-    with pytest.raises(TestSplitError):
-        next(splits.test.batches(4, shuffle=True))
-
-
-def test_tokens_give_the_text_back():
-    texts = ("An odd, likable film: 10/10!", "naïve café ☕")
-    decoded = text_windows.tokenizer().decode(text_windows.token_ids(texts).tolist())
-    assert decoded.split() == " ".join(texts).split()
-
-
-def test_a_window_longer_than_the_text_is_refused():
-    with pytest.raises(ValueError, match="length must be at most the number of tokens, 3; got 4"):
-        text_windows.windows(torch.arange(3), 4)
-
-
 def test_an_empty_split_is_refused(splits):
     nothing = text_windows.domain(text_windows.domain(splits.test, "movies"), "tweets")
     with pytest.raises(ValueError, match="is empty"):
@@ -82,8 +52,8 @@ def test_an_empty_split_is_refused(splits):
 def test_the_shipped_model_is_small_and_reaches_its_card(splits):
     model = models.load("tiny_llama")
     assert sum(weight.numel() for weight in model.parameters()) <= 5_000_000
-    noted = json.loads((assets.FOLDER / "cards" / "tiny_llama_training.json").read_text(encoding="utf-8"))
-    measured = {row["split"]: row["perplexity"] for row in noted["measured"]}
+    card = json.loads((assets.FOLDER / "cards" / "tiny_llama_training.json").read_text(encoding="utf-8"))
+    measured = {row["split"]: row["perplexity"] for row in card["measured"]}
     assert language_modeling.perplexity(model, splits.validation) == pytest.approx(measured["validation"], rel=1e-3)
     assert measured["test"] < 1024 / 10
     assert language_modeling.complete(model, "This movie is", 3).startswith("This movie is")
