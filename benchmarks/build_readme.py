@@ -27,6 +27,7 @@ README, RESULTS = ROOT / "README.md", ROOT / "docs" / "results.md"
 IMAGES, FILMS = "ResNet18, fashion images", "MiniLM, movie sentences"
 OTHER_DOMAINS = ("amazon", "tweets")
 RETAINED = "retained (95 % interval)"
+# name of a part of docs/results.md → results file, table in it, what is measured
 COMPARISONS = {
     "pruning": ("pruning", "compare", IMAGES),
     "pruning-minilm": ("pruning", "minilm", FILMS),
@@ -36,7 +37,7 @@ COMPARISONS = {
     "low-rank": ("lowrank", "compare", IMAGES),
     "low-rank-minilm": ("lowrank", "minilm", FILMS),
 }
-"""Name of a part of docs/results.md → results file, table in it, what is measured."""
+# lesson → model and setting, results file, table in it, the row to show
 OVERVIEW = {
     "03": ("ResNet18, 95 % of the weights zero", "pruning", "compare", {"name": "95 %, fp16 values"}),
     "04": ("ResNet18, MACs ÷ 11", "structured", "points", {"name": "MACs ÷ 11, best recipe"}),
@@ -47,7 +48,6 @@ OVERVIEW = {
     "10": ("MiniLM, student of 1/12 of the parameters", "distillation_bert", "accuracy", {"name": "tenth"}),
     "11": ("ResNet18, ranks by sensitivity", "lowrank", "compare", {"name": "low-rank, fp16 values"}),
 }
-"""Lesson → model and setting, results file, table in it, the row to show."""
 
 
 def shipped(name: str) -> dict[str, Any]:

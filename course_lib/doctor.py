@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import platform
 import sys
 from collections.abc import Iterable
@@ -112,11 +113,9 @@ def cores_meaning(cores: int) -> str:
 
 def vector_units(machine: Machine) -> str:
     """Names of the instruction sets that decide the speed of int8 and bf16, or ``none``."""
-    flags = {
-        "AVX2": machine.avx2, "AVX-512": machine.avx512, "VNNI": machine.vnni, "AMX": machine.amx,
-        "bf16": machine.bf16,
-    }  # fmt: skip
-    return ", ".join(name for name, present in flags.items() if present) or "none"
+    names = ("AVX2", "AVX-512", "VNNI", "AMX", "bf16")
+    present = (machine.avx2, machine.avx512, machine.vnni, machine.amx, machine.bf16)
+    return ", ".join(itertools.compress(names, present)) or "none"
 
 
 def vector_meaning(machine: Machine) -> str:
@@ -135,10 +134,9 @@ def vector_meaning(machine: Machine) -> str:
 def python_finding() -> Finding:
     """The running Python, and whether it is the one that ``start.py`` set up."""
     expected = ROOT / ".venv"
-    if Path(sys.prefix).resolve() == expected.resolve():
-        return Finding("Python", f"{platform.python_version()} in {expected.name}")
-    value = f"{platform.python_version()} in {sys.prefix}"
-    if not expected.is_dir():
+    is_own = Path(sys.prefix).resolve() == expected.resolve()
+    value = f"{platform.python_version()} in {expected.name if is_own else sys.prefix}"
+    if is_own or not expected.is_dir():
         return Finding("Python", value)
     problem = f"this is not the course's environment {expected}; in Jupyter choose Kernel > Change Kernel > Python 3"
     return Finding("Python", value, f"{problem}, in a terminal start with: python3 start.py")

@@ -1,4 +1,4 @@
-"""Every script in benchmarks/ can be asked to be quick and to write its results down."""
+"""Every script in benchmarks/ takes --quick and --json; results of parts are merged into one file."""
 
 from __future__ import annotations
 

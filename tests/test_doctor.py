@@ -1,4 +1,4 @@
-"""course doctor: what is found is told with its meaning, and a problem is one that a person can act on."""
+"""course doctor: every finding has a meaning for the lessons, and every problem has a remedy."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_one_core_and_a_gpu_are_explained():
     assert findings["GPU"].value == "A GPU" and "timings stay on the processor" in findings["GPU"].meaning
 
 
-def test_a_version_other_than_the_locked_one_is_told(tmp_path):
+def test_a_version_other_than_the_locked_one_is_reported(tmp_path):
     lock = tmp_path / "lock"
     lock.write_text("# exact\ntorch==0.1 ; sys_platform == 'linux'\n")
     findings = values(doctor.package_findings(lock))
@@ -86,7 +86,7 @@ def test_a_damaged_file_is_a_problem(monkeypatch):
     assert (finding.ok, finding.meaning) == (False, "asset x is damaged")
 
 
-def test_another_python_than_the_courses_own_is_told(tmp_path, monkeypatch):
+def test_a_python_outside_the_courses_environment_is_reported(tmp_path, monkeypatch):
     (tmp_path / ".venv").mkdir()
     monkeypatch.setattr(doctor, "ROOT", tmp_path)
     assert "Change Kernel" in doctor.python_finding().meaning
@@ -94,12 +94,12 @@ def test_another_python_than_the_courses_own_is_told(tmp_path, monkeypatch):
     assert doctor.python_finding().meaning == ""
 
 
-def test_without_torch_it_still_says_what_is_missing(monkeypatch):
+def test_without_torch_the_processor_is_a_problem(monkeypatch):
     monkeypatch.setitem(sys.modules, "course_lib.profiling", None)
     monkeypatch.delattr("course_lib.profiling")
     assert doctor.examine().findings[0].ok is False
 
 
-def test_the_notebook_table_escapes_what_the_machine_says():
+def test_the_notebook_table_escapes_the_findings():
     table = doctor.Diagnosis((doctor.Finding("GPU", "<script>", "a & b", ok=False),))._repr_html_()
     assert "&lt;script&gt;" in table and "a &amp; b" in table and "look here" in table

@@ -40,8 +40,7 @@ def path(name: str) -> Path:
         raise ValueError(f"name must be one of {', '.join(map(repr, manifest()))}; got {name!r}")
     entry = manifest()[name]
     file = FOLDER / entry["file"]
-    problem = _problem(file, entry)
-    if problem:
+    if problem := _problem(file, entry):
         raise AssetError(f"asset {entry['file']} {problem}; get it back with: git checkout -- course_lib/assets")
     return file
 

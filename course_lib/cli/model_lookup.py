@@ -20,14 +20,7 @@ BASELINE_DATASETS = {"resnet18": "fashion_mnist", "minilm": "sentiment"}
 
 @dataclass(frozen=True)
 class FoundModel:
-    """A model with the split to measure it on.
-
-    Args:
-        name: title of its row in the report.
-        model: the loaded model.
-        split: examples that match its inputs and classes.
-        file: the stored file, if the model was named by one.
-    """
+    """A model, the split to measure it on, the name of its row in the report, and its file if it was given as one."""
 
     name: str
     model: nn.Module

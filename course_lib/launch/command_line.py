@@ -55,16 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("command", nargs="?", choices=("open", "run", "test"), default="open")
     parser.add_argument("lessons", nargs="*", metavar="NN", help="lessons for 'run', for example 00 03 (default: all)")
     parser.add_argument("--no-browser", action="store_true", help="start the server without opening a browser")
-    parser.add_argument(
-        "--port", type=int, help=f"port of JupyterLab (default: the first free one from {DEFAULT_PORT})"
-    )
-    parser.add_argument(
-        "--wheels",
-        metavar="INDEX",
-        action="append",
-        default=[],
-        help="address of an extra package index, for example one with CPU-only builds of torch (saves 5 GB)",
-    )
+    port_help = f"port of JupyterLab (default: the first free one from {DEFAULT_PORT})"
+    parser.add_argument("--port", type=int, help=port_help)
+    wheels_help = "address of an extra package index, for example one with CPU-only builds of torch (saves 5 GB)"
+    parser.add_argument("--wheels", metavar="INDEX", action="append", default=[], help=wheels_help)
     return parser
 
 

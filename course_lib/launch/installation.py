@@ -52,12 +52,7 @@ def install(environment: Environment, extras: Sequence[str], pip_options: Sequen
 
 
 def explain(output: str, log: Path) -> str:
-    """Reason and remedy of a failed pip run, in one line.
-
-    Args:
-        output: what pip printed.
-        log: file to name for details.
-    """
+    """Reason and remedy of a failed pip run in one line, from its output and the name of its log."""
     if any(text in output for text in DISK_ERRORS):
         return "not enough disk: pip ran out of space; free 7 GB (2 GB with a CPU-only torch) and start again"
     if any(text in output for text in NETWORK_ERRORS):

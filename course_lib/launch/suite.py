@@ -15,14 +15,6 @@ CELL_TIMEOUT = "120"
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One command of the suite, given to the environment's Python."""
-
-    name: str
-    command: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Outcome:
     """Exit code and duration of a stage."""
 
@@ -31,8 +23,8 @@ class Outcome:
     seconds: float
 
 
-def stages(root: Path) -> list[Stage]:
-    """All stages in order, the quick ones first."""
+def stages(root: Path) -> dict[str, tuple[str, ...]]:
+    """Name of each stage → arguments of the environment's Python, in order, the quick ones first."""
     parallel = ("-n", WORKERS, "--dist", "loadscope")
     sanitizers = root / "tests" / "notebooks" / "sanitize.cfg"
     notebook = (
@@ -40,24 +32,24 @@ def stages(root: Path) -> list[Stage]:
         f"--nbval-sanitize-with={sanitizers}", "-p", "no:cacheprovider", "-p", "course_lib.notebook.ipc_kernels",
         *parallel,
     )  # fmt: skip
-    return [
-        Stage("ruff check", ("-m", "ruff", "check", ".")),
-        Stage("ruff format", ("-m", "ruff", "format", "--check", ".")),
-        Stage("import rules", ("-c", "from importlinter.cli import lint_imports_command as f; f()")),
-        Stage("mypy", ("-m", "mypy")),
-        Stage("tests", ("-m", "pytest", "-q", *parallel, "tests", "--ignore", "tests/hostile")),
+    return {
+        "ruff check": ("-m", "ruff", "check", "."),
+        "ruff format": ("-m", "ruff", "format", "--check", "."),
+        "import rules": ("-c", "from importlinter.cli import lint_imports_command as f; f()"),
+        "mypy": ("-m", "mypy"),
+        "tests": ("-m", "pytest", "-q", *parallel, "tests", "--ignore", "tests/hostile"),
         # each test waits for its own kernel, so tests are distributed one by one; without a sandbox they fail
-        Stage("hostile", ("-m", "pytest", "-q", "-n", WORKERS, "--dist", "load", "tests/hostile")),
-        Stage("lessons", (*notebook, "--nbval-lax", "notebooks")),
-        Stage("solutions", (*notebook, "--nbval", "solutions")),
-    ]
+        "hostile": ("-m", "pytest", "-q", "-n", WORKERS, "--dist", "load", "tests/hostile"),
+        "lessons": (*notebook, "--nbval-lax", "notebooks"),
+        "solutions": (*notebook, "--nbval", "solutions"),
+    }
 
 
 def run(environment: Environment) -> int:
     """Run every stage, also after a failed one; returns 0 if all passed, else 1."""
     scratch = Path(tempfile.mkdtemp(prefix="course-test-"))
     try:
-        outcomes = [_run_stage(stage, environment, scratch) for stage in stages(environment.root)]
+        outcomes = [_run_stage(*stage, environment, scratch) for stage in stages(environment.root).items()]
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     print("\n" + summary(outcomes), flush=True)
@@ -76,11 +68,11 @@ def summary(outcomes: list[Outcome]) -> str:
     return "\n".join(f"{name:<14} {verdict:<12} {seconds:7.1f} s" for name, verdict, seconds in rows)
 
 
-def _run_stage(stage: Stage, environment: Environment, scratch: Path) -> Outcome:
-    print(f"\n=== {stage.name} ===", flush=True)
+def _run_stage(name: str, command: tuple[str, ...], environment: Environment, scratch: Path) -> Outcome:
+    print(f"\n=== {name} ===", flush=True)
     started = time.monotonic()
-    code = environment.call(*stage.command, **isolation(scratch))
-    return Outcome(stage.name, code, time.monotonic() - started)
+    code = environment.call(*command, **isolation(scratch))
+    return Outcome(name, code, time.monotonic() - started)
 
 
 def isolation(scratch: Path) -> dict[str, str]:

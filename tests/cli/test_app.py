@@ -89,7 +89,7 @@ def test_a_model_with_other_classes_than_the_data_is_refused_in_one_line(measure
         (("run", "99"), "lesson must be one of"),
     ],
 )
-def test_errors_of_a_person_are_one_line_with_exit_code_2(arguments, message):
+def test_errors_of_the_user_are_one_line_with_exit_code_2(arguments, message):
     result = course(*arguments)
     assert result.exit_code == 2
     assert message in result.stderr and result.stderr.startswith("course: ") and "Traceback" not in result.stderr
@@ -112,7 +112,7 @@ def test_an_error_of_ours_keeps_its_traceback(monkeypatch):
 
 
 @pytest.mark.parametrize(("ok", "code"), [(True, 0), (False, 1)])
-def test_doctor_tells_by_its_exit_code_whether_something_is_missing(monkeypatch, ok, code):
+def test_the_exit_code_of_doctor_shows_whether_something_is_missing(monkeypatch, ok, code):
     diagnosis = doctor.Diagnosis((doctor.Finding("memory", "1 GB", "more", ok),))
     monkeypatch.setattr(doctor, "examine", lambda: diagnosis)
     result = course("doctor")
@@ -133,7 +133,7 @@ def test_run_fails_if_a_lesson_fails(monkeypatch, status, code):
     assert asked == {"names": ["03"], "save": True, "timeout": 9.0}
 
 
-def test_build_tells_what_it_wrote_and_check_fails_on_a_difference(monkeypatch):
+def test_build_prints_what_it_wrote_and_check_fails_on_a_difference(monkeypatch):
     monkeypatch.setattr(grading, "build", lambda paths, check: [Path("exercises/03.ipynb")])
     assert course("build").exit_code == 0
     result = course("build", "--check")
@@ -141,7 +141,7 @@ def test_build_tells_what_it_wrote_and_check_fails_on_a_difference(monkeypatch):
 
 
 @pytest.mark.parametrize("complete", [True, False])
-def test_check_gives_points_and_its_exit_code_tells_if_all_were_earned(monkeypatch, tmp_path, complete):
+def test_check_prints_points_and_its_exit_code_shows_whether_all_were_earned(monkeypatch, tmp_path, complete):
     from course_lib.grading.selfcheck import QuestionResult
 
     points, status = (4, "passed") if complete else (0, "not attempted")

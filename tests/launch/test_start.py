@@ -25,7 +25,7 @@ def start(project, *arguments, **variables):
     return finished.returncode, finished.stdout, finished.stderr.strip().splitlines()
 
 
-def test_a_second_start_installs_nothing_and_goes_straight_to_the_lessons(ready):
+def test_a_second_start_installs_nothing_and_runs_the_lessons_at_once(ready):
     code, output, errors = start(ready, "run", "00", "03")
     assert (code, output, errors) == (0, "executed run 00 03\n", [])
     assert not (ready / "runs" / "install.log").exists()

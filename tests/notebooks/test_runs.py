@@ -34,7 +34,7 @@ def run(path, folder):
 
 
 def test_a_changed_fact_is_noticed(tmp_path):
-    """The comparison itself works: nbval, the marker and the sanitizer together."""
+    """nbval, the marker and the sanitizer work together."""
     from nbformat.v4 import new_code_cell, new_notebook, new_output, writes
 
     outputs = [new_output("execute_result", {"text/plain": "(4, '3 ms')"}, execution_count=1)]
