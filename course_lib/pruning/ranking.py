@@ -30,7 +30,7 @@ class MagnitudeRanking:
         self.sorted_ranks = {name: part.sort().values for name, part in zip(weights, parts, strict=True)}
 
     def cut(self, layer: str, sparsity: float, *, together: bool = False) -> tuple[Tensor, float]:
-        """Mask of ``layer`` and smallest magnitude that stays, where ``sparsity`` of the weights are dropped.
+        """Mask of ``layer`` that drops ``sparsity`` of the weights, and the smallest magnitude that stays (if any).
 
         Args:
             sparsity: fraction to drop, in [0, 1), of this layer or of all layers ``together``.
@@ -38,6 +38,7 @@ class MagnitudeRanking:
         count = len(self.magnitudes if together else self.sorted_ranks[layer])
         dropped = round(check_fraction("sparsity", sparsity) * count)
         if dropped == count:
-            return torch.zeros_like(self.ranks[layer], dtype=torch.bool), float(self.magnitudes[-1])
+            largest = -1 if together else int(self.sorted_ranks[layer][-1])
+            return torch.zeros_like(self.ranks[layer], dtype=torch.bool), float(self.magnitudes[largest])
         first_kept = dropped if together else int(self.sorted_ranks[layer][dropped])
         return self.ranks[layer] >= first_kept, float(self.magnitudes[first_kept])

@@ -12,7 +12,6 @@ from course_lib.widgets.calculator import calculator_panel
 from course_lib.widgets.clipping import clipping_panel
 from course_lib.widgets.components import Number, Verdict, numbers_row, side_by_side, table
 from course_lib.widgets.controls import choice, log_slider, slider, toggle
-from course_lib.widgets.coupling import width_panel
 from course_lib.widgets.distillation import distillation_panel
 from course_lib.widgets.gptq_player import gptq_panel
 from course_lib.widgets.panel import Panel
@@ -21,6 +20,7 @@ from course_lib.widgets.ranks import rank_panel
 from course_lib.widgets.roofline import roofline_panel
 from course_lib.widgets.sparsity import sparsity_panel
 from course_lib.widgets.student_size import stage_panel
+from course_lib.widgets.widths import width_panel
 
 __all__ = [
     "Number", "Panel", "Verdict", "aware_panel", "bits_panel", "calculator_panel", "choice", "clipping_panel",

@@ -1,7 +1,7 @@
-"""The panel of lesson 05: what rounding to few bits does to a layer, and what it did to a whole model.
+"""The panel of lesson 05: rounding errors of one layer, and measured SQNR and accuracy of the whole model.
 
-The errors of one layer are computed live, on at most 300,000 of its weights; the noise of every layer and the accuracy
-were measured beforehand.
+The errors of one layer are computed live, on at most 300,000 of its weights; SQNR of every layer and accuracy were
+measured beforehand.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from course_lib.core.formatting import byte_size
 from course_lib.widgets import charts
 from course_lib.widgets.components import Number, side_by_side
 from course_lib.widgets.controls import choice, slider
-from course_lib.widgets.measured import Look, accuracy_chart, accuracy_number
+from course_lib.widgets.measured import Rows, Style, accuracy_chart, accuracy_number
 from course_lib.widgets.panel import Panel
 from course_lib.widgets.svg import Scale, chart, text, text_width, x_axis, y_axis
 from course_lib.widgets.weights import weights_of
@@ -27,29 +27,28 @@ if TYPE_CHECKING:
 
 NAMES = {"one per tensor": "per_tensor", "one per channel": "per_channel", "one per 64 weights": "group"}
 GROUP = 64
-MOST = 300_000
+MAX_WEIGHTS = 300_000
 BINS = 81
-LOOKS = {
-    "per_tensor": Look("per tensor", "before", "square"), "per_channel": Look("per channel", "kept", "circle"),
-    "group": Look("per 64 weights", "holds", "diamond"),
+STYLES = {
+    "per_tensor": Style("per tensor", "before", "square"), "per_channel": Style("per channel", "kept"),
+    "group": Style("per 64 weights", "holds", "diamond"),
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Rounded:
-    """One layer after rounding.
+class QuantizedLayer:
+    """One layer after quantization.
 
     Args:
-        edges, counts: histogram of the rounding errors of the weights that were looked at.
-        step: median distance of two neighbouring values.
+        edges, counts: histogram of the rounding errors, of a part of the weights.
+        step: median distance between neighbouring values.
         sqnr: signal-to-quantization-noise ratio in decibels.
         stored, dense: bytes of the whole layer with its scales, and in fp32.
     """
 
-    layer: str
+    name: str
     bits: int
     granularity: str
-    weights: int
     edges: Sequence[float]
     counts: Sequence[int]
     step: float
@@ -58,68 +57,65 @@ class Rounded:
     dense: int
 
 
-class Rounder:
-    """Pure answers to "what if these weights had so few bits?" for some layers."""
+class LayerQuantizer:
+    """Quantizes one layer of several to any number of bits; results are cached."""
 
     def __init__(self, layers: Mapping[str, Tensor]) -> None:
         self.layers = {name: weight.detach().float().cpu() for name, weight in layers.items()}
-        self._seen: dict[tuple[str, int, str], Rounded] = {}
+        self._cache: dict[tuple[str, int, str], QuantizedLayer] = {}
 
-    def round(self, layer: str, bits: int, granularity: str) -> Rounded:
-        """Round a layer to the nearest grid points; the same question is answered from memory."""
+    def quantize(self, layer: str, bits: int, granularity: str) -> QuantizedLayer:
+        """The layer with each weight rounded to the nearest grid point."""
         key = (layer, bits, granularity)
-        if key not in self._seen:
-            self._seen[key] = self._round(*key)
-        return self._seen[key]
+        if key not in self._cache:
+            self._cache[key] = self._quantize(*key)
+        return self._cache[key]
 
-    def _round(self, layer: str, bits: int, granularity: str) -> Rounded:
+    def _quantize(self, layer: str, bits: int, granularity: str) -> QuantizedLayer:
         from course_lib import quantization as q
 
         weight = self.layers[layer]
         inputs = weight[0].numel()
-        part = weight[: max(1, MOST // inputs)]
+        part = weight[: max(1, MAX_WEIGHTS // inputs)]
         if granularity == "per_tensor":
             params = q.choose_params(weight.min(), weight.max(), bits)
         else:
             params = q.weight_params(part, bits, granularity, group_size=group_of(inputs, granularity))
-        error = (part - q.fake_quantize(part, params)).flatten().numpy()
+        rounded = q.fake_quantize(part, params)
+        error = (part - rounded).flatten().numpy()
         span = float(numpy.abs(error).max()) or 1.0
         counts, edges = numpy.histogram(error, BINS, (-span, span))
         scales = len(params.scale) * len(weight) // len(part) if granularity != "per_tensor" else 1
         stored = -(-weight.numel() * bits // 8) + 4 * scales
-        step, noise = params.scale.median().item(), q.sqnr_db(part, q.fake_quantize(part, params))
-        return Rounded(layer, bits, granularity, weight.numel(), edges.tolist(), counts.tolist(), step, noise, stored,
-                       4 * weight.numel())  # fmt: skip
+        step, sqnr = params.scale.median().item(), q.sqnr_db(part, rounded)
+        return QuantizedLayer(
+            layer, bits, granularity, edges.tolist(), counts.tolist(), step, sqnr, stored, 4 * weight.numel()
+        )
 
 
 def group_of(inputs: int, granularity: str) -> int | None:
-    """64 weights share a scale, or the largest number below it that divides the inputs."""
+    """Group size: the largest number up to 64 that divides the inputs; None without groups."""
     if granularity != "group":
         return None
-    return (
-        GROUP if inputs % GROUP == 0 else next(size for size in range(min(GROUP, inputs), 0, -1) if not inputs % size)
-    )
+    return next(size for size in range(min(GROUP, inputs), 0, -1) if inputs % size == 0)
 
 
-def bits_panel(
-    subject: nn.Module | Tensor | None = None, *, measured: Sequence[Mapping[str, Any]] | None = None, bits: int = 4
-) -> Panel:
+def bits_panel(subject: nn.Module | Tensor | None = None, *, measured: Rows | None = None, bits: int = 4) -> Panel:
     """Drag the number of bits, and choose how many weights share a scale.
 
     Args:
         subject: a model, or one weight [channels, …]; the shipped ResNet18 with BatchNorm folded when not given.
-        measured: rows of ``quantization.bits_scan``, from which accuracy and noise are drawn; the shipped ones when
-            neither is given.
-        bits: where the slider starts.
+        measured: rows of ``quantization.bits_scan`` with accuracy and SQNR to draw; the shipped ones when neither is
+            given.
+        bits: start of the slider.
 
     Raises:
         ValueError: if the subject has no weights.
     """
     if measured is None:
         measured = results("quantization").get("weights", {}).get("rows", []) if subject is None else []
-    found = measured
-    rounder = Rounder(weights_of(subject, shipped=_folded))
-    names = list(rounder.layers)
+    rows, quantizer = measured, LayerQuantizer(weights_of(subject, shipped=_folded))
+    names = list(quantizer.layers)
     start = "layer3.0.conv1" if "layer3.0.conv1" in names else names[0]
     controls: dict[str, Any] = {
         "bits": slider(bits, 2, 8, 1, unit="bits"),
@@ -128,68 +124,64 @@ def bits_panel(
     if len(names) > 1:
         controls["layer"] = choice(*names, value=start)
 
-    def compute(bits: int, scales: str, layer: str = start) -> Rounded:
-        return rounder.round(layer, int(bits), NAMES[scales])
+    def compute(bits: int, scales: str, layer: str = start) -> QuantizedLayer:
+        return quantizer.quantize(layer, int(bits), NAMES[scales])
 
     return Panel(
         compute,
-        lambda rounded: draw(rounded, found),
-        numbers=lambda rounded: numbers(rounded, found),
+        lambda layer: draw(layer, rows),
+        numbers=lambda layer: numbers(layer, rows),
         title="How few bits are enough?",
         subtitle="Drag, or focus the slider and use the arrow keys. Above: the error that rounding makes.",
         **controls,
     )
 
 
-def draw(rounded: Rounded, measured: Sequence[Mapping[str, Any]]) -> str:
-    """The errors of the layer; of the model, accuracy over bits and the noise of every layer."""
+def draw(layer: QuantizedLayer, measured: Rows) -> str:
+    """Errors of the layer; accuracy of the model over bits and SQNR of every layer if measured."""
     main = charts.histogram(
-        rounded.edges, rounded.counts, title=f"{rounded.layer}: error of each weight", x_label="rounding error"
+        layer.edges, layer.counts, title=f"{layer.name}: error of each weight", x_label="rounding error"
     )
     pictures = [main]
     if measured:
-        pictures += [_accuracy(rounded, measured), _noise(rounded, measured)]
+        accuracy = accuracy_chart(
+            measured, kind="granularity", bits="bits", styles=STYLES, x_label="bits per weight", cursor=layer.bits
+        )
+        pictures += [accuracy, _sqnr(layer, measured)]
     return side_by_side(*pictures)
 
 
-def numbers(rounded: Rounded, measured: Sequence[Mapping[str, Any]]) -> list[Number]:
-    """Noise, bytes, and the accuracy of the model where it was measured."""
+def numbers(layer: QuantizedLayer, measured: Rows) -> list[Number]:
+    """SQNR, step and bytes of the layer; accuracy of the model if it was measured."""
     row = [
-        Number(f"{rounded.sqnr:.1f} dB", "signal above noise in this layer", "exact"),
-        Number(f"{rounded.step:.2g}", "from one value to the next (median)", "exact"),
-        Number(byte_size(rounded.stored), f"file of this layer, was {byte_size(rounded.dense)}", "exact"),
+        Number(f"{layer.sqnr:.1f} dB", "signal above noise in this layer", "exact"),
+        Number(f"{layer.step:.2g}", "from one value to the next (median)", "exact"),
+        Number(byte_size(layer.stored), f"file of this layer, was {byte_size(layer.dense)}", "exact"),
     ]
     if measured:
-        chosen = {"granularity": rounded.granularity, "bits": rounded.bits}
+        chosen = {"granularity": layer.granularity, "bits": layer.bits}
         row += accuracy_number(measured, chosen, f"accuracy, was {100 * measured[0]['accuracy']:.1f} %")
     return row
 
 
-def _accuracy(rounded: Rounded, measured: Sequence[Mapping[str, Any]]) -> str:
-    return accuracy_chart(
-        measured, kind="granularity", bits="bits", looks=LOOKS, x_label="bits per weight", cursor=rounded.bits
-    )
-
-
-def _noise(rounded: Rounded, measured: Sequence[Mapping[str, Any]]) -> str:
-    """Upright bars, one per layer in the order of the model; the chosen layer stands out."""
-    found = [row for row in measured if (row["granularity"], row["bits"]) == (rounded.granularity, rounded.bits)]
-    noise = found[0]["sqnr_db"] if found else {}
-    values = {name.removesuffix(".weight"): decibels for name, decibels in noise.items()}
+def _sqnr(layer: QuantizedLayer, measured: Rows) -> str:
+    """Vertical bars, one per layer in the order of the model; the chosen layer has another colour."""
+    rows = [row for row in measured if (row["granularity"], row["bits"]) == (layer.granularity, layer.bits)]
+    values = {name.removesuffix(".weight"): decibels for name, decibels in (rows[0]["sqnr_db"] if rows else {}).items()}
     width, height = charts.MAIN, 190.0
     x, y = Scale(0, max(len(values), 1), 48, width - 12), Scale(0, 60, height - charts.BOTTOM, charts.TOP)
     parts = [y_axis(y, x.start, x.end, "signal above noise (dB)", count=3)]
-    for place, (name, value) in enumerate(values.items()):
-        left, right = x(place + 0.15), x(place + 0.85)
-        colour = "threshold" if name == rounded.layer else "kept"
+    for index, (name, value) in enumerate(values.items()):
+        left, right = x(index + 0.15), x(index + 0.85)
+        colour = "threshold" if name == layer.name else "kept"
         parts.append(
             f'<path class="{colour}" d="M{left:.1f} {y(0):.1f}V{y(value):.1f}H{right:.1f}V{y(0):.1f}Z">'
             f"<title>{name}: {value:.1f} dB</title></path>"
         )
-        if name == rounded.layer:
+        if name == layer.name:
             label = f"{name} {value:.0f} dB"
             middle = min(max((left + right) / 2, x.start + text_width(label) / 2), x.end - text_width(label) / 2)
-            above = y(max(values.values())) - 5  # of all bars, for the label is wider than its own
+            above = y(max(values.values())) - 5  # above all bars: the label is wider than its own bar
             parts.append(text(middle, above, label, anchor="middle", classes="threshold-text"))
     parts.append(x_axis(x, y.start, "layer, from the first to the last", ticks=()))
     description = ", ".join(f"{name} {value:.0f} dB" for name, value in values.items())

@@ -1,13 +1,13 @@
-"""The panel of lesson 06: where to clip an activation, so that clipping and rounding together cost least.
+"""The panel of lesson 06: the range of an activation, and the clipping and rounding errors that it causes.
 
-Activations are counted once, when the panel is made; a move of the slider works on 4,096 bins. What each observer does
-to the accuracy of the whole model was measured beforehand.
+Histograms of 4,096 bins are counted once, when the panel is made; a move of the slider works on them. The accuracy of
+the whole model with each observer was measured beforehand.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from course_lib.calculator.measurements import results
 from course_lib.widgets import charts
 from course_lib.widgets.components import Number, side_by_side
 from course_lib.widgets.controls import choice, slider
-from course_lib.widgets.measured import Look, accuracy_chart, accuracy_number
+from course_lib.widgets.measured import Rows, Style, accuracy_chart, accuracy_number
 from course_lib.widgets.panel import Panel
 from course_lib.widgets.svg import Scale, chart, segment, text, text_width, x_axis, y_axis
 
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 BY_HAND = "by hand"
 METHODS = ("min-max", "percentile", "mse", "entropy")
-LOOKS = {
-    "min-max": Look("min-max", "before", "square"), "percentile": Look("percentile", "baseline", "triangle"),
-    "mse": Look("mse", "kept", "circle"), "entropy": Look("entropy", "holds", "diamond"),
+STYLES = {
+    "min-max": Style("min-max", "before", "square"), "percentile": Style("percentile", "baseline", "triangle"),
+    "mse": Style("mse", "kept"), "entropy": Style("entropy", "holds", "diamond"),
 }  # fmt: skip
 LAYERS = ("conv1", "layer1.1.conv1", "layer2.0.conv1", "layer4.1.conv2", "fc")
 EXAMPLES = 32
 SHOWN_BINS = 128
-LOWER = 190.0  # height of the picture below the main one
+LOWER_HEIGHT = 190.0  # of the chart below the main one
 
 
 @dataclass(frozen=True)
 class Clipped:
-    """What a range costs; errors are mean squared, as a share of the mean squared activation."""
+    """Errors of a range: mean squared errors as a share of the mean squared activation."""
 
     layer: str
     bits: int
@@ -57,13 +57,13 @@ class Clipped:
 
     @property
     def sqnr(self) -> float:
-        """Signal above noise in decibels."""
+        """Signal-to-quantization-noise ratio in decibels."""
         total = self.clipping + self.rounding
         return math.inf if total == 0 else -10 * math.log10(total)
 
 
 class Activations:
-    """Histograms of what goes into some layers, and pure answers to "what if it were clipped here?"."""
+    """Histograms of the inputs of some layers, and the errors of any range."""
 
     def __init__(self, values: Mapping[str, Tensor]) -> None:
         from course_lib.quantization import OBSERVERS, Observer
@@ -76,7 +76,7 @@ class Activations:
         self._curves: dict[tuple[str, int], dict[str, list[float]]] = {}
 
     def histogram(self, layer: str) -> HistogramObserver:
-        """The counts of a layer."""
+        """The histogram of the inputs of a layer."""
         from course_lib.quantization.observers import HistogramObserver
 
         observer = self.observers[layer]["mse"]
@@ -84,51 +84,53 @@ class Activations:
         return observer
 
     def clip(self, layer: str, bits: int, method: str, share: float) -> Clipped:
-        """Clip at ``share`` of the largest magnitude, or where ``method`` says."""
-        seen = self.histogram(layer)
-        largest = max(-seen.low, seen.high)
+        """Clip at ``share`` of the largest magnitude, or at the range that the observer ``method`` chooses."""
+        histogram = self.histogram(layer)
+        largest = max(-histogram.low, histogram.high)
         if method != BY_HAND:
             observer = self.observers[layer][method]
             observer.bits = bits
             share = min(1.0, max(-min(observer.range()[0], 0.0), observer.range()[1]) / largest)
-        low, high = max(min(seen.low, 0.0), -share * largest), min(max(seen.high, 0.0), share * largest)
-        outside, clipping, rounding = self.costs(layer, bits, low, high)
-        return Clipped(layer, bits, method, low, high, share, outside, clipping, rounding, self._all(layer, bits))
+        low, high = max(min(histogram.low, 0.0), -share * largest), min(max(histogram.high, 0.0), share * largest)
+        return Clipped(
+            layer, bits, method, low, high, share, *self.errors(layer, bits, low, high), self._error_curves(layer, bits)
+        )
 
-    def costs(self, layer: str, bits: int, low: float, high: float) -> tuple[float, float, float]:
-        """Share of the values outside, clipping error and rounding error."""
+    def errors(self, layer: str, bits: int, low: float, high: float) -> tuple[float, float, float]:
+        """Share of the values outside the range, clipping error and rounding error."""
         from course_lib.quantization import choose_params, fake_quantize
 
-        seen = self.histogram(layer)
+        centres, counts = self.histogram(layer).centres, self.histogram(layer).counts
         params = choose_params(torch.tensor(low), torch.tensor(high), bits, symmetric=False)
-        error = (fake_quantize(seen.centres.float(), params).double() - seen.centres).square() * seen.counts
-        inside = (seen.centres >= low) & (seen.centres <= high)
-        signal = (seen.centres.square() * seen.counts).sum()
-        outside = seen.counts[~inside].sum() / seen.counts.sum()
+        error = (fake_quantize(centres.float(), params).double() - centres).square() * counts
+        inside = (centres >= low) & (centres <= high)
+        signal = (centres.square() * counts).sum()
+        outside = counts[~inside].sum() / counts.sum()
         return float(outside), float(error[~inside].sum() / signal), float(error[inside].sum() / signal)
 
-    def _all(self, layer: str, bits: int) -> dict[str, list[float]]:
+    def _error_curves(self, layer: str, bits: int) -> dict[str, list[float]]:
+        """Both errors over every clipping share that the MSE observer tries."""
         if (layer, bits) not in self._curves:
             from course_lib.quantization.observers import CLIPS
 
-            costs = [self.costs(layer, bits, *ends) for ends in self.histogram(layer).candidates()]
+            errors = [self.errors(layer, bits, *ends) for ends in self.histogram(layer).candidates()]
             self._curves[layer, bits] = {
                 "share": [100 * clip for clip in CLIPS],
-                "clipping": [cost[1] for cost in costs],
-                "rounding": [cost[2] for cost in costs],
+                "clipping": [clipping for _, clipping, _ in errors],
+                "rounding": [rounding for _, _, rounding in errors],
             }
         return self._curves[layer, bits]
 
 
 def clipping_panel(
     model: nn.Module | None = None, examples: Split | None = None, *, bits: int = 4,
-    measured: Sequence[Mapping[str, Any]] | None = None,
+    measured: Rows | None = None,
 ) -> Panel:  # fmt: skip
-    """Drag the clip line of an activation, or let an observer choose it.
+    """Drag the range of an activation, or let an observer choose it.
 
     Args:
-        model, examples: what to look at; the shipped ResNet18 and its validation pictures when not given.
-        bits: where the slider starts.
+        model, examples: model and its inputs; the shipped ResNet18 and validation images when not given.
+        bits: start of the slider.
         measured: rows ``method``, ``activation_bits``, ``accuracy`` of the whole model; the shipped ones when no model
             is given.
 
@@ -137,7 +139,7 @@ def clipping_panel(
     """
     if measured is None:
         measured = results("quantization").get("calibration", {}).get("rows", []) if model is None else []
-    known = measured
+    rows = measured
     activations = Activations(_activations(model, examples))
     names = list(activations.observers)
 
@@ -146,8 +148,8 @@ def clipping_panel(
 
     return Panel(
         compute,
-        lambda result: draw(result[0], result[1], known),
-        numbers=lambda result: numbers(result[0], known),
+        lambda result: draw(result[0], result[1], rows),
+        numbers=lambda result: numbers(result[0], rows),
         shown=lambda values: [name for name in values if name != "clip_at" or values["chosen"] == BY_HAND],
         title="Where should the range end?",
         subtitle="Blue values are rounded, orange ones are clipped. Drag the line to where the grey curve is lowest.",
@@ -158,8 +160,8 @@ def clipping_panel(
     )
 
 
-def draw(clipped: Clipped, seen: HistogramObserver, measured: Sequence[Mapping[str, Any]] = ()) -> str:
-    """The histogram with its clip lines, the two errors over every possible line, and what was measured."""
+def draw(clipped: Clipped, histogram: HistogramObserver, measured: Rows = ()) -> str:
+    """The histogram with its range, both errors over every clipping share, and measured accuracy."""
     share = clipped.curves["share"]
     total = [a + b for a, b in zip(clipped.curves["clipping"], clipped.curves["rounding"], strict=True)]
     low = max(min(total) / 30, 1e-9)
@@ -178,21 +180,17 @@ def draw(clipped: Clipped, seen: HistogramObserver, measured: Sequence[Mapping[s
         x_range=(0, 100), y_range=(low, max(1.0, low * 10)), log_y=True, cursor=100 * clipped.share,
         y_form=lambda value: f"{value:.0e}".replace("e-0", "e-").replace("e+00", ""),
     )  # fmt: skip
-    pictures = [_histogram(clipped, seen), companion]
+    pictures = [_histogram(clipped, histogram), companion]
     if measured:
-        pictures.append(_accuracy(clipped, measured))
+        pictures.append(accuracy_chart(
+            measured, kind="method", bits="activation_bits", styles=STYLES, x_label="bits of all inputs",
+            cursor=clipped.bits, width=charts.MAIN, height=LOWER_HEIGHT,
+        ))  # fmt: skip
     return side_by_side(*pictures)
 
 
-def _accuracy(clipped: Clipped, measured: Sequence[Mapping[str, Any]]) -> str:
-    return accuracy_chart(
-        measured, kind="method", bits="activation_bits", looks=LOOKS, x_label="bits of all inputs", cursor=clipped.bits,
-        width=charts.MAIN, height=LOWER,
-    )  # fmt: skip
-
-
-def numbers(clipped: Clipped, measured: Sequence[Mapping[str, Any]] = ()) -> list[Number]:
-    """The range, and what it costs; of the whole model, the accuracy where all ranges were chosen like this."""
+def numbers(clipped: Clipped, measured: Rows = ()) -> list[Number]:
+    """The range and its errors; accuracy of the whole model with this observer if it was measured."""
     chosen = {"method": clipped.method, "activation_bits": clipped.bits}
     return [
         Number(
@@ -206,9 +204,9 @@ def numbers(clipped: Clipped, measured: Sequence[Mapping[str, Any]] = ()) -> lis
     ]
 
 
-def _histogram(clipped: Clipped, seen: HistogramObserver) -> str:
-    """Counts on a logarithmic scale, for zeros would hide all others."""
-    edges, counts = _bins(seen)
+def _histogram(clipped: Clipped, histogram: HistogramObserver) -> str:
+    """Counts on a logarithmic scale, since most activations are zero."""
+    edges, counts = _bins(histogram)
     width, height = charts.MAIN, charts.HEIGHT
     x, y = Scale(edges[0], edges[-1], 48, width - 12), Scale(0, max(counts), height - charts.BOTTOM, charts.TOP)
     paths: dict[str, list[str]] = {"kept": [], "before": []}
@@ -234,11 +232,11 @@ def _histogram(clipped: Clipped, seen: HistogramObserver) -> str:
     return chart(parts, width=width, height=height, title=f"Input of {clipped.layer}", description=description)
 
 
-def _bins(seen: HistogramObserver) -> tuple[list[float], list[float]]:
-    """Fewer and wider bins over the range that was seen, with log10(1 + count)."""
-    low, high = min(seen.low, 0.0), max(seen.high, 0.0)
-    inside = (seen.centres >= low) & (seen.centres <= high)
-    counts, centres = seen.counts[inside], seen.centres[inside]
+def _bins(histogram: HistogramObserver) -> tuple[list[float], list[float]]:
+    """Edges and log10(1 + count) of fewer, wider bins over the observed range."""
+    low, high = min(histogram.low, 0.0), max(histogram.high, 0.0)
+    inside = (histogram.centres >= low) & (histogram.centres <= high)
+    counts, centres = histogram.counts[inside], histogram.centres[inside]
     every = max(1, len(counts) // SHOWN_BINS)
     used = len(counts) // every * every
     sums = counts[:used].view(-1, every).sum(1)

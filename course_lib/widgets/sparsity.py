@@ -1,11 +1,11 @@
-"""The panel of lesson 03: which weights a threshold cuts, what the file weighs, what accuracy says.
+"""The panel of lesson 03: the weights that a sparsity cuts, the size of the layer in a file, and measured accuracy.
 
-Magnitudes are sorted and histograms are counted once, when the panel is made; a move of the slider only looks up.
+Weights are ranked and histograms are counted once, when the panel is made; a move of the slider compares ranks and
+encodes one layer as a file would store it.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from course_lib.core.formatting import byte_size
 from course_lib.widgets import charts
 from course_lib.widgets.components import Number, side_by_side
 from course_lib.widgets.controls import choice, slider
+from course_lib.widgets.measured import Curve, Style, draw_line
 from course_lib.widgets.panel import Panel
 from course_lib.widgets.weights import weights_of
 
@@ -25,200 +26,151 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 PER_LAYER, WHOLE_MODEL = "one per layer", "one for the whole model"
-VALUE_BYTES = {"fp32": 4, "fp16": 2}
+STYLES = {"cut only": Style("cut only", "before", "square"), "fine-tuned": Style("fine-tuned", "kept")}
 BINS = 121
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Accuracy measured at some sparsities: ``name`` is "cut only" or "fine-tuned"; both sequences hold fractions."""
-
-    name: str
-    sparsity: Sequence[float]
-    accuracy: Sequence[float]
-
-    def at(self, sparsity: float) -> tuple[float, str]:
-        """Accuracy, and whether it was measured there or is estimated between two measurements."""
-        measured = any(math.isclose(sparsity, point, abs_tol=5e-4) for point in self.sparsity)
-        value = float(numpy.interp(sparsity, self.sparsity, self.accuracy))
-        return value, "measured" if measured else "estimated"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What was measured for the whole model.
+class PrunedModel:
+    """Measurements of a whole model at several sparsities.
 
     Args:
-        model: name to show.
+        name: displayed name.
         accuracy: of the model before pruning, a fraction.
-        curves: threshold (``PER_LAYER`` or ``WHOLE_MODEL``) → accuracy curves.
+        curves: threshold (``PER_LAYER`` or ``WHOLE_MODEL``) → accuracy over sparsity, both fractions.
         speedup: of the pruned model on a dense runtime, if it was measured.
     """
 
-    model: str
+    name: str
     accuracy: float
     curves: Mapping[str, Sequence[Curve]]
     speedup: float | None = None
 
 
-def shipped() -> Measured | None:
-    """What was measured for the shipped ResNet18 by ``benchmarks/pruning.py``; ``None`` where nothing was shipped."""
+def shipped() -> PrunedModel | None:
+    """The shipped results of ``benchmarks/pruning.py`` for ResNet18; ``None`` if there are none."""
     tables = results("pruning")
     if "curves" not in tables:
         return None
-    curves = tables["curves"]
-    by_rule = {rule: [Curve(**curve) for curve in some] for rule, some in curves["curves"].items()}
+    table = tables["curves"]
+    curves = {
+        rule: [Curve(one["name"], one["sparsity"], one["accuracy"]) for one in some]
+        for rule, some in table["curves"].items()
+    }
     speeds = [row["speedup"] for row in tables.get("compare", {}).get("rows", [])[1:] if row["speedup"]]
-    return Measured(curves["model"], curves["accuracy"], by_rule, statistics.median(speeds) if speeds else None)
+    return PrunedModel(table["model"], table["accuracy"], curves, statistics.median(speeds) if speeds else None)
 
 
 @dataclass(frozen=True)
-class Weights:
-    """One layer, prepared: sorted magnitudes, and a histogram that spans 99.9 % of the weights."""
+class PrunedLayer:
+    """One layer at a sparsity: histogram before (``edges``, ``counts``), bytes in a file (``stored``, ``dense``)."""
 
-    magnitudes: numpy.ndarray
-    edges: numpy.ndarray
-    counts: numpy.ndarray
-
-    @classmethod
-    def of(cls, weight: Tensor) -> Weights:
-        values = weight.detach().float().flatten().cpu().numpy()
-        magnitudes = numpy.sort(numpy.abs(values))
-        span = float(magnitudes[min(round(0.999 * len(values)), len(values) - 1)]) or 1.0
-        edges = numpy.linspace(-span, span, BINS + 1)
-        return cls(magnitudes, edges, numpy.histogram(values, edges)[0])
-
-    @property
-    def count(self) -> int:
-        return len(self.magnitudes)
-
-    def below(self, threshold: float, *, inclusive: bool = False) -> int:
-        """How many magnitudes lie below a threshold."""
-        return int(numpy.searchsorted(self.magnitudes, threshold, side="right" if inclusive else "left"))
-
-
-@dataclass(frozen=True)
-class Cut:
-    """What a sparsity does to a layer; sizes in bytes, of the weights of this layer in a stored file."""
-
-    layer: str
-    weights: Weights
+    name: str
+    weights: int
+    edges: Sequence[float]
+    counts: Sequence[int]
     sparsity: float
+    rule: str
     threshold: float
     kept: int
     stored: int
     dense: int
-    rule: str
 
 
-class Pruned:
-    """Pure answers to "what if this fraction were cut?" for one weight or for all layers of a model."""
+class LayerPruner:
+    """Prunes one layer of several to any sparsity, by one threshold per layer or one for all layers."""
 
     def __init__(self, layers: Mapping[str, Tensor]) -> None:
-        self.layers = {name: Weights.of(weight) for name, weight in layers.items()}
-        self._all = numpy.sort(numpy.concatenate([layer.magnitudes for layer in self.layers.values()]))
+        from course_lib.pruning.ranking import MagnitudeRanking
 
-    def cut(self, sparsity: float, layer: str, threshold: str = PER_LAYER, values: str = "fp32") -> Cut:
-        """Cut ``round(sparsity · n)`` weights out of the layer, or out of all layers together."""
-        weights = self.layers[layer]
-        magnitudes = self._all if threshold == WHOLE_MODEL else weights.magnitudes
-        dropped = round(sparsity * len(magnitudes))
-        limit = float(magnitudes[min(dropped, len(magnitudes) - 1)])
-        here = self._dropped_here(layer, limit, dropped) if threshold == WHOLE_MODEL else dropped
-        kept = weights.count - here
-        size = VALUE_BYTES[values]
-        nonzero = min(kept, weights.count - weights.below(0.0, inclusive=True))
-        dense, bitmask = weights.count * size, math.ceil(weights.count / 8) + nonzero * size
-        return Cut(layer, weights, sparsity, limit, kept, min(dense, bitmask), dense, threshold)
+        self.layers = {name: weight.detach().float().cpu() for name, weight in layers.items()}
+        self.ranking = MagnitudeRanking(self.layers)
+        self.histograms = {name: self._histogram(name) for name in layers}
 
-    def _dropped_here(self, layer: str, limit: float, dropped: int) -> int:
-        """Ties at the limit fall in the order of the layers, as in ``pruning.global_masks``."""
-        ties = dropped - int(numpy.searchsorted(self._all, limit, side="left"))
-        for name, weights in self.layers.items():
-            below, equal = weights.below(limit), weights.below(limit, inclusive=True)
-            share = min(ties, equal - below)
-            if name == layer:
-                return below + share
-            ties -= share
-        raise ValueError(f"layer must be one of {', '.join(self.layers)}; got {layer!r}")
+    def cut(self, sparsity: float, layer: str, rule: str = PER_LAYER, dtype: str = "fp32") -> PrunedLayer:
+        """Drop ``round(sparsity · n)`` weights of the layer, or of all layers together, and encode the layer."""
+        import torch
+
+        from course_lib.storage.encodings import DTYPES, encode_bitmask, encode_dense
+
+        weight = self.layers[layer]
+        mask, threshold = self.ranking.cut(layer, sparsity, together=rule == WHOLE_MODEL)
+        pruned = torch.where(mask, weight, 0.0).to(DTYPES[dtype])
+        dense, bitmask = encode_dense(pruned).bytes, encode_bitmask(pruned).bytes
+        return PrunedLayer(layer, weight.numel(), *self.histograms[layer], sparsity, rule, threshold, int(mask.sum()),
+                           min(dense, bitmask), dense)  # fmt: skip
+
+    def _histogram(self, layer: str) -> tuple[list[float], list[int]]:
+        """Edges and counts over 99.9 % of the weights."""
+        span = self.ranking.cut(layer, 0.999)[1] or 1.0
+        counts, edges = numpy.histogram(self.layers[layer].numpy(), numpy.linspace(-span, span, BINS + 1))
+        return edges.tolist(), counts.tolist()
 
 
 def sparsity_panel(
-    subject: nn.Module | Tensor | None = None, *, measured: Measured | None = None, sparsity: float = 0.9
+    subject: nn.Module | Tensor | None = None, *, measured: PrunedModel | None = None, sparsity: float = 0.9
 ) -> Panel:
-    """Drag the sparsity of a layer, and see which weights go.
+    """Drag the sparsity of a layer, and see which weights are cut.
 
     Args:
         subject: a model, one layer, or one weight of any shape; the shipped ResNet18 when not given.
         measured: accuracy curves to draw beside it; ``shipped()`` when ``subject`` is not given.
-        sparsity: where the slider starts.
+        sparsity: start of the slider.
 
     Raises:
         ValueError: if the subject has no weights to cut.
     """
     measured = shipped() if subject is None and measured is None else measured
-    pruned = Pruned(weights_of(subject, dimensions=1))
-    names = list(pruned.layers)
+    pruner = LayerPruner(weights_of(subject, dimensions=1))
+    names = list(pruner.layers)
     controls: dict[str, Any] = {"sparsity": slider(sparsity, 0.0, 0.999, 0.001, unit="%")}
     if len(names) > 1:
         start = "layer3.0.conv1" if "layer3.0.conv1" in names else names[len(names) // 2]
         controls["layer"] = choice(*names, value=start)
         controls["threshold"] = choice(WHOLE_MODEL, PER_LAYER)
-    controls["values"] = choice(*VALUE_BYTES, label="Values stored as")
+    controls["values"] = choice("fp32", "fp16", label="Values stored as")
 
-    def compute(sparsity: float, values: str, layer: str = names[0], threshold: str = PER_LAYER) -> Cut:
-        return pruned.cut(sparsity, layer, threshold, values)
+    def compute(sparsity: float, values: str, layer: str = names[0], threshold: str = PER_LAYER) -> PrunedLayer:
+        return pruner.cut(sparsity, layer, threshold, values)
 
     return Panel(
         compute,
-        lambda cut: draw(cut, measured),
-        numbers=lambda cut: numbers(cut, measured),
+        lambda pruned: draw(pruned, measured),
+        numbers=lambda pruned: numbers(pruned, measured),
         title="How many weights can go?",
         subtitle="Drag, or focus the slider and use the arrow keys. Grey weights are cut, blue ones stay.",
         **controls,
     )
 
 
-def draw(cut: Cut, measured: Measured | None) -> str:
-    """The histogram of the layer, and the accuracy of the model where it was measured."""
-    main = charts.histogram(
-        cut.weights.edges.tolist(),
-        cut.weights.counts.tolist(),
-        title=f"{cut.layer}: {cut.weights.count:,} weights",
-        threshold=cut.threshold,
-    )
-    curves = measured.curves.get(cut.rule, ()) if measured else ()
-    return side_by_side(main, _accuracy(cut, measured, curves)) if measured and curves else side_by_side(main)
+def draw(pruned: PrunedLayer, measured: PrunedModel | None) -> str:
+    """The histogram of the layer, and the accuracy of the model if it was measured."""
+    title = f"{pruned.name}: {pruned.weights:,} weights"
+    main = charts.histogram(pruned.edges, pruned.counts, title=title, threshold=pruned.threshold)
+    curves = measured.curves.get(pruned.rule, ()) if measured else ()
+    if not (measured and curves):
+        return side_by_side(main)
+    styles = [STYLES.get(curve.name, Style(curve.name, "baseline", "diamond")) for curve in curves]
+    companion = charts.lines(
+        [draw_line(curve, style, x_factor=100, y_factor=100) for curve, style in zip(curves, styles, strict=True)],
+        title=f"Test accuracy of {measured.name}", x_label="sparsity of the model (%)", y_label="accuracy (%)",
+        x_range=(0, 100), y_range=(0, 100), cursor=100 * pruned.sparsity,
+    )  # fmt: skip
+    return side_by_side(main, companion)
 
 
-def numbers(cut: Cut, measured: Measured | None) -> list[Number]:
-    """Weights, bytes, and what was measured for the whole model."""
+def numbers(pruned: PrunedLayer, measured: PrunedModel | None) -> list[Number]:
+    """Weights and bytes of the layer; accuracy and speed-up of the whole model if they were measured."""
     row = [
-        Number(f"{cut.kept:,}", f"weights kept of {cut.weights.count:,}", "exact"),
-        Number(byte_size(cut.stored), f"file of this layer, was {byte_size(cut.dense)}", "exact"),
+        Number(f"{pruned.kept:,}", f"weights kept of {pruned.weights:,}", "exact"),
+        Number(byte_size(pruned.stored), f"file of this layer, was {byte_size(pruned.dense)}", "exact"),
     ]
-    for curve in measured.curves.get(cut.rule, ())[-1:] if measured else ():
-        accuracy, tag = curve.at(cut.sparsity)
-        before = f"{100 * measured.accuracy:.1f} %" if measured else ""
-        row.append(Number(f"{100 * accuracy:.1f} %", f"test accuracy, {curve.name}, was {before}", tag))
-    if measured and measured.speedup is not None:
+    if measured is None:
+        return row
+    for curve in measured.curves.get(pruned.rule, ())[-1:]:
+        accuracy, tag = curve.at(pruned.sparsity)
+        caption = f"test accuracy, {curve.name}, was {100 * measured.accuracy:.1f} %"
+        row.append(Number(f"{100 * accuracy:.1f} %", caption, tag))
+    if measured.speedup is not None:
         row.append(Number(f"{measured.speedup:.1f} ×", "speed, dense kernels", "measured"))
     return row
-
-
-def _accuracy(cut: Cut, measured: Measured, curves: Sequence[Curve]) -> str:
-    looks = {"cut only": ("before", "square"), "fine-tuned": ("kept", "circle")}
-    series = []
-    for curve in curves:
-        colour, marker = looks.get(curve.name, ("baseline", "diamond"))
-        x, y = [100 * s for s in curve.sparsity], [100 * a for a in curve.accuracy]
-        series.append(charts.Line(curve.name, x, y, colour, marker))
-    return charts.lines(
-        series,
-        title=f"Test accuracy of {measured.model}",
-        x_label="sparsity of the model (%)",
-        y_label="accuracy (%)",
-        x_range=(0, 100),
-        y_range=(0, 100),
-        cursor=100 * cut.sparsity,
-    )

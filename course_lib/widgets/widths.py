@@ -1,23 +1,22 @@
-"""The panel of lesson 04: which rows and columns disappear when channels go, and what that leaves of work and time.
+"""The panel of lesson 04: rows and columns that disappear when channels are removed, and the remaining work and time.
 
-Every layer is drawn as its matrix, outputs downwards and inputs across. The groups are found once, when the panel is
-made; a move of the slider only counts.
+Every layer is drawn as its matrix, outputs downwards and inputs across. Coupled groups are found once, when the panel
+is made; a move of the slider only counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
-
-import numpy
 
 from course_lib.calculator.measurements import results
 from course_lib.core.formatting import byte_size
 from course_lib.widgets import charts
 from course_lib.widgets.components import Number, side_by_side
 from course_lib.widgets.controls import choice, slider
+from course_lib.widgets.measured import Curve, Rows
 from course_lib.widgets.panel import Panel
 from course_lib.widgets.svg import chart, text
 
@@ -30,8 +29,8 @@ WIDTH = 480.0
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A convolution or linear layer before and after: inputs and outputs, and the pixels that it works on."""
+class LayerWidths:
+    """A convolution or linear layer: inputs and outputs before and after, weights (``values``) and MACs (``work``)."""
 
     name: str
     inputs: int
@@ -43,42 +42,39 @@ class Layer:
 
     @property
     def share(self) -> float:
-        """What is left of its weights, and of its work."""
+        """Remaining share of its weights, and of its work."""
         return self.kept_inputs * self.kept_outputs / (self.inputs * self.outputs)
 
 
 @dataclass(frozen=True)
-class Narrow:
-    """All layers for one position of the controls; ``measured`` are the points of a curve, if it applies."""
+class NarrowedModel:
+    """All layers at one setting; ``measured`` are rows of ratio, speed-up and accuracy, empty if none apply."""
 
-    layers: Sequence[Layer]
+    layers: Sequence[LayerWidths]
     ratio: float
     group: str
     members: int
-    measured: Sequence[Mapping[str, float]]
+    measured: Rows
 
     @property
     def work(self) -> float:
-        """Share of the multiply-accumulates that is left."""
+        """Remaining share of the multiply-accumulates."""
         return sum(layer.work * layer.share for layer in self.layers) / sum(layer.work for layer in self.layers)
 
     @property
     def values(self) -> tuple[float, int]:
-        """Weights now and before."""
+        """Number of weights after and before."""
         return sum(one.values * one.share for one in self.layers), sum(one.values for one in self.layers)
 
     def at(self, key: str) -> tuple[float, str]:
-        """A measured figure at this ratio, and whether it was measured there or lies between two measurements."""
-        points = sorted(self.measured, key=lambda row: row["ratio"])
-        ratios = [row["ratio"] for row in points]
-        value = float(numpy.interp(self.ratio, ratios, [row[key] for row in points]))
-        return value, "measured" if any(abs(self.ratio - ratio) < 1e-6 for ratio in ratios) else "estimated"
+        """The figure ``key`` at this ratio, and how it is known; see ``Curve.at``."""
+        return Curve(key, [row["ratio"] for row in self.measured], [row[key] for row in self.measured]).at(self.ratio)
 
 
-class Groups:
-    """Pure answers to "what if this share of the channels stayed?"."""
+class ModelNarrower:
+    """Counts the channels, weights and work of a model in which a share of the channels stays."""
 
-    def __init__(self, model: nn.Module, inputs: Any, measured: Sequence[Mapping[str, float]]) -> None:
+    def __init__(self, model: nn.Module, inputs: Any, measured: Rows) -> None:
         from course_lib import models, profiling, pruning
 
         self.coupling, self.measured = pruning.couple(model), measured
@@ -89,27 +85,26 @@ class Groups:
         ]
         self.names = list(self.coupling.prunable())
 
-    def narrow(self, ratio: float, group: str = ALL) -> Narrow:
-        """Keep this share of the channels of a group, or of all."""
+    def narrow(self, ratio: float, group: str = ALL) -> NarrowedModel:
+        """Keep this share of the channels of one group, or of all groups."""
         from course_lib.architectures.layer_sizes import sizes
         from course_lib.pruning import keep_count
 
         chosen = self.names if group == ALL else [group]
-        gone: dict[tuple[str, str], int] = {}
+        removed: dict[tuple[str, str], int] = {}
         for name in chosen:
-            one = self.coupling[name]
-            removed = one.channels - max(1, keep_count(one.channels, max(ratio, 0.5 / one.channels)))
-            for member in one.members:
+            channels = self.coupling[name].channels
+            count = channels - max(1, keep_count(channels, max(ratio, 0.5 / channels)))
+            for member in self.coupling[name].members:
                 key = (member.layer, member.side)
-                gone[key] = gone.get(key, 0) + removed * member.map.repeat
+                removed[key] = removed.get(key, 0) + count * member.map.repeat
         layers = []
         for name, module, work in self.layers:
             inputs, outputs = sizes(module) or (1, 1)
-            left_in, left_out = inputs - gone.get((name, "in"), 0), outputs - gone.get((name, "out"), 0)
-            values = module.get_parameter("weight").numel()
-            layers.append(Layer(name, inputs, outputs, left_in, left_out, values, work))
+            kept = (inputs - removed.get((name, "in"), 0), outputs - removed.get((name, "out"), 0))
+            layers.append(LayerWidths(name, inputs, outputs, *kept, module.get_parameter("weight").numel(), work))
         members = sum(len(self.coupling[name].members) for name in chosen)
-        return Narrow(layers, ratio, group, members, self.measured if group == ALL else ())
+        return NarrowedModel(layers, ratio, group, members, self.measured if group == ALL else ())
 
 
 def width_panel(model: nn.Module | None = None, inputs: Any = None, *, ratio: float = 0.5) -> Panel:
@@ -117,42 +112,42 @@ def width_panel(model: nn.Module | None = None, inputs: Any = None, *, ratio: fl
 
     Args:
         model: one that ``pruning.couple`` understands; the shipped ResNet18 when not given.
-        inputs: an input of it, to count the work.
-        ratio: where the slider starts.
+        inputs: an input of the model, to count the work.
+        ratio: start of the slider.
     """
-    measured: Sequence[Mapping[str, float]] = ()
+    measured: Rows = ()
     if model is None:
         from course_lib import data, models
 
         model, inputs = models.load("resnet18"), data.load("fashion_mnist").validation.example(1)
         measured = results("structured").get("curve", {}).get("rows", ())
-    groups = Groups(model, inputs, measured)
+    narrower = ModelNarrower(model, inputs, measured)
     return Panel(
-        groups.narrow,
+        narrower.narrow,
         draw,
         numbers=numbers,
         title="What disappears, and where?",
         subtitle="Each box is the matrix of a layer: outputs downwards, inputs across. Blue stays, grey goes.",
         ratio=slider(ratio, 0.05, 1.0, 0.005, label="Channels that stay", unit="%"),
-        group=choice(ALL, *groups.names, label="Group to cut"),
+        group=choice(ALL, *narrower.names, label="Group to cut"),
     )
 
 
-def draw(narrow: Narrow) -> str:
-    """The matrices, row by row of equal stages, and beside them accuracy and speed where they were measured."""
+def draw(narrow: NarrowedModel) -> str:
+    """The matrices, and beside them work and time if they were measured."""
     picture = matrices(narrow)
     return side_by_side(picture, speed(narrow)) if narrow.measured else side_by_side(picture)
 
 
-def matrices(narrow: Narrow) -> str:
-    """One box per layer, in lines that begin where the width of the network grows; sizes go by the root of channels."""
+def matrices(narrow: NarrowedModel) -> str:
+    """One box per layer, its sides proportional to the square root of channels; a new line where the width grows."""
     parts: list[str] = []
     largest = max(max(layer.inputs, layer.outputs) for layer in narrow.layers) ** 0.5
     top = 24.0
     for line in _lines(narrow.layers):
         boxes = [(70 * layer.inputs**0.5 / largest + 4, 70 * layer.outputs**0.5 / largest + 4) for layer in line]
-        for place, (layer, (width, height)) in enumerate(zip(line, boxes, strict=True)):
-            parts += _box(layer, LEFT + place * STEP, top, width, height)
+        for column, (layer, (width, height)) in enumerate(zip(line, boxes, strict=True)):
+            parts += _box(layer, LEFT + column * STEP, top, width, height)
         top += max(height for _, height in boxes) + 26
     changed = sum(layer.share < 1 for layer in narrow.layers)
     title = f"{changed} of {len(narrow.layers)} layers lose rows or columns"
@@ -160,9 +155,9 @@ def matrices(narrow: Narrow) -> str:
     return chart(parts, width=WIDTH, height=top, title=title, description=facts)
 
 
-def _lines(layers: Sequence[Layer]) -> list[list[Layer]]:
-    """A new line where more channels come out than ever before, and where five boxes stand already."""
-    lines: list[list[Layer]] = []
+def _lines(layers: Sequence[LayerWidths]) -> list[list[LayerWidths]]:
+    """Lines of at most five layers; a new one where a layer has more outputs than any before."""
+    lines: list[list[LayerWidths]] = []
     widest = 0
     for layer in layers:
         if not lines or layer.outputs > widest or len(lines[-1]) == PER_LINE:
@@ -172,8 +167,8 @@ def _lines(layers: Sequence[Layer]) -> list[list[Layer]]:
     return lines
 
 
-def _box(layer: Layer, x: float, y: float, width: float, height: float) -> list[str]:
-    """Grey behind, blue on top of what stays, and the name below."""
+def _box(layer: LayerWidths, x: float, y: float, width: float, height: float) -> list[str]:
+    """A grey box with a blue box of the kept part on top, and the name below."""
     kept = (width * layer.kept_inputs / layer.inputs, height * layer.kept_outputs / layer.outputs)
     note = (
         f"{layer.name}: {layer.kept_outputs} of {layer.outputs} outputs, {layer.kept_inputs} of {layer.inputs} inputs"
@@ -187,8 +182,8 @@ def _box(layer: Layer, x: float, y: float, width: float, height: float) -> list[
     ]
 
 
-def speed(narrow: Narrow) -> str:
-    """How many times less work, and how many times faster, over the share of channels; a quarter of them at least."""
+def speed(narrow: NarrowedModel) -> str:
+    """Reduction of work and speed-up over the share of channels, from a quarter on."""
     points = sorted((row for row in narrow.measured if row["ratio"] >= 0.25), key=lambda row: -row["ratio"])
     x = [100 * row["ratio"] for row in points]
     work, time = ([row[key] for row in points] for key in ("macs_factor", "speedup"))
@@ -199,8 +194,8 @@ def speed(narrow: Narrow) -> str:
     )  # fmt: skip
 
 
-def numbers(narrow: Narrow) -> list[Number]:
-    """Channels are exact, time and accuracy were measured for all groups together."""
+def numbers(narrow: NarrowedModel) -> list[Number]:
+    """Exact work and bytes; speed and accuracy if they were measured (for all groups together)."""
     now, before = narrow.values
     row = [
         Number(f"{100 * narrow.work:.0f} %", "of the multiply-accumulates", "exact"),

@@ -1,65 +1,21 @@
-"""The panels of lessons 05 and 06: what they compute against the definitions, and that every control moves."""
+"""The clipping panel of lesson 06 against the functions of ``quantization``."""
 
 import pytest
 import torch
-from torch import nn
 
 from course_lib import quantization as q
-from course_lib.data import Split, TestSplitError
-from course_lib.widgets import bits_panel, clipping_panel
-from course_lib.widgets.bits import NAMES, group_of
+from course_lib.data import TestSplitError
+from course_lib.widgets import clipping_panel
 from course_lib.widgets.clipping import BY_HAND, Activations
-from course_lib.widgets.panel import STRICT
-
-
-@pytest.fixture(autouse=True)
-def strict(monkeypatch):
-    monkeypatch.setenv(STRICT, "1")
+from tests.widgets.networks import pictures, small_network
 
 
 @pytest.fixture(scope="module")
 def network():
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(288, 12), nn.ReLU(), nn.Linear(12, 5))
+    return small_network()
 
 
-def pictures(name="validation"):
-    return Split("made up", name, torch.randn(20, 3, 8, 8), torch.zeros(20).long(), ("a",))
-
-
-def moves(panel, name, value):
-    before = panel.picture.value + panel.numbers.value
-    panel.controls[name].value = value
-    return panel.picture.value + panel.numbers.value != before
-
-
-def test_every_control_of_the_bits_panel_moves_the_picture(network):
-    panel = bits_panel(network)
-    for name, value in (("bits", 3), ("scales", "one per tensor"), ("layer", "3")):
-        assert moves(panel, name, value), name
-
-
-@pytest.mark.parametrize("scales", NAMES)
-@pytest.mark.parametrize("bits", [2, 5, 8])
-def test_the_bits_panel_says_what_quantization_does(network, scales, bits):
-    weight = network[3].weight.detach()
-    panel = bits_panel(weight)
-    panel.controls["scales"].value, panel.controls["bits"].value = scales, bits
-    granularity = NAMES[scales]
-    group = group_of(288, granularity)
-    quantized = q.quantize_tensor(weight, q.weight_params(weight, bits, granularity, group_size=group))
-    assert panel.result.sqnr == pytest.approx(q.sqnr_db(weight, quantized.values()))
-    assert panel.result.stored == q.quantized_bytes({"w": quantized})
-    assert sum(panel.result.counts) == weight.numel()
-
-
-def test_a_group_divides_the_inputs():
-    assert [group_of(inputs, "group") for inputs in (64, 128, 147, 30, 67)] == [64, 64, 49, 30, 1]
-    with pytest.raises(ValueError, match="subject must hold weights"):
-        bits_panel(nn.Sequential(nn.ReLU()))
-
-
-def test_every_control_of_the_clipping_panel_moves_the_picture(network):
+def test_every_control_of_the_clipping_panel_moves_the_picture(network, moves):
     panel = clipping_panel(network, pictures())
     for name, value in (("chosen", "mse"), ("chosen", BY_HAND), ("clip_at", 0.4), ("bits", 2), ("layer", "0")):
         assert moves(panel, name, value), (name, value)
