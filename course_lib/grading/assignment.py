@@ -1,7 +1,7 @@
 """One exercise as the grader sees it: its questions and probes, and the notebook that is run for a submission.
 
-Everything comes from the solution notebook and the exercise modules; from a submission only the sources of the
-answer cells are put in.
+Everything comes from the solution notebook and the exercise modules; a submission contributes only the sources of its
+answer cells.
 """
 
 from __future__ import annotations
@@ -12,21 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from course_lib.grading import building, cells, probe_runtime, tree_shaking
+from course_lib.grading import building, cells, probe_runtime, tree_shaking, visible_files
 from course_lib.grading.lint import defined
 
 PACKAGE = Path(__file__).resolve().parents[1]
 EXERCISES = PACKAGE / "learning" / "exercises"
-HIDDEN = {"grading", "launch", "cli.py", "doctor.py", "runner.py", "__pycache__"}
-HIDDEN_LEARNING = {"exercises", "quizzes", "__pycache__"}
-TECHNIQUES = {
-    "calculator", "pruning", "quantization", "distillation", "lowrank", "coding", "search", "pipeline.py", "deploy.py",
-}  # fmt: skip
 IGNORE_OUTPUT = "nbval-ignore-output"
 
 
@@ -72,11 +66,12 @@ class Assignment:
 
     @property
     def module(self) -> str:
-        return f"{tree_shaking.PACKAGE}.exercise_{self.lesson}"
+        """The module of the probes."""
+        return f"{tree_shaking.PACKAGE}.{tree_shaking.questions_of(self.lesson)}"
 
     @cached_property
     def digest(self) -> str:
-        """sha256 of all that decides a verdict, apart from the seeds."""
+        """sha256 of everything that determines a verdict, except the seeds."""
         parts = [self.path.read_bytes(), Path(probe_runtime.__file__).read_bytes()]
         parts += [f"{name}\n{source}".encode() for name, source in sorted(self.library.items())]
         return hashlib.sha256(b"\0".join(parts)).hexdigest()
@@ -115,19 +110,16 @@ class Assignment:
         return cell
 
     def stage(self, folder: Path) -> dict[str, Path]:
-        """Write the reduced modules to ``folder``; returns everything the kernel may see, by path."""
+        """Write the reduced modules to ``folder``; returns every file that the kernel may see, by its path inside."""
         here = Path(__file__).parent
         visible = {name: here / name for name in ("probe_runtime.py", "sandbox_kernel.py")}
-        for entry in sorted(PACKAGE.iterdir()):
-            if entry.name not in HIDDEN and entry.name != "learning" and not self._unneeded(entry.name):
-                visible[f"course_lib/{entry.name}"] = entry
-        for entry in sorted((PACKAGE / "learning").iterdir()):
-            if entry.name not in HIDDEN_LEARNING:
-                visible[f"course_lib/learning/{entry.name}"] = entry
+        code = [cell.source for cell in self.exercise.cells if cell.cell_type == "code"]
+        for name in visible_files.visible([*code, *self.library.values()], PACKAGE):
+            visible[f"course_lib/{name}"] = PACKAGE / name
         for name, source in self.library.items():
             file = folder / f"{name}.py"
             file.write_text(source, encoding="utf-8")
-            visible[f"course_lib/learning/exercises/{name}.py"] = file
+            visible[f"course_lib/learning/exercises/{name.replace('.', '/')}.py"] = file
         return visible
 
     def _questions(self) -> dict[str, AssignedQuestion]:
@@ -144,27 +136,19 @@ class Assignment:
         return found
 
     def _library(self) -> dict[str, str]:
-        """The exercise modules without checks and reference answers."""
+        """The exercise modules without checks and reference answers, by their dotted names, with their packages."""
         wanted = tree_shaking.imported(self.exercise)
-        wanted.setdefault(f"exercise_{self.lesson}", set()).update(one.probe for one in self.questions.values())
+        probes = wanted.setdefault(tree_shaking.questions_of(self.lesson), set())
+        probes.update(one.probe for one in self.questions.values())
         secrets = {name for one in self.questions.values() for name in defined(one.stub)}
-        return {"__init__": "", **tree_shaking.shake(self.modules, wanted, secrets)}
-
-    def _unneeded(self, entry: str) -> bool:
-        """A technique that neither the notebook nor a probe uses is not shown: it would be the answer."""
-        return entry in TECHNIQUES and entry.removesuffix(".py") not in self._rooms
-
-    @cached_property
-    def _rooms(self) -> set[str]:
-        """The rooms of the course that notebook and probes use."""
-        sources = [*self.library.values(), *(cell.source for cell in self.exercise.cells if cell.cell_type == "code")]
-        return set().union(*map(_course_rooms, sources))
+        modules = tree_shaking.shake(self.modules, wanted, secrets)
+        packages = dict.fromkeys(["__init__", *(f"{name.split('.')[0]}.__init__" for name in modules)], "")
+        return {**packages, **modules}
 
 
 def definitions(source: str) -> str:
-    """The statements of a pristine cell that later cells may need: everything but bare expressions and magics."""
-    lines = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))]
-    tree = ast.parse("\n".join(lines))
+    """The statements of a pristine cell that later cells may need: all except bare expressions and magics."""
+    tree = ast.parse(cells.plain(source))
     tree.body = [node for node in tree.body if not isinstance(node, ast.Expr)]
     return ast.unparse(tree)
 
@@ -178,15 +162,3 @@ def _takes_nothing(source: str, name: str) -> bool:
         if isinstance(node, ast.FunctionDef) and node.name == name:
             return not any([node.args.posonlyargs, node.args.args, node.args.kwonlyargs, node.args.vararg])
     return False
-
-
-def _course_rooms(source: str) -> set[str]:
-    rooms: set[str] = set()
-    tree: Any = ast.parse("\n".join(line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == "course_lib":
-            rooms |= {alias.name for alias in node.names}
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        rooms |= {name.split(".")[1] for name in names if name.startswith("course_lib.")}
-    return rooms

@@ -1,7 +1,7 @@
-"""Make the exercises that learners get from the solutions, which are their one source.
+"""Generate the exercise notebooks and the reference answers from the solutions, which are their only source.
 
-nbgrader's own preprocessors do the work, applied to the notebook in memory; the same solution always gives the
-same bytes, so that a drift between the two folders is a difference between two files.
+nbgrader's own preprocessors are applied to the notebook in memory. The same solution always gives the same bytes, so
+``check`` finds outdated files by comparing them.
 """
 
 from __future__ import annotations
@@ -9,20 +9,21 @@ from __future__ import annotations
 import copy
 import runpy
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 
-from course_lib.grading import cells
+from course_lib.grading import cells, reference_module
 from course_lib.grading.lint import LintError, lint
 
 ROOT = Path(__file__).resolve().parents[2]
 SOLUTIONS = ROOT / "solutions"
 EXERCISES = ROOT / "exercises"
 ANSWERS = ROOT / "tests" / "exercises"
+REFERENCES = Path(__file__).resolve().parents[1] / "learning" / "exercises"
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 KEPT_CELL_METADATA = ("nbgrader", "deletable", "editable", "tags")
 
@@ -30,7 +31,7 @@ KEPT_CELL_METADATA = ("nbgrader", "deletable", "editable", "tags")
 def build(
     paths: Iterable[str | Path] = (), *, check: bool = False, destination: str | Path | None = None
 ) -> list[Path]:
-    """Write the exercise of every solution, and return the files whose content changed.
+    """Write the reference answers and the exercise of every solution; returns the files whose content changed.
 
     Args:
         paths: solution notebooks; all of ``solutions/`` by default.
@@ -38,23 +39,34 @@ def build(
         destination: folder of the exercises, ``exercises/`` by default.
 
     Raises:
-        LintError: if a solution breaks a rule of ``course_lib.grading.lint``; nothing is written then.
+        LintError: if a solution breaks a rule of ``course_lib.grading.lint``; no exercise is written then.
         FileNotFoundError: if there is no solution to build from.
     """
     sources = sorted(Path(path) for path in paths) or sorted(SOLUTIONS.glob("*.ipynb"))
     if not sources:
         raise FileNotFoundError(f"no solution notebooks in {SOLUTIONS}")
+    outdated = _write({file: text for source in sources for file, text in _reference(source)}, check)
+    if check and outdated:
+        return outdated  # the questions import these references, so the exercises cannot be checked yet
     texts = {source: _checked_exercise(source) for source in sources}
     folder = Path(destination) if destination is not None else EXERCISES
-    changed = []
-    for source, text in texts.items():
-        target = folder / source.name
-        if target.is_file() and target.read_text(encoding="utf-8") == text:
-            continue
-        changed.append(target)
-        if not check:
-            folder.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8", newline="\n")
+    return outdated + _write({folder / source.name: text for source, text in texts.items()}, check)
+
+
+def _reference(solution: Path) -> Iterator[tuple[Path, str]]:
+    """The reference module of a solution and its content, if the lesson has a folder of questions."""
+    notebook = cells.read(solution)
+    for lesson in {question[:2] for question in cells.questions(notebook)}:
+        if (folder := REFERENCES / f"lesson_{lesson}").is_dir():
+            yield folder / "reference.py", reference_module.source(notebook)
+
+
+def _write(texts: Mapping[Path, str], check: bool) -> list[Path]:
+    """Write each text to its file, unless ``check``; returns the files that differ."""
+    changed = [file for file, text in texts.items() if not file.is_file() or file.read_text(encoding="utf-8") != text]
+    for file in changed if not check else ():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(texts[file], encoding="utf-8", newline="\n")
     return changed
 
 
@@ -64,10 +76,10 @@ def exercise_text(solution: NotebookNode) -> str:
 
 
 def exercise(solution: NotebookNode) -> NotebookNode:
-    """A copy of ``solution`` with solutions, hidden tests, outputs and foreign metadata taken out.
+    """A copy of ``solution`` without solutions, hidden tests, outputs and unrelated metadata.
 
     Raises:
-        RuntimeError: from nbgrader, if a solution or hidden-test region is not closed or stands in a wrong cell.
+        RuntimeError: from nbgrader, if a solution or hidden-test region is not closed or is in a wrong cell.
     """
     notebook = copy.deepcopy(solution)
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNELSPEC})
@@ -109,7 +121,7 @@ def _checked_exercise(source: Path) -> str:
 
 
 def load_answers(lesson: str, folder: Path = ANSWERS) -> dict[str, Any]:
-    """The wrong and right answers that a lesson's checks are tested with: question id → ``Answers``."""
+    """The wrong and right answers that test a lesson's checks: question id → ``Answers``."""
     file = folder / f"answers_{lesson}.py"
     if not file.is_file():
         return {}

@@ -1,4 +1,4 @@
-"""Rules that every exercise must keep before it may be handed out; each broken rule is one line of text."""
+"""Rules that every exercise must satisfy before it is handed out; each broken rule is one line of text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from course_lib.grading import cells
+from course_lib.grading import cells, tree_shaking
 
 TOTAL_POINTS = 20
 QUESTIONS = range(4, 7)
@@ -19,6 +19,7 @@ RIGHT_ANSWERS = 2
 STUB = "raise NotImplementedError()"
 MARKERS = re.compile(r"(BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)")
 LONG_LINE = 40
+PLAYGROUND = re.compile(r"lesson_\d\d\.playground")
 
 
 class LintError(ValueError):
@@ -35,16 +36,17 @@ def lint(
     registry: Mapping[str, Any] | None = None,
     answers: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Broken rules of one exercise; an empty list when it may be handed out.
+    """Broken rules of one exercise; an empty list if there are none.
 
     Args:
         solution: the notebook with the answers.
-        exercise: what ``course_lib.grading.building`` made of it.
+        exercise: what ``course_lib.grading.building`` generates from it.
         registry: question id → its check, probe, points and hints; the rules about them are skipped if None.
         answers: question id → ``Answers`` with ``wrong`` and ``right``; skipped if None.
     """
     found = cells.questions(solution)
     problems = [*_cells(solution, found), *_answer_cells(solution, exercise, found), *_leaks(solution, exercise)]
+    problems += _imports(solution)
     for question, place in found.items():
         if registry is not None:
             problems += _registered(question, place, registry, solution.cells[place.answer].source)
@@ -54,7 +56,7 @@ def lint(
 
 
 def solution_regions(cell: NotebookNode) -> list[list[str]]:
-    """The lines that nbgrader takes out of a cell, one list for each region; a whole cell counts as one."""
+    """The lines that nbgrader removes from a cell, one list for each region."""
     regions: list[list[str]] = []
     inside = False
     for line in cell.source.splitlines():
@@ -110,7 +112,7 @@ def _answer_cells(
 
 
 def _leaks(solution: NotebookNode, exercise: NotebookNode) -> Iterator[str]:
-    """Solution lines count as leaked when two in a row, or one long one, stand in the exercise."""
+    """Solution lines are leaked if two consecutive ones, or a long one, occur in the exercise."""
     lines = [line.strip() for cell in exercise.cells for line in cell.source.splitlines()]
     singles, pairs = set(lines), set(zip(lines, lines[1:], strict=False))
     for index, cell in enumerate(solution.cells):
@@ -119,12 +121,19 @@ def _leaks(solution: NotebookNode, exercise: NotebookNode) -> Iterator[str]:
             leaked = [line for line in secret if len(line) >= LONG_LINE and line in singles]
             leaked += [line for line, after in zip(secret, secret[1:], strict=False) if (line, after) in pairs]
             if leaked:
-                yield f"cell {index}: the solution's line {leaked[0]!r} stands in the exercise"
+                yield f"cell {index}: the solution's line {leaked[0]!r} occurs in the exercise"
     for index, cell in enumerate(exercise.cells):
         if marker := MARKERS.search(cell.source):
             yield f"cell {index}: the marker {marker[0]!r} is left in the exercise"
         if cell.get("outputs"):
             yield f"cell {index}: the exercise has outputs"
+
+
+def _imports(solution: NotebookNode) -> Iterator[str]:
+    """Learners see these imports; every other exercise module may contain answers."""
+    for module in tree_shaking.imported(solution):
+        if not PLAYGROUND.fullmatch(module):
+            yield f"a notebook imports from the playground of a lesson only, not from {tree_shaking.PACKAGE}.{module}"
 
 
 def _registered(question: str, place: cells.QuestionCells, registry: Mapping[str, Any], source: str) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Reduce the exercise modules to what a probe needs, so that checks and reference answers stay outside the sandbox.
 
-The probes of an exercise stand beside its checks, which know the answers. A tree of module-level names is followed
-from the wanted ones through the modules of ``course_lib.learning.exercises``; everything else is left out.
+The probes of an exercise are in the module of its checks, which know the answers. Starting from the wanted names, the
+names that they use are followed through the modules of ``course_lib.learning.exercises``; the others are left out.
+A module is named by its path in that package, for example ``lesson_03.questions``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from nbformat import NotebookNode
+
+from course_lib.grading import cells
 
 PACKAGE = "course_lib.learning.exercises"
 
@@ -37,25 +40,30 @@ def shake(folder: Path, wanted: Mapping[str, Iterable[str]], secrets: Collection
         module, name = queue.pop()
         if name in needed.setdefault(module, set()):
             continue
-        if name in secrets:
+        if name in secrets or module.endswith(".reference"):
             raise ShakeError(f"{module}.{name} is a reference answer, but the sandbox would need it")
         needed[module].add(name)
         if module not in modules:
-            modules[module] = _Module(folder / f"{module}.py")
+            modules[module] = _Module(folder, module)
         queue += modules[module].needs(name)
     return {module: modules[module].source(names) for module, names in needed.items()}
 
 
+def questions_of(lesson: str) -> str:
+    """The module of a lesson's checks and probes."""
+    return f"lesson_{lesson}.questions"
+
+
 def probes(folder: Path, lesson: str) -> dict[str, str]:
-    """Question id → name of its probe function, read from the exercise module without importing it."""
-    module = _Module(folder / f"exercise_{lesson}.py")
+    """Question id → name of its probe function, read from the questions without importing them."""
+    module = _Module(folder, questions_of(lesson))
     return {question: name for name, question in module.probes.items()}
 
 
 def titles(folder: Path, lesson: str) -> dict[str, str]:
-    """Question id → title, read from the exercise module without importing it; empty if there is none."""
-    file = folder / f"exercise_{lesson}.py"
-    return _Module(file).titles if file.is_file() else {}
+    """Question id → title, read from the questions without importing them; empty if there are none."""
+    module = questions_of(lesson)
+    return _Module(folder, module).titles if _file(folder, module).is_file() else {}
 
 
 def imported(notebook: NotebookNode) -> dict[str, set[str]]:
@@ -63,7 +71,7 @@ def imported(notebook: NotebookNode) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for cell in notebook.cells:
         if cell.cell_type == "code" and PACKAGE in cell.source:
-            for node in ast.walk(_parse(cell.source)):
+            for node in ast.walk(ast.parse(cells.plain(cell.source))):
                 for module, name in _imports(node):
                     found.setdefault(module, set()).add(name)
     return found
@@ -71,27 +79,31 @@ def imported(notebook: NotebookNode) -> dict[str, set[str]]:
 
 def _imports(node: ast.AST) -> list[tuple[str, str]]:
     """``(module, name)`` for each name taken from an exercise module; ``"*"`` for a module as a whole."""
-    if isinstance(node, ast.ImportFrom) and node.module == PACKAGE:
-        return [(alias.name, "*") for alias in node.names]
-    if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PACKAGE + "."):
-        return [(node.module.removeprefix(PACKAGE + "."), alias.name) for alias in node.names]
     if isinstance(node, ast.Import):
-        names = [alias.name for alias in node.names if alias.name.startswith(PACKAGE + ".")]
-        return [(name.removeprefix(PACKAGE + "."), "*") for name in names]
-    return []
+        whole = [alias.name.removeprefix(PACKAGE + ".") for alias in node.names if alias.name.startswith(PACKAGE + ".")]
+        return [(module, "*") for module in whole]
+    if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith(PACKAGE):
+        return []
+    module = (node.module or "").removeprefix(PACKAGE).removeprefix(".")
+    if "." in module:
+        return [(module, alias.name) for alias in node.names]
+    return [(f"{module}.{alias.name}".strip("."), "*") for alias in node.names]
 
 
-def _parse(source: str) -> ast.Module:
-    lines = [line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))]
-    return ast.parse("\n".join(lines))
+def _file(folder: Path, module: str) -> Path:
+    return folder.joinpath(*module.split(".")).with_suffix(".py")
 
 
 class _Module:
     """The top-level statements of one module, by the names they define."""
 
-    def __init__(self, path: Path) -> None:
-        self.tree = ast.parse(path.read_text(encoding="utf-8"), filename=path.name)
-        self.name = path.stem
+    def __init__(self, folder: Path, name: str) -> None:
+        try:
+            source = _file(folder, name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ShakeError(f"there is no exercise module {name}") from error
+        self.tree = ast.parse(source, filename=name)
+        self.name = name
         self.statements: dict[str, ast.stmt] = {}
         self.aliases: dict[str, tuple[ast.stmt, ast.alias]] = {}
         self.probes: dict[str, str] = {}
@@ -107,7 +119,7 @@ class _Module:
             node, alias = self.aliases[name]
             return [(module, other) for module, other in _imports(node) if other in (alias.name, "*")]
         if name not in self.statements:
-            raise ShakeError(f"{self.name}.py has no {name!r}")
+            raise ShakeError(f"{self.name} has no {name!r}")
         used = {node.id for node in ast.walk(self.statements[name]) if isinstance(node, ast.Name)}
         return [(self.name, other) for other in sorted(used) if other in self.statements or other in self.aliases]
 

@@ -14,6 +14,7 @@ from course_lib.learning.difference import difference
 from course_lib.learning.values import UnusableResult, clone, describe, describe_call, is_tensor, plain
 
 LONGEST_LINE = 420
+NUMBERS = ("no", "one", "two", "three", "four")
 
 
 class NotAttempted(Exception):
@@ -125,6 +126,48 @@ def expect_unchanged(function: Callable[..., Any], *args: Any, given: Any = None
             problem = f"your function changed its input `{name}`; it should leave it as it was and return a new one"
             raise CheckFailed(problem, _given(given), hint or "work on a copy, for example `weight.clone()`")
     return result
+
+
+def expect_parts(result: Any, count: int, names: str, *, given: Any = None) -> tuple[Any, ...]:
+    """``result`` as a tuple; fail unless it is a list or tuple of ``count`` parts, which ``names`` names."""
+    good = isinstance(result, list | tuple) and len(result) == count
+    expect(good, f"return {NUMBERS[count]} values, {names}; you returned {_describe(result)}", given=given)
+    return tuple(result)
+
+
+def expect_tensor(
+    what: str, got: Any, *, shape: Sequence[int] | None = None, dtype: Any = None, given: Any = None,
+    hint: str | None = None,
+) -> None:  # fmt: skip
+    """Fail unless ``got`` is a tensor, of this shape and dtype where they are given."""
+    expect(is_tensor(got), f"{what} should be a tensor, yours is {_describe(got)}", given=given, hint=hint)
+    for name, wanted in (("dtype", dtype), ("shape", None if shape is None else tuple(shape))):
+        if wanted is not None:
+            found = getattr(got, name) if name == "dtype" else tuple(got.shape)
+            expect(found == wanted, f"{what} should have {name} {wanted}, yours has {found}", given=given, hint=hint)
+
+
+def expect_whole(what: str, got: Any, expected: int, *, hint: str | None = None) -> None:
+    """Fail unless ``got`` is the whole number ``expected``, and no float."""
+    expect(type(got) is not float, f"{what}: count in whole numbers and return an int, not {describe(got)}")
+    expect_equal(what, got, expected, hint=hint)
+
+
+def likely_mistake(got: Any, mistakes: Mapping[str, Any], otherwise: str, *, atol: float = 1e-9) -> str:
+    """The first advice whose wrong value is what came, for a hint; ``otherwise`` if none is.
+
+    Args:
+        got: what the learner's function returned.
+        mistakes: advice → the value that this mistake leads to.
+    """
+    return next((advice for advice, value in mistakes.items() if not difference(got, value, (1e-6, atol))), otherwise)
+
+
+def draw(generator: Any, low: int, high: int, count: int) -> list[int]:
+    """``count`` random whole numbers from ``low`` to ``high``, both included."""
+    import torch
+
+    return torch.randint(low, high + 1, (count,), generator=generator).tolist()
 
 
 def cases(*, seed: int = 0, **lists: Sequence[Any]) -> Iterator[tuple[Any, ...]]:

@@ -1,14 +1,13 @@
 """The exercise questions: how one is declared, found and checked.
 
-The checks of lesson NN live in ``course_lib/learning/exercises/exercise_NN.py``, which is imported when one of
-its questions is first asked for. Importing this module imports neither torch nor a widget.
+The checks of lesson NN are in ``course_lib/learning/exercises/lesson_NN/questions.py``, which is imported when one of
+its questions is first needed. Importing this module imports neither torch nor a widget.
 """
 
 from __future__ import annotations
 
 import html
 import importlib
-import importlib.util
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ Check = Callable[[Any], None]
 Probe = Callable[[Any, Any], Any]
 
 EXERCISES = "course_lib.learning.exercises"
+FOLDER = Path(__file__).parent / "exercises"
 HINTS = 3
 _ID = re.compile(r"(\d\d)\.(\d{1,2})")
 _questions: dict[str, Question] = {}
@@ -38,10 +38,10 @@ class Question:
     Args:
         id: lesson and number, for example ``"03.1"``.
         title: a few words.
-        points: what a right answer earns.
-        minutes: how long a learner may need.
+        points: for a right answer.
+        minutes: estimated time.
         difficulty: 1 (warm-up) to 5 (hard).
-        hints: three, from a nudge to nearly there; none gives the answer.
+        hints: three, each more specific; none gives the answer.
         check: runs the learner's function and raises ``CheckFailed`` if it is wrong.
     """
 
@@ -79,7 +79,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Passed:
-    """A right answer; in a notebook it shows one calm line."""
+    """A right answer; a notebook shows it as one line."""
 
     question: str
     title: str
@@ -156,26 +156,24 @@ def in_lesson(lesson: str) -> list[Question]:
     Raises:
         ValueError: if the lesson has no exercise.
     """
-    name = f"{EXERCISES}.exercise_{lesson}"
-    if importlib.util.find_spec(name) is None:
+    if not (FOLDER / f"lesson_{lesson}" / "questions.py").is_file():
         there = ", ".join(lessons_with_exercises())
         raise ValueError(f"lesson {lesson!r} has no exercise; there are exercises for {there or 'none yet'}")
-    importlib.import_module(name)
+    importlib.import_module(f"{EXERCISES}.lesson_{lesson}.questions")
     found = [one for one in _questions.values() if one.lesson == lesson]
     return sorted(found, key=lambda one: int(one.id[3:]))
 
 
 def lessons_with_exercises() -> list[str]:
-    """Two digits for each ``exercise_NN.py`` that exists."""
-    folder = Path(__file__).parent / "exercises"
-    return sorted(file.stem.removeprefix("exercise_") for file in folder.glob("exercise_[0-9][0-9].py"))
+    """Two digits for each lesson with an exercise notebook, and so with reference answers."""
+    return sorted(file.parent.name[-2:] for file in FOLDER.glob("lesson_[0-9][0-9]/reference.py"))
 
 
 def check(id: str, answer: Any) -> Passed:
-    """Check the learner's function for a question, record the outcome, and say it in one line.
+    """Check the learner's function for a question, record the outcome, and report it in one line.
 
     Raises:
-        CheckFailed: if the answer is not right yet; its one line says what to think about.
+        CheckFailed: if the answer is wrong; its message is one line.
         NotAttempted: if the function still raises ``NotImplementedError``.
     """
     entry = find(id)
@@ -205,7 +203,7 @@ def _run(entry: Question, answer: Any) -> None:
     except Exception as error:
         if wrapped.returned is None:
             raise
-        # the check itself could not go on with what came back: usually None, for want of a return
+        # the check failed on the returned value itself: usually None, because there is no return
         problem = f"your function returned {wrapped.returned}, which is not what it should return"
-        hint = "is there a return statement?" if wrapped.returned == "None" else f"the check met {error!r}"
+        hint = "is there a return statement?" if wrapped.returned == "None" else f"the check raised {error!r}"
         raise CheckFailed(problem, wrapped.given, hint) from error

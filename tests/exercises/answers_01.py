@@ -234,7 +234,7 @@ def pass_seconds(parameters, bits, batch_size, bandwidth_gbs, peak_gflops):
 )
 
 _PLANNING = """
-from course_lib.learning.exercises.plans import PLANS, relative_error
+from course_lib.learning.exercises.lesson_01.playground import PLANS, relative_error
 def best_plan(weight, budget_gb, parameters=175e9):
     def size(sparsity, bits):
         return parameters / 8e9 * (
@@ -271,7 +271,7 @@ PLAN = Answers(
             "sorted(sorted(fitting, key=lambda plan: size(*plan)), key=lambda plan: relative_error(weight, *plan))[0]",
         ),
         "a loop": """
-from course_lib.learning.exercises.plans import PLANS, relative_error
+from course_lib.learning.exercises.lesson_01.playground import PLANS, relative_error
 def best_plan(weight, budget_gb, parameters=175e9):
     best = None
     for sparsity, bits in PLANS:

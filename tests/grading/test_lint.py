@@ -67,7 +67,7 @@ def test_what_belongs_to_a_question_is_complete(solution, registered, tried, mes
 
 def test_a_solution_line_in_another_cell_is_a_leak(solution):
     solution.cells[1].source += "\nreturn value + value  # secret of question 2"
-    assert "stands in the exercise" in problems(solution)
+    assert "occurs in the exercise" in problems(solution)
 
 
 def test_markers_and_outputs_left_in_the_exercise_are_found(solution):

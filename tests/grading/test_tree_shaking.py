@@ -8,7 +8,7 @@ from course_lib.grading.assignment import Assignment
 EXERCISE = """
 from __future__ import annotations
 import math, random
-from course_lib.learning.exercises.reference_99 import answer_it, inputs
+from course_lib.learning.exercises.lesson_99.cases import answer_it, inputs
 from course_lib.learning.questions import probe, question
 
 FACTOR, OFFSET = 3, 4
@@ -25,7 +25,7 @@ def probe_it(answer, generator):
 def helper(value):
     return math.floor(value * FACTOR)
 """
-REFERENCE = """
+CASES = """
 import torch
 
 def inputs(generator):
@@ -38,8 +38,9 @@ def answer_it(value):
 
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "exercise_99.py").write_text(EXERCISE)
-    (tmp_path / "reference_99.py").write_text(REFERENCE)
+    (tmp_path / "lesson_99").mkdir()
+    (tmp_path / "lesson_99" / "questions.py").write_text(EXERCISE)
+    (tmp_path / "lesson_99" / "cases.py").write_text(CASES)
     return tmp_path
 
 
@@ -57,42 +58,44 @@ def test_titles_are_those_that_the_questions_declare():
 
 
 def test_only_what_a_probe_needs_is_kept(folder):
-    kept = tree_shaking.shake(folder, {"exercise_99": ["probe_it"]}, secrets={"answer_it"})
-    assert set(kept) == {"exercise_99", "reference_99"}
-    assert "answer_it" not in kept["exercise_99"] + kept["reference_99"]
-    assert "check_it" not in kept["exercise_99"] and "@" not in kept["exercise_99"]
-    assert "FACTOR" in kept["exercise_99"] and "random" not in kept["exercise_99"]
+    kept = tree_shaking.shake(folder, {"lesson_99.questions": ["probe_it"]}, secrets={"answer_it"})
+    assert set(kept) == {"lesson_99.questions", "lesson_99.cases"}
+    assert "answer_it" not in kept["lesson_99.questions"] + kept["lesson_99.cases"]
+    assert "check_it" not in kept["lesson_99.questions"] and "@" not in kept["lesson_99.questions"]
+    assert "FACTOR" in kept["lesson_99.questions"] and "random" not in kept["lesson_99.questions"]
 
 
 def test_what_is_kept_runs(folder, monkeypatch):
     import sys
     import types
 
-    kept = tree_shaking.shake(folder, {"exercise_99": ["probe_it"]}, secrets={"answer_it"})
-    reference = types.ModuleType("reference_99")
-    exec(kept["reference_99"], reference.__dict__)
-    monkeypatch.setitem(sys.modules, f"{tree_shaking.PACKAGE}.reference_99", reference)
+    kept = tree_shaking.shake(folder, {"lesson_99.questions": ["probe_it"]}, secrets={"answer_it"})
+    cases = types.ModuleType("lesson_99.cases")
+    exec(kept["lesson_99.cases"], cases.__dict__)
+    monkeypatch.setitem(sys.modules, f"{tree_shaking.PACKAGE}.lesson_99.cases", cases)
     namespace: dict = {}
-    exec(kept["exercise_99"], namespace)
+    exec(kept["lesson_99.questions"], namespace)
     import torch
 
     assert len(namespace["probe_it"](lambda value: value, torch.Generator().manual_seed(0))) == 3
 
 
 def test_a_probe_that_needs_a_reference_answer_is_refused(folder):
-    (folder / "exercise_99.py").write_text(EXERCISE.replace("math.floor(value * FACTOR)", "answer_it(value)"))
+    (folder / "lesson_99" / "questions.py").write_text(
+        EXERCISE.replace("math.floor(value * FACTOR)", "answer_it(value)")
+    )
     with pytest.raises(tree_shaking.ShakeError, match="answer_it is a reference answer"):
-        tree_shaking.shake(folder, {"exercise_99": ["probe_it"]}, secrets={"answer_it"})
+        tree_shaking.shake(folder, {"lesson_99.questions": ["probe_it"]}, secrets={"answer_it"})
 
 
 def test_a_name_that_is_not_there_is_an_error(folder):
     with pytest.raises(tree_shaking.ShakeError, match="has no 'nothing'"):
-        tree_shaking.shake(folder, {"exercise_99": ["nothing"]})
+        tree_shaking.shake(folder, {"lesson_99.questions": ["nothing"]})
 
 
 def test_a_whole_module_can_be_wanted(folder):
-    kept = tree_shaking.shake(folder, {"reference_99": ["*"]})
-    assert "def answer_it" in kept["reference_99"] and "def inputs" in kept["reference_99"]
+    kept = tree_shaking.shake(folder, {"lesson_99.cases": ["*"]})
+    assert "def answer_it" in kept["lesson_99.cases"] and "def inputs" in kept["lesson_99.cases"]
 
 
 @pytest.mark.parametrize("lesson", ["06", "07", "09", "10", "11"])
@@ -101,3 +104,30 @@ def test_the_room_that_an_exercise_rebuilds_is_not_in_its_sandbox(lesson, tmp_pa
     (path,) = building.SOLUTIONS.glob(f"{lesson}_*.ipynb")
     rooms = {"quantization", "distillation", "lowrank", "pruning"}
     assert rooms.isdisjoint(name.split("/")[1] for name in Assignment(path).stage(tmp_path) if "/" in name)
+
+
+def test_the_module_of_the_reference_answers_is_never_kept(folder):
+    (folder / "lesson_99" / "reference.py").write_text("def helper_of_the_answer():\n    return 1\n")
+    with pytest.raises(tree_shaking.ShakeError, match="is a reference answer"):
+        tree_shaking.shake(folder, {"lesson_99.reference": ["helper_of_the_answer"]})
+
+
+def test_a_module_that_does_not_exist_is_an_error(folder):
+    with pytest.raises(tree_shaking.ShakeError, match=r"no exercise module lesson_99\.nothing"):
+        tree_shaking.shake(folder, {"lesson_99.nothing": ["x"]})
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("from course_lib.learning.exercises.lesson_99.cases import inputs", {"lesson_99.cases": {"inputs"}}),
+        ("from course_lib.learning.exercises.lesson_99 import cases as c", {"lesson_99.cases": {"*"}}),
+        ("import course_lib.learning.exercises.lesson_99.cases", {"lesson_99.cases": {"*"}}),
+        ("from course_lib.learning.exercises import lesson_99", {"lesson_99": {"*"}}),
+        ("%pip install x\nfrom course_lib.learning import check", {}),
+    ],
+)
+def test_every_form_of_import_is_found(line, found):
+    from nbformat.v4 import new_code_cell, new_notebook
+
+    assert tree_shaking.imported(new_notebook(cells=[new_code_cell(line)])) == found

@@ -1,17 +1,19 @@
-"""There is nothing to find: an answer that would be right if it found the solution, a reference or a secret."""
+"""An answer that would be right if it found the solution, a reference or a secret finds none of them."""
 
 import os
+import textwrap
 
 import pytest
 
 from tests.hostile.conftest import KEY
 
+NEEDLE = "math.prod(shape) * bits"
 SEARCH = """
     FOUND = []
     def keep(text):
         if isinstance(text, (bytes, bytearray)):
             text = bytes(text).decode("latin-1")
-        if "math.prod(shape) * bits" in text or "NEEDLE" in text or "the secret of" + " these tests" in text:
+        if "math.prod(shape) * bits" in text or "the secret of" + " these tests" in text:
             FOUND.append(text)
 {search}
     import math
@@ -105,8 +107,7 @@ SHORTCUTS = {
 @pytest.mark.parametrize("place", PLACES)
 def test_nothing_is_found_in(grader, place, monkeypatch):
     monkeypatch.setenv("COURSE_GRADING_SECRET", KEY.decode())
-    body = PLACES[place].replace("NEEDLE", "\\0")
-    assert grader.attack(SEARCH.format(search=body).replace('"NEEDLE" in text', "False")).status == "wrong"
+    assert grader.attack(SEARCH.format(search=PLACES[place])).status == "wrong"
 
 
 @pytest.mark.parametrize("name", SHORTCUTS)
@@ -126,19 +127,16 @@ def test_the_stack_of_a_probe_holds_no_expected_value(grader):
 
 
 def test_the_probe_in_the_sandbox_carries_no_reference_answer(grader):
-    for name, path in grader.files.items():
-        if name.startswith("course_lib/learning/exercises/"):
-            text = path.read_text()
-            assert "def dense_bytes" not in text and "def check_" not in text
+    exercises = [path for name, path in grader.files.items() if name.startswith("course_lib/learning/exercises/")]
+    assert any("def probe_" in path.read_text() for path in exercises)
+    for path in exercises:
+        assert "def dense_bytes" not in path.read_text() and "def check_" not in path.read_text()
     assert not any("grading" in name or "quizzes" in name for name in grader.files)
 
 
 def test_the_search_itself_would_succeed_without_a_sandbox():
-    """The attack is real: the same search finds the secret when it is there."""
+    """The same search finds the secret where it is visible."""
     namespace: dict = {}
-    body = 'keep("the secret of" + " these tests")'
-    source = SEARCH.format(search="    " + body).replace('"NEEDLE" in text', "False")
-    import textwrap
-
+    source = SEARCH.format(search='    keep("the secret of" + " these tests")')
     exec(textwrap.dedent(source), namespace)
     assert namespace["dense_bytes"]([(5,)], "int4") == 3 and os.environ.get("COURSE_GRADING_SECRET") is None

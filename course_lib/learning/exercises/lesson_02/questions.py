@@ -1,0 +1,217 @@
+"""Checks and probes of exercise 02, profile first: parameters, MACs, roofline, latency, and where to begin."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import torch
+
+from course_lib.learning.answer import Answer
+from course_lib.learning.exercises.lesson_02.cases import (
+    CONVOLUTIONS,
+    MAC_CASES,
+    ROOFLINE_CASES,
+    SPEEDUP_CASES,
+    SimulatedMachine,
+    layer_tables,
+)
+from course_lib.learning.exercises.lesson_02.expectations import (
+    expect_choice,
+    expect_rounds,
+    latency_hint,
+    mac_hint,
+    parameter_hint,
+)
+from course_lib.learning.exercises.lesson_02.reference import (
+    attainable,
+    conv_macs,
+    conv_parameters,
+    measure,
+    whole_speedup,
+)
+from course_lib.learning.expect import draw, expect_close, expect_equal, expect_parts, expect_whole
+from course_lib.learning.questions import probe, question
+
+
+@question(
+    "02.1", title="Parameters of a convolution", points=3, minutes=6, difficulty=1,
+    hints=(
+        "Think of one output channel first: it has one small filter, and perhaps one bias.",
+        "With `groups`, an output channel sees only its own share of the input channels.",
+        "One filter holds (in_channels / groups) × height × width weights. How many filters are there?",
+    ),
+)  # fmt: skip
+def check_conv_parameters(answer: Answer) -> None:
+    """With and without groups and bias, and for kernels that are not square."""
+    for case in CONVOLUTIONS:
+        expect_whole("parameters", answer(*case), conv_parameters(*case), hint=parameter_hint(case))
+
+
+@probe("02.1")
+def probe_conv_parameters(answer: Answer, generator: torch.Generator) -> Any:
+    """Parameters of random convolutions."""
+    values = []
+    for groups, bias in itertools.product((1, 2, 3, 8), (True, False)):
+        inputs, outputs, height, width = draw(generator, 1, 9, 4)
+        values.append(answer(inputs * groups, outputs * groups, (height, width), groups, bias))
+    return values
+
+
+@question(
+    "02.2", title="Multiply-accumulates of a convolution", points=4, minutes=12, difficulty=3,
+    hints=(
+        "Two questions in turn: how many numbers come out, and what does one of them cost?",
+        "Along one side, a kernel of k fits floor((size + 2 × padding - k) / stride) + 1 times.",
+        "One output number costs one multiply-accumulate for each weight of its filter; think of `groups`.",
+    ),
+)  # fmt: skip
+def check_conv_macs(answer: Answer) -> None:
+    """Square and other kernels, strides, paddings, groups and batches."""
+    for case in MAC_CASES:
+        expect_whole("multiply-accumulates", answer(*case), conv_macs(*case), hint=mac_hint(case))
+
+
+@probe("02.2")
+def probe_conv_macs(answer: Answer, generator: torch.Generator) -> Any:
+    """Multiply-accumulates of random convolutions."""
+    values = []
+    for groups in (1, 1, 2, 4, 8):
+        inputs, outputs = (groups * count for count in draw(generator, 1, 9, 2))
+        kernel, stride, padding = (tuple(draw(generator, low, high, 2)) for low, high in [(1, 5), (1, 3), (0, 2)])
+        size, batch_size = tuple(draw(generator, 6, 40, 2)), draw(generator, 2, 5, 1)[0]
+        values.append(answer(inputs, outputs, kernel, stride, padding, groups, size, batch_size))
+    return values
+
+
+@question(
+    "02.3", title="A layer under the roofline", points=4, minutes=10, difficulty=3,
+    hints=(
+        "Count first: operations of the whole batch, and bytes moved for the whole batch.",
+        "The weights are read once per batch; the activations are moved once for each input.",
+        "Intensity is operations per byte. Bandwidth times intensity is what memory allows; the peak is the limit.",
+    ),
+)  # fmt: skip
+def check_attainable(answer: Answer) -> None:
+    """Layers on both sides of the ridge and exactly on it, one without any arithmetic, and larger batches."""
+    for case in ROOFLINE_CASES:
+        result = expect_parts(answer(*case), 3, "intensity, gflops and bound")
+        expected = attainable(*case)
+        advice = "a multiply-accumulate is two operations, and the weights are read once for the whole batch"
+        expect_close("intensity", result[0], expected[0], rtol=1e-6, hint=advice)
+        advice = "it is the smaller of bandwidth times intensity and the peak"
+        expect_close("gflops", result[1], expected[1], rtol=1e-6, hint=advice)
+        advice = "left of the ridge, peak / bandwidth, a layer is memory-bound; on it and right of it compute-bound"
+        expect_equal("bound", result[2], expected[2], hint=advice)
+
+
+@probe("02.3")
+def probe_attainable(answer: Answer, generator: torch.Generator) -> Any:
+    """Positions of random layers on random machines."""
+    cases: list[tuple[Any, ...]] = [(1024, 1024, 1024, 1, 64.0, 64.0), (0, 4096, 64, 8, 100.0, 20.0)]
+    for batch_size in (1, 2, 16, 128):
+        for macs_per_weight in (1, 9, 3000):
+            weights, activations = draw(generator, 10**3, 10**6, 2)
+            peak, bandwidth = draw(generator, 40, 900, 1)[0], draw(generator, 5, 90, 1)[0]
+            cases.append(
+                (weights * macs_per_weight, 4 * weights, 4 * activations, batch_size, float(peak), float(bandwidth))
+            )
+    return [list(answer(*case)) for case in cases]
+
+
+@question(
+    "02.4", title="A stopwatch that can be trusted", points=4, minutes=15, difficulty=3,
+    hints=(
+        "One round runs every model once. There are warmup + runs rounds; what happens with the times of the first?",
+        "Take the clock before and after each single run; the difference is in seconds, the answer in milliseconds.",
+        "`numpy.percentile(times, [50, 95])` gives both numbers; `statistics.median` is the first of them.",
+    ),
+)  # fmt: skip
+def check_measure(answer: Any) -> None:
+    """Order of the runs, warm-up left out, median and 95th percentile in milliseconds."""
+    drift = {"dense": [90, 60, 10, 11, 12, 13, 14], "pruned": [80, 50, 10, 11, 12, 13, 14]}
+    cases: list[tuple[dict[str, list[float]], int, int]] = [
+        ({"one": [5.0, 5.0, 5.0]}, 3, 0),
+        ({name: [float(time) for time in times] for name, times in drift.items()}, 5, 2),
+        ({"a": [40.0, 2.0, 9.0, 3.0, 2.5], "b": [30.0, 1.0, 7.0, 1.5, 1.25], "c": [9.0, 8.0, 8.0, 8.0, 8.5]}, 4, 1),
+    ]
+    for times, runs, warmup in cases:
+        machine = SimulatedMachine(times)
+        given = f"models {', '.join(times)}, runs = {runs}, warmup = {warmup}"
+        result = answer.in_place(machine.runners, runs, warmup, machine.clock)
+        expect_rounds(machine.order, list(times), runs + warmup, given)
+        twin = SimulatedMachine(times)
+        expected = measure(twin.runners, runs, warmup, twin.clock)
+        expect_close("latencies", result, expected, rtol=1e-4, given=given, hint=latency_hint(times))
+
+
+@probe("02.4")
+def probe_measure(answer: Answer, generator: torch.Generator) -> Any:
+    """What is measured on simulated machines, and the order of the runs."""
+    values = []
+    for count, runs, warmup in [(1, 3, 0), (2, 6, 2), (3, 5, 1)]:
+        slow, quick = torch.rand(2, count, runs + warmup, generator=generator)
+        slow[:, warmup:] = 0
+        times = {f"model {index}": (90 * slow[index] + 1 + quick[index]).tolist() for index in range(count)}
+        machine = SimulatedMachine(times)
+        measured = answer(machine.runners, runs, warmup, machine.clock)
+        values.append([{name: list(pair) for name, pair in measured.items()}, machine.order])
+    return values
+
+
+@question(
+    "02.5", title="One layer becomes faster", points=2, minutes=6, difficulty=2,
+    hints=(
+        "Write down the time of the whole model before and after. Only one term of the sum changes.",
+        "The speed-up is before divided by after. A layer that is k times faster takes 1/k of its time.",
+        "The limit is reached when that term is zero. What if nothing else remains?",
+    ),
+)  # fmt: skip
+def check_whole_speedup(answer: Answer) -> None:
+    """One of several layers, the only layer, a layer without latency, and a layer that gets slower."""
+    for case in SPEEDUP_CASES:
+        result = expect_parts(answer(*case), 2, "speedup and limit")
+        expected = whole_speedup(*case)
+        advice = "time of the whole before, divided by time of the whole after; the other layers stay as they are"
+        expect_close("speedup", result[0], expected[0], rtol=1e-6, hint=advice)
+        advice = "with that layer at zero the others remain; if nothing remains the limit is math.inf"
+        expect_close("limit", result[1], expected[1], rtol=1e-6, hint=advice)
+
+
+@probe("02.5")
+def probe_whole_speedup(answer: Answer, generator: torch.Generator) -> Any:
+    """Speed-ups of random models; an infinite limit is given as a word."""
+    values = []
+    for count in (1, 2, 3, 8):
+        latencies = (0.1 + 9 * torch.rand(count, generator=generator)).tolist()
+        factor, layer = draw(generator, 2, 40, 1)[0] / 4, draw(generator, 0, count - 1, 1)[0]
+        speedup, limit = answer(latencies, layer, factor)
+        values.append([speedup, "infinite" if limit == math.inf else limit])
+    return values
+
+
+@question(
+    "02.6", title="Where to begin", points=3, minutes=25, difficulty=4,
+    hints=(
+        "For one choice of layers, write two sums first: its damage and its latency.",
+        "Always taking the layer with the best saving per damage is quick but not always best: one large layer may "
+        "save as much as three small ones.",
+        "Twelve layers have 4,096 subsets. `itertools.combinations` walks through those of one size.",
+    ),
+)  # fmt: skip
+def check_choose_layers(answer: Answer) -> None:
+    """The damage must be the smallest that meets the budget; greedy choices do more damage."""
+    for label, (layers, budget) in layer_tables(torch.Generator().manual_seed(0)).items():
+        given = f"the table '{label}' of {len(layers)} layers and budget_ms = {budget:g}"
+        expect_choice(answer(layers, budget), layers, budget, given)
+
+
+@probe("02.6")
+def probe_choose_layers(answer: Answer, generator: torch.Generator) -> Any:
+    """Choices for random tables, sorted by name."""
+    values = []
+    for layers, budget in layer_tables(generator).values():
+        chosen = answer(layers, budget)
+        values.append(sorted(chosen) if isinstance(chosen, list) else chosen)
+    return values

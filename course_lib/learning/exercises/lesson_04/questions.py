@@ -1,0 +1,247 @@
+"""Checks and probes of exercise 04, structured pruning: scores, counts, coupled channels, heads, 2:4, and a budget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course_lib.learning.answer import Answer
+from course_lib.learning.exercises.lesson_04.expectations import (
+    expect_heads,
+    expect_kept,
+    expect_scores,
+    expect_state,
+    expect_two_four,
+)
+from course_lib.learning.exercises.lesson_04.playground import (
+    NEURONS,
+    TARGET_ACCURACY,
+    TARGET_WORK,
+    ResidualNet,
+    try_widths,
+)
+from course_lib.learning.expect import cases, expect, expect_parts, expect_unchanged
+from course_lib.learning.questions import probe, question
+
+HEADS = 4
+
+
+@question(
+    "04.1", title="How important is a channel?", points=3, minutes=12, difficulty=2,
+    hints=(
+        "One filter of the first layer produces a channel; one slice of every filter of the second reads it. "
+        "Which dimension counts these slices?",
+        "`flatten(1)` turns each filter into a row, and `norm(dim=1)` gives one number for each row. For the second "
+        "layer move the input channels to the front first: `transpose(0, 1)`.",
+        "Divide each of the two vectors by its own mean before you average them. Treat a mean of zero separately.",
+    ),
+)  # fmt: skip
+def check_channel_scores(answer: Answer) -> None:
+    """Convolutions and linear layers of several shapes and scales, a layer of zeros, and unchanged inputs."""
+    for scale, (shape, next_shape) in cases(scales=[1.0, 0.01], pairs=_PAIRS):
+        generator = torch.Generator().manual_seed(7)
+        producer = torch.randn(shape, generator=generator)
+        consumer = scale * torch.randn(next_shape, generator=generator)
+        expect_scores(answer(producer, consumer), producer, consumer)
+    zeros = torch.zeros(4, 3, 3, 3)
+    expect_scores(answer(zeros, torch.ones(2, 4, 1, 1)), zeros, torch.ones(2, 4, 1, 1))
+    expect_unchanged(answer, torch.randn(6, 3, 3, 3), torch.randn(5, 6, 3, 3))
+
+
+@probe("04.1")
+def probe_channel_scores(answer: Answer, generator: torch.Generator) -> Any:
+    """Scores of random pairs of layers, one of them zero."""
+    values = []
+    for shape, next_shape in _PAIRS:
+        scale = 10 ** (2 * torch.rand((), generator=generator).item() - 1)
+        producer = scale * torch.randn(shape, generator=generator)
+        consumer = torch.randn(next_shape, generator=generator)
+        values += [answer(producer, consumer), answer(producer, 0 * consumer)]
+    return values
+
+
+@question(
+    "04.2", title="Which channels stay?", points=2, minutes=8, difficulty=2,
+    hints=(
+        "Compute the count first. The multiple of m nearest to x is m times the whole number nearest to x / m.",
+        "`math.floor(x + 0.5)` rounds halves up, which Python's own `round` does not always do. Then clamp the number "
+        "between one multiple and all channels.",
+        "Sort the channels by falling score, with a stable sort, take the first ones, and sort their indices again.",
+    ),
+)  # fmt: skip
+def check_channels_to_keep(answer: Answer) -> None:
+    """Numbers that fall between multiples, ratios near 0 and 1, groups smaller than a multiple, and ties."""
+    ratios = [0.01, 0.3, 0.5, 0.77, 1.0]
+    for size, ratio, multiple in cases(sizes=[5, 12, 64, 100], ratios=ratios, multiples=[1, 8, 16]):
+        scores = torch.rand(size, generator=torch.Generator().manual_seed(size))
+        expect_kept(answer(scores, ratio, multiple), scores, ratio, multiple)
+    ties = torch.tensor([1.0, 2.0, 2.0, 1.0, 2.0, 1.0])
+    for ratio in (1 / 3, 0.5, 2 / 3):
+        expect_kept(answer(ties, ratio, 1), ties, ratio, 1)
+    expect_unchanged(answer, torch.rand(20), 0.4, 4)
+
+
+@probe("04.2")
+def probe_channels_to_keep(answer: Answer, generator: torch.Generator) -> Any:
+    """Indices for random scores, some of them equal."""
+    values = []
+    for multiple in (1, 1, 4, 8, 8):
+        size = int(torch.randint(3, 90, (), generator=generator))
+        scores, ratio = torch.rand(size, generator=generator), torch.rand((), generator=generator).item()
+        values += [answer(scores, ratio, multiple), answer((4 * scores).round(), ratio, multiple)]
+    halves = torch.rand(12, generator=generator)
+    twenty = torch.rand(20, generator=generator)
+    edges = [(halves, 0.5, 4), (halves, 0.01, 8), (halves, 1.0, 8), (twenty, 0.5, 4), (twenty, 0.125, 1)]
+    return values + [answer(*edge) for edge in edges]
+
+
+@question(
+    "04.3", title="Coupled channels by hand", points=5, minutes=25, difficulty=4,
+    hints=(
+        "For each layer, ask: which channels are its inputs, and which its outputs? What is added to the stream "
+        "belongs to the stream.",
+        "A convolution loses rows (`weight[rows]`) for its outputs and columns (`weight[:, columns]`) for its inputs. "
+        "BatchNorm has four vectors with an entry for each channel, and one number that is not per channel.",
+        "After the flatten every channel has 4 consecutive inputs of `fc`: channel c has 4c to 4c + 3.",
+    ),
+)  # fmt: skip
+def check_shrink(answer: Answer) -> None:
+    """Names, shapes and values of the smaller network, for several choices of channels."""
+    kept = [([0, 2, 3, 7], [1, 4]), ([5], [0, 1, 2, 3, 4, 5]), (list(range(8)), [3]), ([1, 6], [0, 5])]
+    for seed, (stem, inner) in enumerate(kept):
+        state = _network(seed).state_dict()
+        small = answer(dict(state), stem, inner)
+        expect_state(small, state, stem, inner)
+    expect_unchanged(answer, dict(_network(4).state_dict()), [0, 1], [2, 3])
+
+
+@probe("04.3")
+def probe_shrink(answer: Answer, generator: torch.Generator) -> Any:
+    """All tensors of small networks with random channels kept."""
+    values = []
+    for _ in range(3):
+        state = dict(_network(int(torch.randint(0, 2**31, (), generator=generator))).state_dict())
+        stem = torch.randperm(8, generator=generator)[:3].sort().values.tolist()
+        inner = torch.randperm(6, generator=generator)[:4].sort().values.tolist()
+        small = answer(state, stem, inner)
+        values.append([[name, small[name]] for name in sorted(small)])
+    return values
+
+
+@question(
+    "04.4", title="Fewer heads", points=4, minutes=15, difficulty=3,
+    hints=(
+        "The rows of `query.weight` come in blocks, one block for each head. How many rows does a block have?",
+        "Make a list of all rows to keep. It is the same for weights and biases of query, key and value.",
+        "The output layer reads the outputs of the heads, so it loses columns, not rows, and its bias does not change.",
+    ),
+)  # fmt: skip
+def check_keep_heads(answer: Answer) -> None:
+    """Several sizes and choices, checked tensor by tensor; the output layer keeps its width and its bias."""
+    for seed, heads, size, keep in [(0, 4, 3, [1, 2]), (1, 2, 5, [0]), (2, 6, 4, [0, 3, 5]), (3, 3, 1, [0, 1, 2])]:
+        layer = _attention(torch.Generator().manual_seed(seed), heads, size)
+        expect_heads(answer(layer, heads, keep), layer, heads, keep)
+    expect_unchanged(answer, _attention(torch.Generator().manual_seed(9), HEADS, 3), HEADS, [0, 2])
+
+
+@probe("04.4")
+def probe_keep_heads(answer: Answer, generator: torch.Generator) -> Any:
+    """All tensors of random attention layers with random heads kept."""
+    values = []
+    for heads, size in ((4, 3), (5, 2), (3, 4)):
+        keep = torch.randperm(heads, generator=generator)[:2].sort().values.tolist()
+        small = answer(_attention(generator, heads, size), heads, keep)
+        values.append([[name, small[name]] for name in sorted(small)])
+    return values
+
+
+@question(
+    "04.5", title="Two of four", points=3, minutes=10, difficulty=2,
+    hints=(
+        "Split every row into fours: `reshape(rows, -1, 4)` does it, as long as the row is a multiple of 4 long.",
+        "`argsort(dim=-1, descending=True, stable=True)` puts the largest of each four first, of equals the left one.",
+        "`scatter` writes True at the first two positions of that order, along the last dimension.",
+    ),
+)  # fmt: skip
+def check_two_four_mask(answer: Answer) -> None:
+    """Many shapes, equal magnitudes, negative weights, transposed memory, and an unchanged input."""
+    for (weight,) in cases(shapes=[(1, 4), (8, 16), (3, 40), (64, 8)]):
+        expect_two_four(answer(weight), weight)
+    ties = torch.tensor([[1.0, -1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0], [2.0, -3.0, 3.0, -2.0, 0.0, -1.0, 0.0, 1.0]])
+    expect_two_four(answer(ties), ties)
+    turned = torch.randn(12, 6, generator=torch.Generator().manual_seed(2)).T
+    expect_two_four(answer(turned), turned)
+    expect_unchanged(answer, torch.randn(4, 8))
+
+
+@probe("04.5")
+def probe_two_four_mask(answer: Answer, generator: torch.Generator) -> Any:
+    """Masks of random weights, with and without equal magnitudes, one of them transposed."""
+    values = []
+    for shape in ((5, 8), (2, 32), (16, 4)):
+        weight = torch.randn(shape, generator=generator)
+        values += [answer(weight), answer((weight * 1.5).round())]
+    return [*values, answer(torch.randn(8, 3, generator=generator).T)]
+
+
+@question(
+    "04.6", title="Choose the widths", points=3, minutes=12, difficulty=3,
+    hints=(
+        "Which of the three layers has most of the multiply-accumulates, and which of your two numbers reduces them?",
+        "Compute before you try: of 266,200 multiplications 784 · a + a · b + 10 · b remain.",
+        "Removing neurons of the second layer saves little and costs much accuracy. Keep more of them.",
+    ),
+)  # fmt: skip
+def check_widths(answer: Answer) -> None:
+    """The measured work and validation accuracy of the learner's choice."""
+    choice = _choice(answer())
+    found = try_widths(choice)
+    where = f"your choice {choice}"
+    left = f"{found.work:.1%} of the work remains, the target is at most {TARGET_WORK:.0%}"
+    expect(found.work <= TARGET_WORK, left, given=where, hint="the first layer has most of the work: make it narrower")
+    right = f"validation accuracy is {found.accuracy:.2%}, the target is at least {TARGET_ACCURACY:.0%}"
+    advice = "which layer lost neurons that save almost no work?"
+    expect(found.accuracy >= TARGET_ACCURACY, right, given=where, hint=advice)
+
+
+@probe("04.6")
+def probe_widths(answer: Answer, generator: torch.Generator) -> Any:
+    """The measurement, clamped to the targets, so that all choices that reach them print the same."""
+    found = try_widths(_choice(answer()))
+    return [max(found.work, TARGET_WORK), min(found.accuracy, TARGET_ACCURACY)]
+
+
+_PAIRS = [((8, 3, 3, 3), (6, 8, 3, 3)), ((5, 4, 1, 1), (7, 5, 3, 3)), ((12, 6), (4, 12)), ((1, 2, 3, 3), (3, 1, 1, 1))]
+
+
+def _network(seed: int) -> ResidualNet:
+    """A small network with BatchNorm statistics that are not the defaults; torch's global generator is unchanged."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = ResidualNet().eval()
+        for name, tensor in network.state_dict().items():
+            if "bn" in name and tensor.dim():
+                tensor.uniform_(0.5, 1.5)
+        return network
+
+
+def _attention(generator: torch.Generator, heads: int, size: int) -> dict[str, Tensor]:
+    """Weights and biases of an attention layer of width 8."""
+    width, inside = 8, heads * size
+    shapes = dict.fromkeys(("query", "key", "value"), (inside, width)) | {"output": (width, inside)}
+    layer = {}
+    for name, shape in shapes.items():
+        layer[f"{name}.weight"] = torch.randn(shape, generator=generator)
+        layer[f"{name}.bias"] = torch.randn(shape[0], generator=generator)
+    return layer
+
+
+def _choice(given: Any) -> tuple[int, int]:
+    """The learner's two numbers, validated."""
+    first, second = expect_parts(given, 2, "the neurons of each hidden layer such as (150, 50)")
+    for count, limit in zip((first, second), NEURONS, strict=True):
+        good = type(count) is int and 1 <= count <= limit
+        expect(good, f"the layers have {NEURONS[0]} and {NEURONS[1]} neurons, whole numbers; got {given!r}")
+    return first, second

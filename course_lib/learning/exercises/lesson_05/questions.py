@@ -1,0 +1,188 @@
+"""Checks and probes of exercise 05, quantization from scratch: scales, zero-points, groups, k-means, and a budget."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from course_lib.learning.answer import Answer
+from course_lib.learning.exercises.lesson_05.expectations import (
+    expect_groups,
+    expect_kmeans,
+    expect_params,
+    expect_symmetric,
+)
+from course_lib.learning.exercises.lesson_05.playground import TARGET_ACCURACY, TARGET_BITS, try_bits
+from course_lib.learning.expect import cases, expect, expect_parts, expect_unchanged
+from course_lib.learning.questions import probe, question
+
+
+@question(
+    "05.1", title="Symmetric integers", points=4, minutes=10, difficulty=2,
+    hints=(
+        "The largest magnitude of the whole tensor maps to the largest integer. That gives the scale.",
+        "With `bits` bits the largest integer is 2**(bits-1) - 1, the smallest is -2**(bits-1).",
+        "Divide, `torch.round`, `clamp`, then make it `torch.int32`. What scale does a tensor of zeros get, so that "
+        "nothing is divided by zero?",
+    ),
+)  # fmt: skip
+def check_symmetric(answer: Answer) -> None:
+    """Shapes, bits, halves to even, zeros, half precision, and an input that must not change."""
+    for weight, bits in cases(shapes=[(8, 16), (4, 3, 3, 3), (5,)], bits=[2, 3, 4, 8]):
+        expect_symmetric(answer(weight, bits), weight, bits)
+    for weight in (torch.zeros(3, 4), torch.tensor([7.0, 0.5, 1.5, 2.5, -0.5, -1.5]), torch.tensor([[-3.0, 1.0]])):
+        expect_symmetric(answer(weight, 4), weight, 4)
+    tall = torch.randn(6, 5, generator=torch.Generator().manual_seed(1))
+    expect_symmetric(answer(tall.T, 8), tall.T, 8)
+    expect_unchanged(answer, tall, 8)
+
+
+@probe("05.1")
+def probe_symmetric(answer: Answer, generator: torch.Generator) -> Any:
+    """Integers and scales of random tensors, of halves, of zeros; and the tensors afterwards."""
+    values = []
+    for bits in (2, 3, 5, 8):
+        weight = torch.randn((5, 7), generator=generator) * (1 + 3 * torch.rand(1, generator=generator))
+        values += [answer.in_place(weight, bits), weight]
+    halves = torch.cat([torch.arange(-13, 14) / 2, torch.tensor([7.0])])
+    return [*values, answer(halves, 4), answer(torch.zeros(4), 8)]
+
+
+@question(
+    "05.2", title="Scale and zero-point", points=4, minutes=12, difficulty=2,
+    hints=(
+        "How many steps are there between the smallest and the largest integer? One less than there are integers.",
+        "Zero has to be one of the levels. So first widen the range until it contains zero.",
+        "The zero-point is the level of 0.0, counted from the low end of the range. It is an integer of the same range "
+        "as all others.",
+    ),
+)  # fmt: skip
+def check_asymmetric(answer: Answer) -> None:
+    """Ranges around zero, on one side of it, of width zero, and nearly one-sided ones."""
+    ranges = [(-1.0, 3.0), (0.0, 6.0), (-2.5, 2.5), (2.0, 3.0), (-5.0, -4.0), (0.0, 0.0)]
+    for low, high in [*ranges, (-0.001, 10.0), (-10.0, 0.001)]:
+        for bits in (8, 4, 2):
+            given = answer(low, high, bits)
+            expect_params(given, low, high, bits)
+
+
+@probe("05.2")
+def probe_asymmetric(answer: Answer, generator: torch.Generator) -> Any:
+    """Scale and zero-point of random ranges."""
+    values = []
+    for shift in (-1.5, -0.5, 0.0, 1.5):
+        low, width = (torch.rand(2, generator=generator) * torch.tensor([1.0, 4.0])).tolist()
+        for bits in (2, 5, 8):
+            scale, zero_point = answer(shift - low, shift - low + width + 0.1, bits)
+            values.append([float(scale), zero_point])
+    for _ in range(8):
+        low, high = (torch.rand(2, generator=generator) + 0.2).tolist()
+        values.append(answer(-low, high, 8)[1])
+    return [*values, answer(0.0, 0.0, 8)[1]]
+
+
+@question(
+    "05.3", title="One scale for each group", points=4, minutes=15, difficulty=3,
+    hints=(
+        "Give the matrix a third dimension: rows, groups of a row, weights of a group. Now a group is a row of 05.1.",
+        "`reshape(rows, -1, group_size)`, and the largest magnitude along the last dimension, with `amax`.",
+        "To divide a [rows, groups, size] tensor by [rows, groups] scales, the scales need a last dimension of 1. "
+        "Groups of zeros get the scale 1.",
+    ),
+)  # fmt: skip
+def check_groups(answer: Answer) -> None:
+    """Several group sizes, one group of zeros, a transposed matrix."""
+    generator = torch.Generator().manual_seed(0)
+    for rows, columns, group_size in [(6, 16, 4), (3, 12, 12), (5, 8, 1), (1, 20, 5), (4, 6, 3)]:
+        for bits in (4, 3):
+            weight = torch.randn(rows, columns, generator=generator) * torch.linspace(0.2, 3, columns)
+            expect_groups(answer(weight, bits, group_size), weight, bits, group_size)
+    weight = torch.randn(4, 8, generator=generator)
+    weight[1, 4:] = 0
+    expect_groups(answer(weight, 4, 4), weight, 4, 4)
+    expect_groups(answer(weight.T, 4, 2), weight.T, 4, 2)
+    expect_unchanged(answer, weight, 4, 4)
+
+
+@probe("05.3")
+def probe_groups(answer: Answer, generator: torch.Generator) -> Any:
+    """Integers and scales of random matrices."""
+    values = []
+    for rows, columns, group_size, bits in [(4, 12, 3, 4), (3, 8, 8, 8), (2, 10, 5, 3), (5, 6, 2, 2)]:
+        weight = torch.randn(rows, columns, generator=generator) * torch.logspace(-1, 1, columns)
+        weight[0, :group_size] = 0
+        values.append(answer(weight, bits, group_size))
+    return values
+
+
+@question(
+    "05.4", title="Levels where the weights are", points=4, minutes=20, difficulty=3,
+    hints=(
+        "Two steps alternate: each value is assigned to the nearest centroid, then each centroid moves to the mean of "
+        "its values.",
+        "The distances are a table [values, centroids]: `values[:, None] - centroids[None, :]`. `argmin` of their "
+        "absolute values gives the codes, and the lower index where two are equally near.",
+        "A centroid without values does not move; the mean of no values is NaN. Assign once more after the last "
+        "update.",
+    ),
+)  # fmt: skip
+def check_kmeans(answer: Answer) -> None:
+    """Codes and centroids after some rounds, a centroid without values, ties, and zero rounds."""
+    generator = torch.Generator().manual_seed(0)
+    for shape, clusters, steps in [((8, 8), 4, 3), ((30,), 2, 1), ((5, 4, 2), 8, 6), ((12,), 3, 0), ((40,), 16, 2)]:
+        weight = torch.randn(shape, generator=generator)
+        start = torch.linspace(-2, 2, clusters)
+        expect_kmeans(answer(weight, start, steps), weight, start, steps)
+    unused = (torch.tensor([0.0, 0.1, 1.0]), torch.tensor([0.0, 1.0, 9.0]), 2)
+    expect_kmeans(answer(*unused), *unused)
+    ties = (torch.tensor([0.5, 1.5, 0.0, 2.0]), torch.tensor([0.0, 1.0, 2.0]), 1)
+    expect_kmeans(answer(*ties), *ties)
+    expect_unchanged(answer, torch.randn(10, generator=generator), torch.tensor([-1.0, 0.0, 1.0]), 2)
+
+
+@probe("05.4")
+def probe_kmeans(answer: Answer, generator: torch.Generator) -> Any:
+    """Codes and centroids of random values, and the original centroids afterwards."""
+    values: list[Any] = []
+    for size, clusters, steps in [(20, 4, 3), (16, 3, 0), (200, 6, 1), (9, 8, 2)]:
+        weight = torch.randn(size, generator=generator)
+        start = torch.cat([torch.linspace(-1.5, 1.5, clusters - 1), torch.tensor([7.0])])
+        values += [answer.in_place(weight, start, steps), start]
+    return values
+
+
+@question(
+    "05.5", title="Spend the bits where they count", points=4, minutes=15, difficulty=3,
+    hints=(
+        "Which layer holds most of the weights? Its bits almost determine the average.",
+        "A layer with very few weights can have many bits: it hardly changes the average.",
+        "Change one number at a time and compare. Which of the first two layers loses less accuracy with 2 bits?",
+    ),
+)  # fmt: skip
+def check_bits(answer: Answer) -> None:
+    """The measured mean bits and validation accuracy of the learner's choice."""
+    choice = _choice(answer())
+    measured = try_bits(choice)
+    where = f"your choice {choice}"
+    advice = "the first layer holds most of the weights; one bit less there saves more than all others together"
+    size = f"{measured.bits:.2f} bits per weight, the target is at most {TARGET_BITS}"
+    expect(measured.bits <= TARGET_BITS, size, given=where, hint=advice)
+    advice = "which small layer loses much accuracy? Give it more bits"
+    right = f"validation accuracy is {measured.accuracy:.2%}, the target is at least {TARGET_ACCURACY:.0%}"
+    expect(measured.accuracy >= TARGET_ACCURACY, right, given=where, hint=advice)
+
+
+@probe("05.5")
+def probe_bits(answer: Answer, generator: torch.Generator) -> Any:
+    """The measurement, clamped to the targets, so that all choices that reach them print the same."""
+    measured = try_bits(_choice(answer()))
+    return [max(measured.bits, TARGET_BITS), min(measured.accuracy, TARGET_ACCURACY)]
+
+
+def _choice(given: Any) -> tuple[int, ...]:
+    """The learner's three numbers, validated."""
+    choice = expect_parts(given, 3, "the bits of each layer such as (4, 4, 4)")
+    good = all(type(value) is int and 2 <= value <= 8 for value in choice)
+    expect(good, f"bits are whole numbers from 2 to 8; got {given!r}")
+    return choice

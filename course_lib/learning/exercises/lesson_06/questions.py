@@ -1,0 +1,211 @@
+"""Checks and probes of exercise 06: folding, an integer layer, an observer, a clip, and a repaired quantizer."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from course_lib.learning.answer import Answer
+from course_lib.learning.exercises.lesson_06.cases import (
+    active_network,
+    clip_candidates,
+    integer_case,
+    norm_case,
+    positive_values,
+    random_batches,
+    random_images,
+    residual_network,
+)
+from course_lib.learning.exercises.lesson_06.expectations import (
+    count_hooks,
+    expect_clip,
+    expect_folded,
+    expect_integers,
+    expect_quantized,
+    observed,
+    run,
+)
+from course_lib.learning.exercises.lesson_06.reference import MovingAverageObserver
+from course_lib.learning.expect import expect, expect_close, expect_raises, expect_unchanged
+from course_lib.learning.questions import probe, question
+
+
+@question(
+    "06.1", title="Fold a BatchNorm", points=3, minutes=10, difficulty=2,
+    hints=(
+        "Write the norm as one multiplication and one addition for each channel. What is multiplied, what is added?",
+        "The whole output of the layer is multiplied, also its bias. The mean is subtracted before that.",
+        "A factor per output channel belongs to the first dimension of the weight: reshape it to "
+        "(channels, 1, …) with as many dimensions as the weight.",
+    ),
+)  # fmt: skip
+def check_fold(answer: Answer) -> None:
+    """Convolutions and linear layers, with and without a bias, several shapes."""
+    layers = [((6, 3, 3, 3), False), ((6, 3, 1, 1), True), ((5, 8), True), ((5, 8), False)]
+    for seed, (shape, bias) in enumerate(layers):
+        case = norm_case(torch.Generator().manual_seed(seed), shape, bias)
+        expect_folded(answer(*case), case)
+    expect_unchanged(answer, *norm_case(torch.Generator().manual_seed(9), (4, 2, 3, 3), True))
+
+
+@probe("06.1")
+def probe_fold(answer: Answer, generator: torch.Generator) -> Any:
+    """Folded weights and biases of random layers."""
+    cases = [((3, 2, 2, 2), True), ((4, 3), False), ((4, 1, 3, 3), False)]
+    return [answer(*norm_case(generator, shape, bias)) for shape, bias in cases]
+
+
+@question(
+    "06.2", title="A linear layer in integers", points=5, minutes=20, difficulty=3,
+    hints=(
+        "Convert to int32 first: uint8 minus a number, or int8 times int8, overflows without a warning.",
+        "The sums fit into int32, but a sum times the multiplier does not. Which dtype is large enough?",
+        "Dividing by 2**shift is `>> shift`, which always rounds down. Adding half of 2**shift before makes it round "
+        "to the nearest. The zero-point and the clamp come last.",
+    ),
+)  # fmt: skip
+def check_integer_linear(answer: Answer) -> None:
+    """Random layers, sums that need 32 bits, negative sums, halves, and results that must be clamped."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = [(4, 6, 3, 0, 0), (2, 300, 5, 128, 90), (1, 1, 1, 255, 255), (3, 9, 4, 17, 3)]
+    for rows, inputs, outputs, zero_x, zero_y in sizes:
+        case = integer_case(generator, rows, inputs, outputs, zero_x, zero_y)
+        expect_integers(answer(*case), case)
+    large = (torch.full((1, 500), 255, dtype=torch.uint8), 0, torch.full((2, 500), 127, dtype=torch.int8),
+            torch.tensor([0, -10_000_000], dtype=torch.int32), 2**30, 47, 0)  # fmt: skip
+    expect_integers(answer(*large), large)
+    halves = (torch.tensor([[1], [2], [3], [5]], dtype=torch.uint8), 2, torch.tensor([[1]], dtype=torch.int8),
+              torch.tensor([0], dtype=torch.int32), 2**30, 31, 100)  # fmt: skip
+    expect_integers(answer(*halves), halves)
+
+
+@probe("06.2")
+def probe_integer_linear(answer: Answer, generator: torch.Generator) -> Any:
+    """Outputs of random integer layers."""
+    shapes = [(3, 5, 4, 0, 0), (2, 200, 3, 120, 60), (4, 40, 2, 9, 200)]
+    return [answer(*integer_case(generator, *shape)) for shape in shapes]
+
+
+@question(
+    "06.3", title="An observer", points=4, minutes=12, difficulty=2,
+    hints=(
+        "The observer stores two numbers. The first batch sets them; every later batch moves them a little.",
+        "A new batch has the weight `momentum`, the stored value the weight 1 - momentum.",
+        "Both ends move in the same way: low towards the smallest value of the batch, high towards its largest. What "
+        "should `range` do before the first batch?",
+    ),
+)  # fmt: skip
+def check_observer(answer: Answer) -> None:
+    """One batch, many batches, several momenta, an observer without batches, and two observers at a time."""
+    batches = random_batches(torch.Generator().manual_seed(0), 5)
+    for momentum in (0.1, 0.5, 1.0):
+        for count in (1, 2, 5):
+            given = observed(answer, momentum, batches[:count])
+            where = f"momentum={momentum}, {count} batch{'es' if count > 1 else ''}"
+            expected = _observed_range(momentum, batches[:count])
+            advice = "new = (1 - momentum) · old + momentum · (of this batch); the first batch sets both"
+            expect_close("range", given, expected, rtol=1e-4, atol=1e-5, given=where, hint=advice)
+    first, second = answer.raw(0.5), answer.raw(0.5)
+    Answer(first.observe)(batches[0])
+    Answer(second.observe)(batches[1])
+    advice = "two observers must not share their range: store it in `self`, in `__init__`"
+    expected = _observed_range(0.5, batches[:1])
+    expect_close("range of the first of two observers", Answer(first.range)(), expected, hint=advice)
+    expect_raises(ValueError, Answer(answer.raw(0.1).range), hint="before the first batch, range() raises a ValueError")
+
+
+@probe("06.3")
+def probe_observer(answer: Answer, generator: torch.Generator) -> Any:
+    """Ranges after random batches, and what happens without any."""
+    values = []
+    for count in (1, 2, 6):
+        momentum = 0.05 + 0.9 * torch.rand(1, generator=generator).item()
+        values.append([float(end) for end in observed(answer, momentum, random_batches(generator, count))])
+    try:
+        answer.raw(0.1).range()
+    except Exception as error:
+        return [values, type(error).__name__]
+    return [values, "no error"]
+
+
+@question(
+    "06.4", title="Where to clip", points=4, minutes=15, difficulty=3,
+    hints=(
+        "For one candidate: what is each value rounded to, and what is the mean squared error?",
+        "Values above the clip become the last level: `clamp` after the rounding does that.",
+        "Try all candidates and keep the one with the smallest error; `min(candidates, key=...)` does that, and takes "
+        "the first of equals.",
+    ),
+)  # fmt: skip
+def check_clip(answer: Answer) -> None:
+    """Values with and without a tail, several bits, and one candidate only."""
+    generator = torch.Generator().manual_seed(0)
+    for bits in (2, 3, 4, 8):
+        for tail in (1.0, 8.0, 60.0):
+            values = positive_values(generator, tail)
+            expect_clip(answer(values, bits, clip_candidates(values)), values, bits)
+    values = positive_values(generator, 4.0)
+    expect_close("the only candidate", answer(values, 4, [2.5]), 2.5)
+    expect_unchanged(answer, values, 4, clip_candidates(values))
+
+
+@probe("06.4")
+def probe_clip(answer: Answer, generator: torch.Generator) -> Any:
+    """Chosen clips for random values and candidates."""
+    chosen = []
+    for bits in (2, 2, 3, 3, 4, 5):
+        values = positive_values(generator, 2 + 20 * torch.rand(1, generator=generator).item())
+        candidates = clip_candidates(values)
+        chosen.append(float(answer(values, bits, candidates)))
+    return chosen
+
+
+@question(
+    "06.5", title="Repair the published quantizer", points=4, minutes=35, difficulty=4,
+    hints=(
+        "Begin with a deep copy in eval mode. Active dropout would change every range.",
+        "Two passes: first, hooks record the smallest and largest input of each layer for the calibration batches. "
+        "Then remove them and register hooks that round.",
+        "`layer.register_forward_pre_hook(f)`: the tuple that `f(layer, inputs)` returns replaces the inputs of "
+        "the layer. Round the weights after the calibration. A lambda in a loop needs its own copy of the range.",
+    ),
+)  # fmt: skip
+def check_quantizer(answer: Answer) -> None:
+    """Outputs against the reference, weights on the grid, an unchanged original, several batches, and two calls."""
+    for seed in (0, 1, 2):
+        model = residual_network(seed)
+        batches = random_images(torch.Generator().manual_seed(seed), 3)
+        batches = [batch.abs() + 4 for batch in batches] if seed == 2 else batches
+        before = copy.deepcopy(model.state_dict())
+        quantized = run(answer, model, batches)
+        unchanged = all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+        advice = "work on copy.deepcopy(model); the original must not get hooks or new weights"
+        unchanged = unchanged and model.training and not count_hooks(model)
+        expect(unchanged, "the original model was changed", hint=advice)
+        expect_quantized(quantized, model, batches)
+
+
+@probe("06.5")
+def probe_quantizer(answer: Answer, generator: torch.Generator) -> Any:
+    """Rounded weights and outputs for new images, some of them larger than all calibration values."""
+    batches = random_images(generator, 2)
+    bright = [batch.abs() + 4 for batch in batches]
+    model = active_network(generator, bright[0])
+    quantized = run(answer, model, batches)
+    new = random_images(generator, 1)[0] * 1.5
+    with torch.no_grad():
+        outputs = quantized(new)
+    layers = [one for one in quantized.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
+    with torch.no_grad():
+        outputs_of_bright = run(answer, model, bright)(bright[0])
+    return [[layer.weight.detach().sum(0) for layer in layers], outputs, outputs_of_bright, model.training]
+
+
+def _observed_range(momentum: float, batches: list[Tensor]) -> list[float]:
+    observer = MovingAverageObserver(momentum)
+    for batch in batches:
+        observer.observe(batch)
+    return list(observer.range())

@@ -1,0 +1,243 @@
+"""Checks and probes of exercise 07, quantization-aware training: gradients, frozen norms, a budget, a repaired loop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from course_lib.learning.answer import Answer
+from course_lib.learning.exercises.lesson_07.cases import (
+    budget_for,
+    bytes_and_damage,
+    random_batches,
+    random_norm,
+    random_options,
+    small_network,
+    squared_error,
+    with_norms,
+)
+from course_lib.learning.exercises.lesson_07.expectations import (
+    expect_choice,
+    expect_folded,
+    expect_modes,
+    expect_step_gradient,
+    expect_straight_through,
+    expect_trained,
+)
+from course_lib.learning.expect import expect_equal, expect_unchanged
+from course_lib.learning.questions import probe, question
+
+GRIDS = ((0.5, -4, 3), (0.1, -8, 7), (0.25, 0, 15), (1.5, -2, 1))
+
+
+@question(
+    "07.1", title="Rounding that lets the gradient through", points=4, minutes=15, difficulty=2,
+    hints=(
+        "Compute the values first and ignore gradients: divide, clamp, round, multiply.",
+        "`detach()` gives a tensor that is a constant for autograd. What value and what gradient does "
+        "`a + (b - a).detach()` have?",
+        "`clamp` already has the gradient you want: one inside its limits and zero outside. So only `round` needs the "
+        "trick, after the clamp.",
+    ),
+)  # fmt: skip
+def check_fake_quantize(answer: Answer) -> None:
+    """Values on the grid, ties, both ends, and the gradient inside and outside."""
+    generator = torch.Generator().manual_seed(0)
+    for scale, qmin, qmax in GRIDS:
+        for shape in ((7,), (4, 3, 2), (0,), ()):
+            x = 2 * scale * qmax * torch.randn(shape, generator=generator)
+            expect_straight_through(answer, x, scale, qmin, qmax)
+        edges = scale * torch.tensor([qmin - 3.0, qmin - 0.1, qmin + 0.5, 0.1, 0.49, 0.51, qmax - 0.1, qmax + 9.0])
+        expect_straight_through(answer, edges, scale, qmin, qmax)
+        expect_straight_through(answer, 0.25 * torch.arange(-30.0, 30.0) + 0.125, 0.25, qmin, qmax)
+    expect_unchanged(answer, torch.randn(5, generator=generator), 0.3, -4, 3)
+
+
+@probe("07.1")
+def probe_fake_quantize(answer: Answer, generator: torch.Generator) -> Any:
+    """Values and gradients of random tensors."""
+    values = []
+    for qmin, qmax in ((-4, 3), (0, 15), (-8, 7)):
+        scale = float(0.1 + torch.rand((), generator=generator))
+        x = (scale * qmax * torch.randn(4, 6, generator=generator)).requires_grad_()
+        result = answer.in_place(x, scale, qmin, qmax)
+        (gradient,) = torch.autograd.grad(result, x, torch.randn(4, 6, generator=generator))
+        halves = torch.randint(-40, 40, (12,), generator=generator) / 8
+        values += [result.detach(), gradient, answer(halves, 0.25, qmin, qmax).detach()]
+    return values
+
+
+@question(
+    "07.2", title="How the step size learns", points=4, minutes=15, difficulty=3,
+    hints=(
+        "Take one value: how does its rounded value change if the step size grows a little?",
+        "Inside the range the rounded value is `scale * round(x / scale)`, and the straight-through "
+        "estimator differentiates round as the identity. Apply the product rule.",
+        "Three cases: below, inside, above. Multiply each with its upstream gradient, sum up, and "
+        "multiply with the gradient scale 1 / sqrt(count · qmax).",
+    ),
+)  # fmt: skip
+def check_step_gradient(answer: Answer) -> None:
+    """Each of the three cases alone, all mixed, and the gradient scale for different sizes."""
+    generator = torch.Generator().manual_seed(1)
+    for scale, qmin, qmax in GRIDS:
+        for place in (qmin - 2.0, 0.3, qmax + 2):
+            expect_step_gradient(answer, torch.tensor([scale * place]), scale, qmin, qmax, torch.tensor([2.0]))
+        for shape in ((12,), (5, 4, 3), (1,)):
+            x = scale * qmax * torch.randn(shape, generator=generator)
+            expect_step_gradient(answer, x, scale, qmin, qmax, torch.randn(shape, generator=generator))
+
+
+@probe("07.2")
+def probe_step_gradient(answer: Answer, generator: torch.Generator) -> Any:
+    """Gradients of random tensors."""
+    values = []
+    for qmin, qmax in ((-4, 3), (0, 15), (-2, 1), (-8, 7)):
+        for size, sign in ((3, 1), (40, 1), (3, -1), (40, -1)):
+            scale = float(0.1 + torch.rand((), generator=generator))
+            x = sign * 2 * scale * qmax * torch.rand(size, 2, generator=generator)
+            values.append(float(answer(x, scale, qmin, qmax, 0.5 + torch.rand(size, 2, generator=generator))))
+    return values
+
+
+@question(
+    "07.3", title="Frozen norms", points=2, minutes=8, difficulty=2,
+    hints=(
+        "Every module has a flag `training`, and `model.train()` sets it on all of them. A norm with `training = "
+        "False` uses its stored mean and variance and does not change them.",
+        "First everything, then the exceptions. `model.modules()` yields all modules, also nested ones.",
+        "Freezing concerns the statistics. The parameters are still trained: do not change `requires_grad`.",
+    ),
+)  # fmt: skip
+def check_train_mode(answer: Answer) -> None:
+    """Flags of every module, statistics and parameters after a forward pass, and the count that is returned."""
+    for frozen in (True, False):
+        model = with_norms()
+        count = answer.in_place(model, frozen)
+        given = f"a model with 3 norms, norms_frozen = {frozen}"
+        advice = "return how many are frozen"
+        expect_equal("number of frozen norms", count, 3 if frozen else 0, given=given, hint=advice)
+        expect_modes(model, frozen, given)
+        answer.in_place(model, not frozen)
+        expect_modes(model, not frozen, f"{given}, then called again with {not frozen}")
+    expect_equal("number of frozen norms", answer.in_place(nn.Sequential(nn.Linear(2, 2)), True), 0)
+
+
+@probe("07.3")
+def probe_train_mode(answer: Answer, generator: torch.Generator) -> Any:
+    """Statistics of the norms after a forward pass in each mode, and the counts."""
+    values: list[Any] = []
+    inputs = torch.randn(6, 2, 5, 5, generator=generator)
+    for frozen in (True, False, True):
+        model = with_norms()
+        values.append(answer.in_place(model, frozen))
+        model.get_submodule("4.0").p = 0.0  # type: ignore[assignment]
+        values.append(model(inputs).detach())
+        values += [tensor for name, tensor in sorted(model.state_dict().items()) if "running" in name]
+        values.append([parameter.requires_grad for parameter in model.parameters()])
+        values.append([module.training for module in model.modules()])
+    return values
+
+
+@question(
+    "07.4", title="Fold first, then round", points=3, minutes=12, difficulty=3,
+    hints=(
+        "Write down what the norm does with one channel of the convolution's output: it subtracts, multiplies, adds. "
+        "Which part can the filter do, and which the bias?",
+        "The factor of a channel is `gamma / sqrt(var + eps)`. It may be negative. The scale comes from the weights "
+        "after they were multiplied with it.",
+        "The bias is the output where the convolution gives zero. A channel whose folded weights are all zero gets the "
+        "scale 1.",
+    ),
+)  # fmt: skip
+def check_fold_and_quantize(answer: Answer) -> None:
+    """Integers, scale and bias on several widths; the rounded layer does what convolution and norm did."""
+    generator = torch.Generator().manual_seed(2)
+    for bits in (8, 4, 3):
+        for channels, shape in ((6, (3, 3, 3)), (4, (5, 1, 1)), (1, (2, 3, 1))):
+            weight = torch.randn(channels, *shape, generator=generator)
+            expect_folded(answer, weight, random_norm(channels, generator), bits)
+    weight = torch.randn(3, 2, 3, 3, generator=generator)
+    weight[1] = 0
+    expect_folded(answer, weight, random_norm(3, generator), 4)
+    expect_unchanged(answer, weight, random_norm(3, generator), 8)
+
+
+@probe("07.4")
+def probe_fold_and_quantize(answer: Answer, generator: torch.Generator) -> Any:
+    """Integers, scale and bias of random layers."""
+    values = []
+    for bits in (8, 5, 3):
+        weight = torch.randn(4, 3, 2, 2, generator=generator)
+        weight[2] *= bits != 5  # a channel of zeros
+        integers, scale, bias = answer(weight, random_norm(4, generator), bits)
+        values += [integers, scale.detach(), bias.detach()]
+    return values
+
+
+@question(
+    "07.5", title="Spend the bits where they count", points=3, minutes=15, difficulty=3,
+    hints=(
+        "There are few layers and few bit widths. How many choices are there?",
+        "`itertools.product(*lists)` yields every combination of one entry from each list.",
+        "Skip what does not fit into the budget; among the rest keep the one with the least total damage. If there "
+        "is none, return None.",
+    ),
+)  # fmt: skip
+def check_choose_bits(answer: Answer) -> None:
+    """Random tables: the choice fits, and no other choice that fits does less damage."""
+    generator = torch.Generator().manual_seed(3)
+    for layers, share in ((1, 0.6), (3, 0.4), (4, 0.5), (5, 0.7), (4, 1.0), (5, 0.45), (4, 0.6), (5, 0.55)):
+        options = random_options(layers, generator)
+        expect_choice(answer, options, budget_for(options, share))
+    options = random_options(3, generator)
+    fewest = sum(min(size for size, _ in widths.values()) for widths in options.values())
+    expect_choice(answer, options, fewest)
+    expect_choice(answer, options, fewest - 1)
+
+
+@probe("07.5")
+def probe_choose_bits(answer: Answer, generator: torch.Generator) -> Any:
+    """Bytes and damage of the choices for random tables, and whether there is one."""
+    values: list[Any] = []
+    for share in (0.35, 0.45, 0.5, 0.55, 0.75, 1.0, 0.0):
+        options = random_options(5, generator)
+        chosen = answer(options, budget_for(options, share))
+        values.append(
+            None if chosen is None else list(bytes_and_damage(options, {name: chosen[name] for name in options}))
+        )
+    return values
+
+
+@question(
+    "07.6", title="Fix the published training loop", points=4, minutes=30, difficulty=4,
+    hints=(
+        "There are two sets of weights: the fp weights, which the optimizer updates, and their rounded copies, with "
+        "which the model computes. The copies are recomputed for every batch.",
+        "`torch.func.functional_call(model, {'name.weight': tensor}, (inputs,))` runs a model with other weights "
+        "instead of its own, and gradients flow back to the tensors that these were computed from.",
+        "Round the fp weight as in `fake_quantize`, with one scale for each channel, so that the gradient reaches the "
+        "fp weight. At the end, write the rounded values into the copy.",
+    ),
+)  # fmt: skip
+def check_quantization_aware_training(answer: Answer) -> None:
+    """Weights on the grid, trained as specified, a separate copy, frozen statistics, any loss and bits."""
+    for bits, epochs, rate in ((4, 1, 0.0), (4, 2, 0.05), (8, 1, 0.1), (3, 3, 0.02)):
+        expect_trained(answer, small_network(bits), bits, epochs, rate, torch.nn.functional.cross_entropy)
+    expect_trained(answer, small_network(1), 4, 2, 0.05, squared_error)
+
+
+@probe("07.6")
+def probe_quantization_aware_training(answer: Answer, generator: torch.Generator) -> Any:
+    """The trained model's tensors, and those of the original model."""
+    values: list[Any] = []
+    for bits, epochs in ((4, 2), (3, 3)):
+        model = small_network(int(torch.randint(2, 2**31, (), generator=generator)))
+        batches = random_batches(generator)
+        rate = float(0.02 + 0.05 * torch.rand((), generator=generator))
+        trained = answer.in_place(model, batches, squared_error, bits, epochs, rate)
+        values += [[name, tensor] for one in (trained, model) for name, tensor in sorted(one.state_dict().items())]
+        values += [trained.training, trained is model]
+    return values

@@ -1,0 +1,239 @@
+"""Checks and probes of exercise 08, quantizing transformers: GPTQ's step, its factor, AWQ, bytes, SmoothQuant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from course_lib.learning.answer import Answer
+from course_lib.learning.exercises.lesson_08.expectations import (
+    expect_bytes,
+    expect_factor,
+    expect_search,
+    expect_smooth,
+    expect_step,
+)
+from course_lib.learning.exercises.lesson_08.playground import GROUP_SIZES, LARGEST_ERROR, METHODS, MOST_BITS, try_plan
+from course_lib.learning.expect import expect, expect_parts, expect_raises, expect_unchanged
+from course_lib.learning.questions import probe, question
+
+
+@question(
+    "08.1", title="One column of GPTQ", points=4, minutes=15, difficulty=3,
+    hints=(
+        "Three steps: round the column, compute the error, correct the columns to its right. The columns to its left "
+        "are finished and do not change.",
+        "The error of a row is weight minus rounded weight, divided by the diagonal entry of the factor. Each later "
+        "column loses that error times its entry in the same row of the factor.",
+        "Start from `weight.clone()`. The correction is a table with a row per output and a column per later input, "
+        "which is what `torch.outer` makes of two vectors.",
+    ),
+)  # fmt: skip
+def check_gptq_step(answer: Answer) -> None:
+    """First, middle and last column, several bits, codes that have to be clamped, and an unchanged input."""
+    for column in (0, 3, 6):
+        for bits in (2, 3, 4):
+            for squeeze in (1.0, 0.4):
+                given = _step_inputs(torch.Generator().manual_seed(10 * column + bits), column, bits, squeeze)
+                expect_step(answer(*given), *given)
+    expect_unchanged(answer, *_step_inputs(torch.Generator().manual_seed(5), 2, 3, 1.0))
+
+
+@probe("08.1")
+def probe_gptq_step(answer: Answer, generator: torch.Generator) -> Any:
+    """Weights after a step, for every column of random matrices, and the original weights afterwards."""
+    values = []
+    for bits in (2, 3, 4):
+        for squeeze in (1.0, 0.4):
+            for column in (0, 2, 5, 6):
+                given = _step_inputs(generator, column, bits, squeeze)
+                values += [answer.in_place(*given), given[0]]
+    return values
+
+
+@question(
+    "08.2", title="The Hessian, damped and factored", points=4, minutes=15, difficulty=3,
+    hints=(
+        "Build it in the order of the formula: the product XᵀX first, then the damping of the diagonal, then the "
+        "inverse, then its factor.",
+        "The mean is taken over the diagonal before anything is added to it, and only the diagonal changes.",
+        "`torch.linalg.cholesky` raises an error of torch's own where the matrix is singular; catch it and raise a "
+        "`ValueError` instead. Which triangle does it return, and which one is needed?",
+    ),
+)  # fmt: skip
+def check_inverse_factor(answer: Answer) -> None:
+    """Many and few samples, inputs that are always zero, several dampings, and matrices that cannot be inverted."""
+    for count, width, damping in [(40, 6, 0.01), (40, 6, 0.0), (3, 8, 0.1), (100, 4, 1.0), (1, 1, 0.5), (12, 5, 0.3)]:
+        rows = _inputs(torch.Generator().manual_seed(count), count, width)
+        expect_factor(answer(rows, damping), rows, damping)
+    dead = _inputs(torch.Generator().manual_seed(2), 20, 5)
+    dead[:, 2] = 0
+    expect_factor(answer(dead, 0.05), dead, 0.05)
+    singular = [torch.tensor([[2.0, 2.0], [0.0, 0.0]]), torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])]
+    for rows in singular:
+        advice = "without damping this matrix has no inverse: raise a ValueError that names samples or damping"
+        expect_raises(ValueError, answer, rows, 0.0, hint=advice)
+
+
+@probe("08.2")
+def probe_inverse_factor(answer: Answer, generator: torch.Generator) -> Any:
+    """Factors for random inputs, and whether singular matrices are refused."""
+    values: list[Any] = []
+    for count, width in ((30, 5), (4, 7), (64, 3)):
+        rows = _inputs(generator, count, width)
+        for damping in (0.02, 0.5):
+            values.append(answer(rows, damping))
+    for rows in (torch.tensor([[3.0, 3.0], [0.0, 0.0]]), torch.zeros(4, 3)):
+        values.append(answer.refuses(rows, 0.0))
+    return values
+
+
+@question(
+    "08.3", title="AWQ's search", points=4, minutes=15, difficulty=3,
+    hints=(
+        "For each exponent: scale the columns up, round, scale them down again, and measure the change of the outputs.",
+        "The size of an input channel is the mean of its absolute values, one number per column of `rows`.",
+        "The outputs change by `rows @ change.T`. Square, sum over the outputs, mean over the rows. Then return the "
+        "exponent with the smallest number in your list.",
+    ),
+)  # fmt: skip
+def check_search_alpha(answer: Answer) -> None:
+    """Inputs of very different size, several grids of exponents, and ties."""
+    for seed, bits, alphas in [(0, 3, [0.0, 0.25, 0.5, 0.75, 1.0]), (1, 2, [0.5]), (2, 4, [1.0, 0.0, 0.4])]:
+        generator = torch.Generator().manual_seed(seed)
+        weight, rows = torch.randn(6, 12, generator=generator), _inputs(generator, 50, 12)
+        expect_search(answer(weight, rows, bits, alphas), weight, rows, bits, alphas)
+    weight = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    rows = torch.tensor([[1.0, 2.0], [-1.0, 0.5]])
+    expect_search(answer(weight, rows, 4, [0.3, 0.0, 0.6]), weight, rows, 4, [0.3, 0.0, 0.6])
+
+
+@probe("08.3")
+def probe_search_alpha(answer: Answer, generator: torch.Generator) -> Any:
+    """The chosen exponent and all errors, for random layers."""
+    values = []
+    for bits in (2, 3, 4):
+        weight, rows = torch.randn(5, 10, generator=generator), _inputs(generator, 40, 10)
+        alpha, errors = answer(weight, rows, bits, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+        values.append([float(alpha), [float(error) for error in errors]])
+    alike = torch.randn(8, 5, generator=generator).sign()
+    alpha, errors = answer(torch.randn(3, 5, generator=generator), alike, 3, [0.6, 0.2, 0.9])
+    return [*values, [float(alpha), [float(error) for error in errors]]]
+
+
+@question(
+    "08.4", title="What a group costs", points=3, minutes=10, difficulty=2,
+    hints=(
+        "Count three things separately: codes, scales, zero-points. How many groups does one row have?",
+        "A scale takes two bytes. A zero-point takes as many bits as a code, and all zero-points are packed together.",
+        "Round up to whole bytes once for all codes and once for all zero-points, not row by row.",
+    ),
+)  # fmt: skip
+def check_file_bytes(answer: Answer) -> None:
+    """Odd sizes, several bits, groups and rows, and sizes that do not divide."""
+    for shape, group_size in [((8, 16), 4), ((3, 5), None), ((384, 1536), 64), ((7, 9), 3), ((1, 6), 6), ((5, 7), 1)]:
+        for bits in (2, 3, 4, 8):
+            for symmetric in (True, False):
+                expect_bytes(answer(shape, bits, group_size, symmetric), shape, bits, group_size, symmetric)
+    expect_raises(ValueError, answer, (4, 10), 4, 3, True, hint="3 does not divide 10: raise a ValueError")
+
+
+@probe("08.4")
+def probe_file_bytes(answer: Answer, generator: torch.Generator) -> Any:
+    """Bytes of random matrices, and whether a group size that does not divide is refused."""
+    values: list[Any] = []
+    for _ in range(6):
+        rows, groups, size, bits = (int(torch.randint(low, 9, (), generator=generator)) for low in (1, 1, 1, 2))
+        for symmetric in (True, False):
+            values += [answer((rows, groups * size), bits, size, symmetric)]
+            values += [answer((rows, groups * size), bits, None, symmetric)]
+            values += [answer((2 * rows + 1, 3), 3, 3, symmetric)]
+    return [*values, answer.refuses((4, 11), 4, 2, True)]
+
+
+@question(
+    "08.5", title="SmoothQuant's migration", points=2, minutes=10, difficulty=2,
+    hints=(
+        "One factor per input channel. It multiplies the weights of the channel and divides its inputs.",
+        "The inputs are outputs of the norm, `gain * z + shift`: which parameters have to be divided?",
+        "The largest weight of a channel is taken over the outputs, so over the first dimension of `weight`.",
+    ),
+)  # fmt: skip
+def check_smooth(answer: Answer) -> None:
+    """Several exponents at both ends and between, and the output must not change."""
+    for alpha in (0.0, 0.3, 0.5, 0.8, 1.0):
+        given = _smooth_inputs(torch.Generator().manual_seed(int(10 * alpha)), alpha)
+        expect_smooth(answer(*given), *given)
+    expect_unchanged(answer, *_smooth_inputs(torch.Generator().manual_seed(3), 0.5))
+
+
+@probe("08.5")
+def probe_smooth(answer: Answer, generator: torch.Generator) -> Any:
+    """Weight, gain and shift of random layers, and the original tensors afterwards."""
+    values: list[Any] = []
+    for alpha in (0.0, 0.25, 0.5, 0.9, 1.0):
+        given = _smooth_inputs(generator, alpha)
+        values += [list(answer.in_place(*given)), *given[:4]]
+    return values
+
+
+@question(
+    "08.6", title="A real layer on a budget", points=3, minutes=15, difficulty=3,
+    hints=(
+        "First find the settings that fit the budget of bits. Your `file_bytes` computes it.",
+        "Few bits with small groups and more bits with large ones can have the same size. Compare a pair.",
+        "Fix bits and group size, and compare the three methods: only the error differs.",
+    ),
+)  # fmt: skip
+def check_plan_answer(answer: Answer) -> None:
+    """The measured bits per weight and held-out error of the learner's choice."""
+    choice = _choice(answer())
+    measured = try_plan(*choice)
+    where = f"your choice {choice}"
+    bits = f"it takes {measured.bits_per_weight:.3f} bits per weight, the budget is {MOST_BITS}"
+    advice = "a smaller group has more scales; which group size fits with these bits?"
+    expect(measured.bits_per_weight <= MOST_BITS, bits, given=where, hint=advice)
+    error = f"its output error is {measured.error:.2%}, the target is at most {LARGEST_ERROR:.1%}"
+    advice = "one method compensates each error with the weights that are not quantized yet"
+    expect(measured.error <= LARGEST_ERROR, error, given=where, hint=advice)
+
+
+@probe("08.6")
+def probe_plan(answer: Answer, generator: torch.Generator) -> Any:
+    """The measurement, clamped to the targets, so that all choices that reach them print the same."""
+    measured = try_plan(*_choice(answer()))
+    return [max(measured.bits_per_weight, MOST_BITS), max(measured.error, LARGEST_ERROR)]
+
+
+def _inputs(generator: torch.Generator, count: int, width: int) -> Tensor:
+    """Correlated inputs whose channels differ in scale."""
+    mixed = torch.randn(count, width, generator=generator) @ torch.randn(width, width, generator=generator)
+    return mixed * torch.logspace(-1, 1, width)
+
+
+def _step_inputs(generator: torch.Generator, column: int, bits: int, squeeze: float) -> tuple[Any, ...]:
+    """Arguments of ``gptq_step``; with ``squeeze`` below 1 codes have to be clamped."""
+    weight = torch.randn(5, 7, generator=generator)
+    factor = 0.4 * torch.randn(7, 7, generator=generator).triu(1) + torch.diag(0.5 + torch.rand(7, generator=generator))
+    low, high = weight[:, column].min() - 0.5, weight[:, column].max() + 0.5
+    spread = 0.5 + torch.rand(5, generator=generator)
+    scale = squeeze * spread * (high - low) / (2**bits - 1)
+    zero_point = (-low * squeeze / scale).round().clamp(0, 2**bits - 1)
+    return weight, factor, column, scale, zero_point, bits
+
+
+def _smooth_inputs(generator: torch.Generator, alpha: float) -> tuple[Any, ...]:
+    weight, rows = torch.randn(4, 6, generator=generator), _inputs(generator, 20, 6)
+    gain, shift = (0.5 + torch.rand(6, generator=generator), torch.randn(6, generator=generator))
+    return weight, rows, gain, shift, alpha
+
+
+def _choice(given: Any) -> tuple[str, int, int | None]:
+    """The learner's method, bits and group size, validated."""
+    method, bits, group_size = expect_parts(given, 3, "method, bits and group size")
+    expect(method in METHODS, f"the method is one of {', '.join(METHODS)}; got {method!r}")
+    expect(type(bits) is int and bits in (2, 3, 4), f"bits are 2, 3 or 4; got {bits!r}")
+    expect(group_size in GROUP_SIZES, f"the group size is one of {GROUP_SIZES}; got {group_size!r}")
+    return method, bits, group_size
