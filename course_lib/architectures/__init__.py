@@ -1,4 +1,4 @@
-"""What can be built from a description: builders, and the changes of shape that compression leaves behind."""
+"""Architectures that can be built from a description, and their compressed forms."""
 
 from course_lib.architectures.builders import (
     BERT_SHAPE,

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.architectures.folded_batchnorm import replace_norms
+from course_lib.architectures.layer_sizes import NORMS
 from course_lib.architectures.registry import extend_argument
-
-NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The architectures that a description can name: ResNet18, BERT, causal language models and their small relatives."""
+"""Builders that a description can name: ResNet18, BERT, causal language models, and compact variants."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def torchvision_classifier(name: str, num_classes: int = 1000) -> nn.Module:
 def bert(attn_implementation: str = "sdpa", **config: Any) -> nn.Module:
     """BERT with a classification head (Devlin et al., 2018); ``config`` are fields of ``BertConfig``.
 
-    Nothing else is passed on: transformers takes other names too, and can be told by them to fetch code.
+    Other names are refused, because transformers has options that download code.
     """
     from dataclasses import fields
 
@@ -55,7 +55,7 @@ def bert(attn_implementation: str = "sdpa", **config: Any) -> nn.Module:
 def causal_lm(model_type: str = "llama", **config: Any) -> nn.Module:
     """A decoder-only language model of transformers: Llama, OPT or GPT-2; ``config`` are fields of its config.
 
-    As with ``bert``, names that are not fields are refused, for transformers could be told by them to fetch code.
+    Other names are refused, as in ``bert``.
 
     Source: Touvron et al., LLaMA, 2023; Zhang et al., OPT, 2022; Radford et al., GPT-2, 2019.
     """
@@ -70,7 +70,7 @@ def causal_lm(model_type: str = "llama", **config: Any) -> nn.Module:
 
 
 def config_fields(make_config: Any) -> set[str]:
-    """Fields of a config that shape the model: no version, no dtype, no names of classes."""
+    """Fields of a config that describe the model, without version, dtype and class names."""
     from dataclasses import fields
 
     return {field.name for field in fields(make_config)} - {"dtype", "architectures", "transformers_version"}
@@ -78,7 +78,7 @@ def config_fields(make_config: Any) -> set[str]:
 
 @builder("small_resnet")
 def small_resnet(**shape: Any) -> nn.Module:
-    """A narrow or depthwise-separable relative of ResNet18; ``shape`` as in ``small_nets.SmallResNet``."""
+    """A narrow or depthwise-separable ResNet; ``shape`` are the arguments of ``compact.SmallResNet``."""
     from course_lib.architectures.compact import SmallResNet
 
     return SmallResNet(**shape)
@@ -88,7 +88,7 @@ def small_resnet(**shape: Any) -> nn.Module:
 def slim_bert(
     embedding_rows: int, embedding_factor: int, vocab_size: int, hidden_size: int, **config: Any
 ) -> nn.Module:
-    """``bert`` whose word embedding is a ``small_nets.SlimEmbedding`` of so many rows and numbers per row."""
+    """``bert`` with a ``compact.SlimEmbedding`` of ``embedding_rows`` rows of width ``embedding_factor``."""
     from course_lib.architectures.compact import SlimEmbedding
 
     model: Any = bert(vocab_size=1, hidden_size=hidden_size, **config)
@@ -99,7 +99,7 @@ def slim_bert(
 
 @builder("mlp")
 def mlp(sizes: tuple[int, ...] = (784, 300, 100, 10)) -> nn.Module:
-    """LeNet-300-100 by default (LeCun et al., 1998): flatten, then linear layers with ReLU between them."""
+    """A multilayer perceptron with ReLU, LeNet-300-100 by default (LeCun et al., 1998)."""
     layers: list[nn.Module] = [nn.Flatten()]
     for before, after in zip(sizes, sizes[1:], strict=False):
         layers += [nn.Linear(before, after), nn.ReLU()]

@@ -1,7 +1,7 @@
-"""Small networks that learn from large ones: narrow and depthwise-separable residual nets, and a slim word embedding.
+"""Compact students: narrow and depthwise-separable residual networks, and a factorized word embedding.
 
-They take the same input as the large model; where they look at a smaller picture, shrinking it is their first layer,
-so that one pipeline prepares, evaluates and times all of them.
+They take the same input as the large model; a student for smaller images downsamples them in its first layer, so that
+all models are prepared, evaluated and timed in the same way.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ class SmallResNet(nn.Module):
     """ResNet18 with other widths and depths (He et al., Deep Residual Learning, 2015).
 
     Args:
-        channels: of each stage; every stage but the first halves the picture. ResNet18 has (64, 128, 256, 512).
+        channels: of each stage; every stage but the first halves the image. ResNet18 has (64, 128, 256, 512).
         blocks: residual blocks per stage; ResNet18 has 2 in each.
-        shrink: factor by which the picture ``(B, 3, H, W)`` is averaged down first; above 1, only one of the three
-            equal channels of a grey picture is read, and the stem is a 3×3 convolution without max pooling.
+        shrink: factor of the average pooling of images ``(B, 3, H, W)``; above 1, only the first of the three equal
+            channels of a grey image is used, and the stem is a 3×3 convolution without max pooling.
         stem_stride: stride of the stem.
-        depthwise: 3×3 convolutions are split into one filter per channel and a 1×1 convolution (Howard et al.,
-            MobileNets, 2017).
+        depthwise: whether 3×3 convolutions are depthwise separable (Howard et al., MobileNets, 2017).
     """
 
     def __init__(
@@ -68,12 +67,12 @@ class SmallResNet(nn.Module):
         return maps
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``(B, num_classes)`` of pictures ``(B, 3, H, W)``."""
+        """Logits ``(B, num_classes)`` of images ``(B, 3, H, W)``."""
         return self.classifier(self.feature_maps(images)[-1].mean(dim=(2, 3)))
 
 
 class Block(nn.Module):
-    """Two 3×3 convolutions and a way past them; the way is a 1×1 convolution where the shape changes."""
+    """Residual block: two 3×3 convolutions and a shortcut, a 1×1 convolution if the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, depthwise: bool = False) -> None:
         super().__init__()
@@ -88,7 +87,7 @@ class Block(nn.Module):
 
 
 def _convolution(inputs: int, outputs: int, kernel: int, stride: int, depthwise: bool = False) -> nn.Sequential:
-    """Convolution without bias and its BatchNorm; split in two if ``depthwise``."""
+    """Convolution without bias and its BatchNorm; depthwise separable if ``depthwise``."""
     padding = kernel // 2
     if not depthwise:
         return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False), nn.BatchNorm2d(outputs))
@@ -102,15 +101,15 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int, depthwise:
 
 
 class SlimEmbedding(nn.Module):
-    """A word embedding with fewer rows, fewer numbers per row, or both.
+    """A word embedding with fewer rows, a smaller width, or both.
 
-    Token ids stay those of the teacher's tokenizer: ``row_of_token`` says which row a token has; tokens without one of
-    their own share the last row, which stands for an unknown word.
+    Token ids are those of the teacher's tokenizer. ``row_of_token`` maps them to rows; tokens without their own row
+    share the last one, which stands for an unknown word.
 
     Args:
-        vocab_size: how many token ids there are.
+        vocab_size: number of token ids.
         rows: rows of the table, the shared one included.
-        factor: numbers per row; a linear map widens them to ``hidden_size`` (Lan et al., ALBERT, 2019).
+        factor: width of a row; a linear layer maps it to ``hidden_size`` (Lan et al., ALBERT, 2019).
     """
 
     def __init__(self, vocab_size: int, rows: int, factor: int, hidden_size: int) -> None:

@@ -1,16 +1,16 @@
-"""Layers that are products of thinner ones: what low-rank factorization leaves behind, as shapes.
+"""Layers factorized by SVD, Tucker-2 or CP.
 
-A description carries the ranks, ``{"layer4.0.conv1": ["tucker", 64, 96]}``, and from them and the layer that the
-builder makes, the shape of every factor follows. All factors are plain layers of torch, one after the other:
+A description lists the ranks, ``{"layer4.0.conv1": ["tucker", 64, 96]}``; with the layer that the builder makes, they
+determine the shape of every factor. The factors are plain torch layers in sequence:
 
 =========  ==================  ======================================================================
-kind       of                  factors (k×k is the kernel of the layer)
+kind       layer               factors (k×k is the kernel of the layer)
 =========  ==================  ======================================================================
 svd        linear              linear n → r, linear r → m
 svd        convolution         convolution k×k, n → r; convolution 1×1, r → m
 tucker     convolution         1×1, n → r₁; k×k, r₁ → r₂; 1×1, r₂ → m
-cp         convolution         1×1, n → r; k×1 and 1×k on each of the r channels alone; 1×1, r → m
-embedding  embedding           table of r numbers for each row; linear r → m
+cp         convolution         1×1, n → r; depthwise k×1 and 1×k on r channels; 1×1, r → m
+embedding  embedding           embedding of width r; linear r → m
 =========  ==================  ======================================================================
 """
 
@@ -25,25 +25,27 @@ from torch import nn
 from course_lib.core.validation import check_choice
 
 KINDS = {"svd": 1, "tucker": 2, "cp": 1, "embedding": 1}
-"""Kind → how many ranks it has."""
+"""Kind → number of ranks."""
 
 Plan = Mapping[str, Sequence[Any]]
 
 
 class Factored(nn.Sequential):
-    """A layer as a chain of thinner ones; it tells its sizes as the layer did whose place it took."""
+    """A factorized layer: its factors in sequence, with ``in_features`` and ``out_features`` of the original layer."""
 
     @property
     def in_features(self) -> int:
+        """Inputs, or input channels, of the original layer."""
         return getattr(self[0], "in_features", getattr(self[0], "in_channels", 0))
 
     @property
     def out_features(self) -> int:
+        """Outputs, or output channels, of the original layer."""
         return getattr(self[-1], "out_features", getattr(self[-1], "out_channels", 0))
 
 
 def factored(module: nn.Module, kind: str, ranks: Sequence[int]) -> Factored:
-    """Fresh factors that take the place of ``module``, on the current default device; its weights are not read.
+    """Untrained factors in place of ``module``, on the default device; its weights are not read.
 
     Raises:
         ValueError: if the kind does not fit the layer, or a rank is not a whole number from 1 to its largest.
@@ -59,15 +61,15 @@ def factored(module: nn.Module, kind: str, ranks: Sequence[int]) -> Factored:
         return _linear(module, *ranks)
     if isinstance(module, nn.Embedding):
         return _embedding(module, *ranks)
-    makers: dict[str, Callable[..., Factored]] = {"svd": _two_convolutions, "tucker": _tucker, "cp": _cp}
-    return makers[kind](module, *ranks)
+    factorize: dict[str, Callable[..., Factored]] = {"svd": _svd_convolution, "tucker": _tucker, "cp": _cp}
+    return factorize[kind](module, *ranks)
 
 
 def largest_ranks(module: nn.Module, kind: str) -> tuple[int, ...]:
-    """The ranks at which the factors can hold the layer's weight exactly (for CP: an upper bound of it).
+    """The ranks at which the factorization is exact (for CP, an upper bound).
 
     Raises:
-        ValueError: if a layer of this kind cannot be factored so.
+        ValueError: if a layer of this kind cannot be factored as ``kind``.
     """
     if isinstance(module, nn.Linear) and kind == "svd":
         return (min(module.in_features, module.out_features),)
@@ -75,25 +77,25 @@ def largest_ranks(module: nn.Module, kind: str) -> tuple[int, ...]:
         return (min(module.num_embeddings, module.embedding_dim),)
     if isinstance(module, nn.Conv2d) and kind in ("svd", "tucker", "cp"):
         if module.groups != 1:
-            raise ValueError(f"a convolution with {module.groups} groups is not factored: each group is thin already")
+            raise ValueError(f"a convolution with {module.groups} groups cannot be factored: only one group can")
         height, width = module.kernel_size
         if kind != "svd" and height == width == 1:
             raise ValueError(f"a 1×1 convolution is a matrix: kind must be 'svd', got {kind!r}")
-        inside, outside = module.in_channels, module.out_channels
-        every = inside * outside * height * width
-        cp = every // max(inside, outside, height, width)
-        return {"svd": (min(outside, every // outside),), "tucker": (inside, outside), "cp": (cp,)}[kind]
+        inputs, outputs = module.in_channels, module.out_channels
+        weights = inputs * outputs * height * width
+        cp = weights // max(inputs, outputs, height, width)
+        return {"svd": (min(outputs, weights // outputs),), "tucker": (inputs, outputs), "cp": (cp,)}[kind]
     raise ValueError(f"a layer of kind {type(module).__name__} cannot be factored as {kind!r}")
 
 
 def with_factors(make: Callable[[], nn.Module], plan: Plan) -> nn.Module:
-    """The model of ``make`` with some layers as factors, untrained.
+    """The model of ``make`` with some layers factorized, untrained.
 
     Args:
         plan: layer name → kind and ranks, for example ``["tucker", 64, 96]``.
 
     Raises:
-        ValueError: if a layer is unknown or cannot be factored so.
+        ValueError: if a layer is unknown or cannot be factored as its plan says.
     """
     model = make()
     modules = dict(model.named_modules())
@@ -114,7 +116,7 @@ def _embedding(module: nn.Embedding, rank: int) -> Factored:
     return _chain(first=table, second=nn.Linear(rank, module.embedding_dim, bias=False))
 
 
-def _two_convolutions(module: nn.Conv2d, rank: int) -> Factored:
+def _svd_convolution(module: nn.Conv2d, rank: int) -> Factored:
     first = nn.Conv2d(module.in_channels, rank, bias=False, **_window(module))
     return _chain(first=first, second=nn.Conv2d(rank, module.out_channels, 1, bias=module.bias is not None))
 
@@ -142,7 +144,7 @@ def _cp(module: nn.Conv2d, rank: int) -> Factored:
 def _window(module: nn.Conv2d) -> dict[str, Any]:
     if isinstance(module.padding, str) or module.padding_mode != "zeros":
         raise ValueError(
-            f"padding must be numbers of zeros to be split among factors, got {module.padding!r} of "
+            f"padding must be numbers, filled with zeros, to be factored, got {module.padding!r} of "
             f"{module.padding_mode!r}"
         )
     return {name: getattr(module, name) for name in ("kernel_size", "stride", "padding", "dilation")}

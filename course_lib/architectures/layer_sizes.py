@@ -1,8 +1,9 @@
-"""Models whose layers have other sizes than their builder gives them: what structured pruning leaves behind.
+"""Models with other layer sizes than their builder gives them, as after structured pruning.
 
-Sizes are plain numbers, so that a description can carry them: ``{"layer1.0.conv1": [64, 32], "layer1.0.bn1": [32]}``.
-The builder's model is made without memory, and each of its layers is made anew in its size; the classes stay those of
-torchvision and transformers, and nothing larger than the result is ever allocated.
+The description of such a model lists the changed layers, ``{"layer1.0.conv1": [64, 32], "layer1.0.bn1": [32]}``
+(``[in, out]`` channels, see ``sizes``). ``resized`` builds the model in two steps: the builder makes it on the ``meta``
+device, which needs no memory, and then each layer is replaced by a new one of its own size. The classes stay those of
+torchvision and transformers, and nothing larger than the result is allocated.
 """
 
 from __future__ import annotations
@@ -17,9 +18,7 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
 def sizes(module: nn.Module) -> list[int] | None:
-    """Sizes of a layer: ``[in, out]`` of a convolution or linear layer, ``[rows, width]`` of an embedding, ``[n]`` of a
-    norm; ``None`` for anything else.
-    """
+    """``[in, out]`` of convolutions and linear layers, ``[rows, width]`` of embeddings, ``[n]`` of norms; or None."""
     if isinstance(module, nn.Conv2d):
         return [module.in_channels, module.out_channels]
     if isinstance(module, nn.Linear):
@@ -33,24 +32,24 @@ def sizes(module: nn.Module) -> list[int] | None:
     return None
 
 
-def depthwise(module: nn.Conv2d) -> bool:
-    """Whether every channel has a filter of its own, so that channels go in and out one by one."""
+def is_depthwise(module: nn.Conv2d) -> bool:
+    """Whether every channel has its own filter, so that input and output channels are the same."""
     return module.groups == module.in_channels == module.out_channels > 1
 
 
 def resized(
     make: Callable[[], nn.Module], widths: Mapping[str, Sequence[int]], removed: Sequence[str] = ()
 ) -> nn.Module:
-    """The model of ``make`` with layers of other sizes, untrained.
+    """The model of ``make`` with other layer sizes, untrained.
 
     Args:
-        make: builds the model as its builder would.
-        widths: layer name → its new sizes (see ``sizes``); the other layers keep theirs.
+        make: builds the model in its original size.
+        widths: layer name → its new sizes (see ``sizes``); other layers keep theirs.
         removed: names of blocks within a ``Sequential`` that become ``nn.Identity``.
 
     Raises:
         ValueError: if a name is unknown, sizes are not positive whole numbers of the right count, or a layer is of a
-            kind that cannot be made in another size.
+            kind that cannot be resized.
     """
     with torch.device("meta"):
         model = make()
@@ -62,26 +61,29 @@ def resized(
             raise ValueError(f"widths names {name!r}, which is not a layer of {type(model).__name__} that has a size")
     for name, module in modules.items():
         if sizes(module) is not None:
-            model.set_submodule(name, like(module, widths.get(name)))
-    _settle(model)
+            model.set_submodule(name, layer_like(module, widths.get(name)))
+    _update_attributes(model)
     return model
 
 
-def like(module: nn.Module, new: Sequence[int] | None = None) -> nn.Module:
-    """A fresh layer of the same kind with the sizes ``new`` (its own by default), on the current default device."""
-    before = sizes(module)
-    if before is None:
+def layer_like(module: nn.Module, new: Sequence[int] | None = None) -> nn.Module:
+    """A new layer of the same kind with the sizes ``new`` (its own by default), on the default device.
+
+    Raises:
+        ValueError: if the layer has no sizes, or ``new`` does not fit its kind.
+    """
+    old = sizes(module)
+    if old is None:
         raise ValueError(f"a layer of kind {type(module).__name__} cannot be made in another size")
-    new = before if new is None else list(new)
-    if len(new) != len(before) or not all(type(size) is int and size > 0 for size in new):
-        raise ValueError(f"sizes of a {type(module).__name__} must be {len(before)} positive whole numbers, got {new}")
-    fresh = _fresh(module, new)
-    return fresh.train(module.training)
+    new = old if new is None else list(new)
+    if len(new) != len(old) or not all(type(size) is int and size > 0 for size in new):
+        raise ValueError(f"sizes of a {type(module).__name__} must be {len(old)} positive whole numbers, got {new}")
+    return _new_layer(module, new).train(module.training)
 
 
-def _fresh(module: Any, new: Sequence[int]) -> nn.Module:
+def _new_layer(module: Any, new: Sequence[int]) -> nn.Module:
     if isinstance(module, nn.Conv2d):
-        groups = new[1] if depthwise(module) else module.groups
+        groups = new[1] if is_depthwise(module) else module.groups
         shape = {
             name: getattr(module, name) for name in ("kernel_size", "stride", "padding", "dilation", "padding_mode")
         }
@@ -103,30 +105,28 @@ def _remove(model: nn.Module, name: str) -> None:
     model.set_submodule(name, nn.Identity())
 
 
-def _settle(model: nn.Module) -> None:
-    """Numbers that transformers keeps beside the layers follow their sizes; buffers of positions are made for real."""
+def _update_attributes(model: nn.Module) -> None:
+    """Update the sizes that transformers stores beside its layers, and make its position buffers off ``meta``."""
     for name, module in model.named_modules():
-        settle_heads(name, module)
+        update_head_count(name, module)
         if isinstance(getattr(module, "position_ids", None), torch.Tensor):
             count = module.position_ids.shape[-1]
             module.position_ids = torch.arange(count).expand(1, -1)
             module.token_type_ids = torch.zeros(1, count, dtype=torch.long)
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if tensor.is_meta and not torch.empty(0).is_meta:
-            raise ValueError(
-                f"{type(model).__name__} cannot have other widths: nobody taught how to make {name!r} anew"
-            )
+            raise ValueError(f"{type(model).__name__} cannot have other widths: {name!r} belongs to no resizable layer")
 
 
-def settle_heads(name: str, module: Any) -> None:
-    """Let an attention module of BERT know how many heads its layers have now.
+def update_head_count(name: str, module: Any) -> None:
+    """Set the number of heads of a BERT attention module from the size of its layers.
 
     Raises:
-        ValueError: if a head would be cut in two.
+        ValueError: if the size is not a multiple of the head size.
     """
     if not hasattr(module, "all_head_size"):
         return
-    width, head = module.query.out_features, module.attention_head_size
-    if width % head:
-        raise ValueError(f"{name}.query must have a multiple of {head} outputs, one block for each head, got {width}")
-    module.num_attention_heads, module.all_head_size = width // head, width
+    width, head_size = module.query.out_features, module.attention_head_size
+    if width % head_size:
+        raise ValueError(f"{name}.query must have a multiple of {head_size} outputs (the head size), got {width}")
+    module.num_attention_heads, module.all_head_size = width // head_size, width

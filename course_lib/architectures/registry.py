@@ -1,7 +1,7 @@
-"""Models from descriptions: a description names a builder and holds its arguments.
+"""Models from descriptions: the name of a builder and its arguments.
 
-An *architecture* is a plain dict ``{"builder": name, "arguments": {...}}``. ``build`` makes a model from it,
-``describe`` gives it back; stored files carry it, so that they can be loaded with no other information.
+An *architecture* is a plain dict ``{"builder": name, "arguments": {...}}``. ``build`` makes a model from it and
+``describe`` returns it. It is part of every stored file, which needs nothing else to be loaded.
 """
 
 from __future__ import annotations
@@ -36,13 +36,12 @@ def builder(name: str) -> Callable[[Builder], Builder]:
 def build(architecture: Mapping[str, Any]) -> nn.Module:
     """Make an untrained model from its description, in eval mode.
 
-    Beside the builder's own arguments there may be ``widths`` and ``removed``: layers of other sizes and blocks that
-    are gone, as structured pruning leaves them (see ``resizing.resized``), ``ranks``: layers that are products of
-    thinner ones (see ``factoring``), ``folds``: BatchNorm layers that are part of the layer before them (see
-    ``folds``), and ``input_grids``: layers that round what goes into them (see ``grids``).
+    Beside the builder's own arguments there may be ``widths`` and ``removed`` (layers of other sizes and removed
+    blocks, see ``layer_sizes``), ``ranks`` (see ``factorized``), ``folds`` (see ``folded_batchnorm``) and
+    ``input_grids`` (see ``input_quantizers``).
 
     Raises:
-        ValueError: if the builder is unknown or does not take these arguments.
+        ValueError: if the builder is unknown or cannot use the arguments.
     """
     name, arguments = architecture.get("builder"), dict(architecture.get("arguments", {}))
     check_choice("builder", name, tuple(BUILDERS))

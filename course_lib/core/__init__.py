@@ -1,1 +1,1 @@
-"""Small things that every room needs: argument checks, atomic writes, freed memory, number formats, colours."""
+"""Shared basics: argument checks, atomic writes, process memory, number formats, colours."""

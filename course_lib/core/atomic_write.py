@@ -1,4 +1,4 @@
-"""Writing a file so that a reader sees the old content or the new one, never a half."""
+"""Atomic file writes: a reader sees the old content or the new one, never a part."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def write_atomically(path: str | Path, content: bytes | str) -> Path:
-    """Write ``content`` (text as UTF-8) beside ``path`` and rename it into place; missing folders are made."""
+    """Write ``content`` (text as UTF-8) to a temporary file and rename it to ``path``; missing folders are created."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")

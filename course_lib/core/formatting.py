@@ -1,4 +1,4 @@
-"""How numbers are written, and labels kept apart, everywhere alike: three significant digits, powers of ten, a unit."""
+"""Number formats with three significant digits and powers of ten, and positions of labels that do not overlap."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def compact(value: float) -> str:
-    """A count with k, M, B or T behind it: ``1.18M``, ``17.5B``, ``175B``."""
+    """A count with the suffix k, M, B or T: ``1.18M``, ``17.5B``, ``175B``."""
     for size, letter in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= 0.9995 * size:
             return f"{value / size:.3g}{letter}"
@@ -30,7 +30,7 @@ def duration(milliseconds: float) -> str:
 
 
 def spread(positions: Sequence[float], gap: float) -> list[float]:
-    """The same positions moved apart until neighbours keep ``gap``, so that labels do not overlap."""
+    """The positions moved apart to a distance of at least ``gap``, so that labels do not overlap."""
     order = sorted(range(len(positions)), key=lambda index: positions[index])
     placed = list(positions)
     for before, after in zip(order, order[1:], strict=False):

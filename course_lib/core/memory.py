@@ -1,7 +1,7 @@
-"""Resident memory of a process: its peak, and freed memory given back to the operating system.
+"""Resident memory of a process: its peak, and the return of freed memory to the operating system.
 
-glibc keeps freed memory for the next request. After a training or an evaluation that is the space of all activations:
-several hundred megabytes, which stay resident as long as the notebook is open.
+glibc keeps freed memory for later requests. After training or evaluation these are all activations, several hundred
+megabytes, which would stay resident as long as the notebook is open.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import psutil
 
 
 def return_freed() -> bool:
-    """Give freed memory back where the C library has a way to do so; says whether there was one.
+    """Return freed memory to the operating system if the C library can; returns whether it can.
 
     Source: glibc, malloc_trim(3).
     """
@@ -36,8 +36,8 @@ def _malloc_trim() -> Any:
 def peak_bytes(pid: int | None = None) -> int:
     """Highest resident memory so far of process ``pid``, this one by default; 0 if there is no such process.
 
-    Linux and Windows keep the peak of every process, macOS of this one only: there, another process gives its present
-    resident memory. ``ru_maxrss`` is not used on Linux: it survives ``exec``, so it may be the size of the parent.
+    Linux and Windows record the peak of every process, macOS only that of this one: for another process it is the
+    current resident memory. Linux does not use ``ru_maxrss``, which survives ``exec`` and may be that of the parent.
     """
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
@@ -55,6 +55,6 @@ def peak_bytes(pid: int | None = None) -> int:
 
 
 def reset_peak() -> None:
-    """Set the peak of this process back to its present resident memory, on Linux; elsewhere it stays."""
+    """Reset the peak of this process to its current resident memory, on Linux; elsewhere it does nothing."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")

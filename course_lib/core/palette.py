@@ -1,7 +1,7 @@
-"""The colours of the course: one meaning each, in every panel, figure and table.
+"""The colours of the course, with one meaning each in every panel, figure and table.
 
-Okabe & Ito, Color Universal Design, 2008. ``LIGHT`` and ``DARK`` hold the same names for the two themes; the names
-that end in ``_text`` are the same hue with enough contrast for small letters.
+``LIGHT`` and ``DARK`` have the same names for the two themes; names that end in ``_text`` are the same hue with enough
+contrast for small text. Source: Okabe and Ito, Color Universal Design, 2008.
 """
 
 from __future__ import annotations
@@ -32,6 +32,6 @@ DARK = {
     "holds_text": "#3CC79B",
     "baseline_text": "#A3ADB7",
 }
-"""What each stands for: ``kept`` is kept, compressed or fine-tuned; ``before`` is before tuning, round-to-nearest or a
-student without a teacher; ``threshold`` is a threshold or "does not hold"; ``holds`` is "holds"; ``cut`` is cut away;
-``baseline`` is the uncompressed model."""
+"""``kept``: kept, compressed or fine-tuned; ``before``: before tuning, round-to-nearest, or a student without a teacher;
+``threshold``: a threshold or "does not hold"; ``holds``: "holds"; ``cut``: removed; ``baseline``: the uncompressed model.
+"""

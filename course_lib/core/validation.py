@@ -1,4 +1,4 @@
-"""Argument checks that every room shares: an error names the argument, the value and what is allowed."""
+"""Argument checks; their errors name the argument, the value and what is allowed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trained models by name and how to run them; ``build``, ``describe`` and builders come from ``architectures``."""
+"""Trained models by name, and running them; ``build``, ``describe`` and the builders are those of ``architectures``."""
 
 from course_lib.architectures import (
     ADDITIONS,

@@ -27,22 +27,22 @@ def load(name: str, *, weights: str = "course") -> nn.Module:
 
     Raises:
         ValueError: if ``weights`` or ``name`` is unknown.
-        ConnectionError: if the weights have to be fetched and the network is not there.
+        ConnectionError: if the weights must be downloaded and cannot be.
     """
     check_choice("weights", weights, ("course", "imagenet", "none"))
     if weights == "imagenet":
-        return _fetch(name, _load_torchvision)
+        return _download(name, _load_torchvision)
     if name not in SHIPPED:
-        return _fetch(name, _load_hugging_face)
+        return _download(name, _load_hugging_face)
     trained = storage.load(assets.path(name))
     return build(describe(trained)) if weights == "none" else trained
 
 
 def hugging_face_tokenizer(name: str) -> Any:
-    """The tokenizer that belongs to a Hugging Face model, from its folder or by its name.
+    """The tokenizer of a Hugging Face model, by name or from its folder.
 
     Raises:
-        ConnectionError: if it has to be fetched and the network is not there.
+        ConnectionError: if it must be downloaded and cannot be.
     """
     from transformers import AutoTokenizer
 
@@ -54,7 +54,7 @@ def hugging_face_tokenizer(name: str) -> Any:
         ) from error
 
 
-def _fetch(name: str, loader: Callable[[str], nn.Module]) -> nn.Module:
+def _download(name: str, loader: Callable[[str], nn.Module]) -> nn.Module:
     try:
         return loader(name).eval()
     except OSError as error:
@@ -81,8 +81,8 @@ def _load_hugging_face(name: str) -> nn.Module:
 
     config = transformers.AutoConfig.from_pretrained(name)
     classifier = any("SequenceClassification" in kind for kind in config.architectures or [])
-    maker = transformers.AutoModelForSequenceClassification if classifier else transformers.AutoModelForCausalLM
-    model = maker.from_pretrained(name, dtype=torch.float32)
+    auto_model = transformers.AutoModelForSequenceClassification if classifier else transformers.AutoModelForCausalLM
+    model = auto_model.from_pretrained(name, dtype=torch.float32)
     if not classifier and config.model_type in CAUSAL_LMS:
         fields = {key: value for key, value in config.to_diff_dict().items() if key in config_fields(type(config))}
         arguments = {"model_type": config.model_type, **fields, "use_cache": False}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 def forward(model: nn.Module, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
-    """Logits of a vision model (a tensor goes in) or of a transformers model (a dict of tokens goes in)."""
+    """Logits of a vision model, whose inputs are a tensor, or of a transformers model, whose inputs are a dict."""
     output = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
     return getattr(output, "logits", output)
 
@@ -29,14 +29,14 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def to_device(inputs: Tensor | Mapping[str, Tensor], device: torch.device | str) -> Any:
-    """Move a tensor or a dict of tensors."""
+    """A tensor, or a dict of tensors, on ``device``."""
     if isinstance(inputs, Mapping):
         return {key: value.to(device) for key, value in inputs.items()}
     return inputs.to(device)
 
 
 def device(choice: str = "auto") -> torch.device:
-    """``"auto"`` is a GPU when there is one, else the CPU."""
+    """A torch device; ``"auto"`` is a GPU if there is one, else the CPU."""
     if choice == "auto":
         choice = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(choice)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from course_lib import models
 from course_lib.architectures.channels import channel_tensors
-from course_lib.architectures.layer_sizes import depthwise, like, settle_heads, sizes
+from course_lib.architectures.layer_sizes import is_depthwise, layer_like, sizes, update_head_count
 from course_lib.pruning.coupling import Coupling, CouplingError, Group, couple
 
 Kept = Mapping[str, Tensor]
@@ -41,7 +41,7 @@ def remove_channels(model: nn.Module, kept: Kept, coupling: Coupling | None = No
     for layer, positions in sorted(removed.items()):
         pruned.set_submodule(layer, _smaller(pruned.get_submodule(layer), positions))
     for name, module in pruned.named_modules():
-        settle_heads(name, module)
+        update_head_count(name, module)
     _describe(pruned, model, removed)
     return pruned
 
@@ -111,9 +111,9 @@ def _smaller(layer: nn.Module, removed: Mapping[str, Tensor]) -> nn.Module:
     if before is None:
         raise CouplingError(f"a layer of kind {type(layer).__name__} cannot shrink")
     inputs, outputs = (len(removed.get(side, ())) for side in ("in", "out"))
-    if isinstance(layer, nn.Conv2d) and depthwise(layer):
+    if isinstance(layer, nn.Conv2d) and is_depthwise(layer):
         inputs = outputs
-    smaller = like(layer, [*(size - inputs for size in before[:-1]), before[-1] - outputs])
+    smaller = layer_like(layer, [*(size - inputs for size in before[:-1]), before[-1] - outputs])
     values = dict([*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)])
     for side, positions in removed.items():
         for name, tensor, dimension in channel_tensors(layer, side):

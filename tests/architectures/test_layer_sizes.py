@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from course_lib import models, storage
-from course_lib.architectures.layer_sizes import like, sizes
+from course_lib.architectures.layer_sizes import layer_like, sizes
 
 BERT = {
     "vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32,
@@ -42,7 +42,7 @@ def test_a_bert_with_fewer_heads_knows_how_many_it_has(tmp_path):
 
 
 def test_a_depthwise_layer_keeps_one_filter_for_each_channel():
-    layer = like(nn.Conv2d(8, 8, 3, groups=8), [5, 5])
+    layer = layer_like(nn.Conv2d(8, 8, 3, groups=8), [5, 5])
     assert layer.groups == 5 and sizes(layer) == [5, 5]
 
 

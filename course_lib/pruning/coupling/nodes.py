@@ -15,7 +15,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from course_lib.architectures.layer_sizes import NORMS, depthwise
+from course_lib.architectures.layer_sizes import NORMS, is_depthwise
 
 POINTER = "for other architectures use the Torch-Pruning library, https://github.com/VainF/Torch-Pruning"
 
@@ -147,7 +147,7 @@ def _operation_kind(step: fx.Node) -> str | None:
 
 def _layer_kind(name: str, module: nn.Module) -> str:
     if isinstance(module, nn.Conv2d):
-        return "depthwise" if depthwise(module) else "conv" if module.groups == 1 else "grouped"
+        return "depthwise" if is_depthwise(module) else "conv" if module.groups == 1 else "grouped"
     kinds = {nn.Linear: "linear", nn.LayerNorm: "layernorm"} | dict.fromkeys(NORMS, "norm")
     for kind, label in kinds.items():
         if type(module) is kind:
