@@ -32,6 +32,6 @@ DARK = {
     "holds_text": "#3CC79B",
     "baseline_text": "#A3ADB7",
 }
-"""``kept``: kept, compressed or fine-tuned; ``before``: before tuning, round-to-nearest, or a student without a teacher;
-``threshold``: a threshold or "does not hold"; ``holds``: "holds"; ``cut``: removed; ``baseline``: the uncompressed model.
+"""``kept``: kept, compressed or fine-tuned; ``before``: before tuning, round-to-nearest, or a student without teacher;
+``threshold``: a threshold or "does not hold"; ``holds``: "holds"; ``cut``: removed; ``baseline``: the original model.
 """
