@@ -56,7 +56,7 @@ def create(environment: Environment) -> None:
     elif folder.exists():
         print("The environment in .venv is unfinished or was made elsewhere; creating it again.", flush=True)
         shutil.rmtree(folder, ignore_errors=True)
-    command = [sys.executable, "-m", "venv", "--clear", folder]
+    command = [sys.executable, "-m", "venv", "--clear", str(folder)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     if finished.returncode:
         reason = (finished.stderr or finished.stdout).strip().splitlines() or ["no reason given"]
