@@ -1,7 +1,6 @@
 """The panel of lesson 03: the weights that a sparsity cuts, the size of the layer in a file, and measured accuracy.
 
-Weights are ranked and histograms are counted once, when the panel is made; a move of the slider compares ranks and
-encodes one layer as a file would store it.
+Weights are ranked, encoded and counted once, when the panel is made; a move of the slider only looks up.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
 
 PER_LAYER, WHOLE_MODEL = "one per layer", "one for the whole model"
 STYLES = {"cut only": Style("cut only", "before", "square"), "fine-tuned": Style("fine-tuned", "kept")}
+DTYPES = ("fp32", "fp16")
 BINS = 121
 
 
@@ -83,28 +83,34 @@ class LayerPruner:
     def __init__(self, layers: Mapping[str, Tensor]) -> None:
         from course_lib.pruning.ranking import MagnitudeRanking
 
-        self.layers = {name: weight.detach().float().cpu() for name, weight in layers.items()}
-        self.ranking = MagnitudeRanking(self.layers)
-        self.histograms = {name: self._histogram(name) for name in layers}
+        weights = {name: weight.detach().float().cpu() for name, weight in layers.items()}
+        self.ranking = MagnitudeRanking(weights)
+        self.histograms = {name: self._histogram(name, weight) for name, weight in weights.items()}
+        self.sizes = {(name, dtype): _sizes(weight, dtype) for name, weight in weights.items() for dtype in DTYPES}
 
     def cut(self, sparsity: float, layer: str, rule: str = PER_LAYER, dtype: str = "fp32") -> PrunedLayer:
-        """Drop ``round(sparsity · n)`` weights of the layer, or of all layers together, and encode the layer."""
-        import torch
+        """Drop ``round(sparsity · n)`` weights of the layer, or of all layers together."""
+        edges, counts = self.histograms[layer]
+        kept, threshold = self.ranking.cut(layer, sparsity, together=rule == WHOLE_MODEL)
+        dense, bitmask, values, value_bytes = self.sizes[layer, dtype]
+        stored = min(dense, bitmask + value_bytes * min(kept, values))
+        total = len(self.ranking.ranks[layer])
+        return PrunedLayer(layer, total, edges, counts, sparsity, rule, threshold, kept, stored, dense)
 
-        from course_lib.storage.encodings import DTYPES, encode_bitmask, encode_dense
-
-        weight = self.layers[layer]
-        mask, threshold = self.ranking.cut(layer, sparsity, together=rule == WHOLE_MODEL)
-        pruned = torch.where(mask, weight, 0.0).to(DTYPES[dtype])
-        dense, bitmask = encode_dense(pruned).bytes, encode_bitmask(pruned).bytes
-        return PrunedLayer(layer, weight.numel(), *self.histograms[layer], sparsity, rule, threshold, int(mask.sum()),
-                           min(dense, bitmask), dense)  # fmt: skip
-
-    def _histogram(self, layer: str) -> tuple[list[float], list[int]]:
+    def _histogram(self, layer: str, weight: Tensor) -> tuple[list[float], list[int]]:
         """Edges and counts over 99.9 % of the weights."""
         span = self.ranking.cut(layer, 0.999)[1] or 1.0
-        counts, edges = numpy.histogram(self.layers[layer].numpy(), numpy.linspace(-span, span, BINS + 1))
+        counts, edges = numpy.histogram(weight.numpy(), numpy.linspace(-span, span, BINS + 1))
         return edges.tolist(), counts.tolist()
+
+
+def _sizes(weight: Tensor, dtype: str) -> tuple[int, int, int, int]:
+    """Bytes of the dense encoding and of the mask of the bitmask encoding; number of its values, and bytes of each."""
+    from course_lib.storage import encodings
+
+    values = weight.to(encodings.DTYPES[dtype])
+    parts = encodings.encode_bitmask(values).parts
+    return encodings.encode_dense(values).bytes, parts["mask"].nbytes, len(parts["values"]), values.element_size()
 
 
 def sparsity_panel(
@@ -122,13 +128,13 @@ def sparsity_panel(
     """
     measured = shipped() if subject is None and measured is None else measured
     pruner = LayerPruner(weights_of(subject, dimensions=1))
-    names = list(pruner.layers)
+    names = list(pruner.histograms)
     controls: dict[str, Any] = {"sparsity": slider(sparsity, 0.0, 0.999, 0.001, unit="%")}
     if len(names) > 1:
         start = "layer3.0.conv1" if "layer3.0.conv1" in names else names[len(names) // 2]
         controls["layer"] = choice(*names, value=start)
         controls["threshold"] = choice(WHOLE_MODEL, PER_LAYER)
-    controls["values"] = choice("fp32", "fp16", label="Values stored as")
+    controls["values"] = choice(*DTYPES, label="Values stored as")
 
     def compute(sparsity: float, values: str, layer: str = names[0], threshold: str = PER_LAYER) -> PrunedLayer:
         return pruner.cut(sparsity, layer, threshold, values)
