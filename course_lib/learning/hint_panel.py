@@ -1,4 +1,4 @@
-"""The hints as a learner sees them: closed at first, then one more at each press of the button."""
+"""The hint panel: all hints are closed at first; the button opens one more."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from course_lib.learning.widget_base import Activity, html
 
 
 class HintPanel(Activity):
-    """The hints of one question; ``open_next`` is what the button does, ``opened`` counts the hints that are open."""
+    """The hints of one question; ``open_next`` is the action of the button, ``opened`` counts the open hints."""
 
     def __init__(self, question: Question) -> None:
         self.question = question
@@ -23,7 +23,7 @@ class HintPanel(Activity):
         self._draw()
 
     def open_next(self) -> None:
-        """Open one more hint, and record how many have been read; after the last, nothing happens."""
+        """Open one more hint, if there is one, and record the number of open hints."""
         if self.opened == len(self.question.hints):
             return
         self.opened += 1
@@ -38,10 +38,11 @@ class HintPanel(Activity):
         self._more.disabled = self.opened == total
 
     def static_body(self) -> str:
-        """That there are hints; not what they say."""
+        """The number of hints, without their text."""
         return f'<p class="learn-faint">{escape(self.static_text())}</p>'
 
     def static_text(self) -> str:
+        """The same as plain text."""
         return (
             f"{len(self.question.hints)} hints for {self.question.id} {self.question.title}. "
             "Run this cell to open them one after another."

@@ -1,4 +1,4 @@
-"""Guess first, measure afterwards: the guess is kept and shown beside what came out."""
+"""Predict a number, then compare the guess with the measured value."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING
 
-from course_lib.core.validation import check_positive
 from course_lib.learning import progress
+from course_lib.learning.prediction import Prediction
 from course_lib.learning.style import line, page, rich
 
 if TYPE_CHECKING:
@@ -17,53 +17,21 @@ if TYPE_CHECKING:
 WIDTH, LEFT, RIGHT = 520.0, 24.0, 496.0
 CLOSE = 0.1
 
-_asked: dict[str, Asked] = {}
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A question about a number.
-
-    Args:
-        key: for example ``"03.speedup"``; the guess is recorded under it.
-        question: in words.
-        low: smallest possible guess.
-        high: largest possible guess.
-        step: how fine the guess is; the measured value is shown with the same number of decimals.
-        unit: behind the number.
-    """
-
-    key: str
-    question: str
-    low: float
-    high: float
-    step: float
-    unit: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.low < self.high:
-            raise ValueError(f"low must be below high, got low={self.low} and high={self.high}")
-        check_positive("step", self.step)
-
-    def shown(self, value: float) -> str:
-        """The value with as many decimals as the step has, and the unit (× stands close, as in 2.0×)."""
-        decimals = max(0, -math.floor(math.log10(self.step) + 1e-9))
-        number = f"{value:,.{decimals}f}"
-        return f"{number}{'' if self.unit == '×' else ' '}{self.unit}".strip()
+_asked: dict[str, Prediction] = {}
 
 
 @dataclass(frozen=True)
 class Reveal:
     """A measured value beside the guess, if there was one."""
 
-    asked: Asked
+    asked: Prediction
     measured: float
     guess: float | None
     text: str
 
     @property
     def verdict(self) -> str:
-        """How far off the guess was, in words."""
+        """The difference of guess and measurement, as a sentence."""
         asked, measured = self.asked, self.measured
         if self.guess is None:
             return f"Measured: {asked.shown(measured)} (no guess was locked in)."
@@ -81,7 +49,7 @@ class Reveal:
         return page(asked + self._picture() + line("hint", self.verdict, self.text))
 
     def _picture(self) -> str:
-        """A number line with the measured value and, where there is one, the guess."""
+        """A number line with the measured value and the guess, if any."""
         from course_lib.widgets import svg
 
         shown = [self.measured] + ([self.guess] if self.guess is not None else [])
@@ -89,7 +57,7 @@ class Reveal:
         marks = [_Mark(scale(self.measured), "circle", "kept", f"measured {self.asked.shown(self.measured)}")]
         if self.guess is not None:
             guess = _Mark(scale(self.guess), "square", "before", f"your guess {self.asked.shown(self.guess)}")
-            marks.insert(0, replace(guess, row=int(guess.meets(marks[0]))))
+            marks.insert(0, replace(guess, row=int(guess.overlaps(marks[0]))))
         top = 26.0 + 16.0 * max(mark.row for mark in marks)
         drawn = [svg.x_axis(scale, top, "")] + [mark.drawn(top) for mark in marks]
         return (
@@ -100,7 +68,7 @@ class Reveal:
 
 @dataclass(frozen=True)
 class _Mark:
-    """A marker on the number line with its label above it, in the first or second row."""
+    """A marker on the number line, with its label in one of two rows above it."""
 
     x: float
     shape: str
@@ -110,24 +78,26 @@ class _Mark:
 
     @property
     def half(self) -> float:
+        """Half the width of the label."""
         from course_lib.widgets import svg
 
         return svg.text_width(self.label) / 2
 
     @property
-    def place(self) -> float:
-        """Middle of the label, kept inside the picture."""
+    def centre(self) -> float:
+        """Centre of the label, inside the picture."""
         return min(max(self.x, self.half + 4), WIDTH - self.half - 4)
 
-    def meets(self, other: _Mark) -> bool:
-        """Whether the two labels would overlap in one row."""
-        return abs(self.place - other.place) < self.half + other.half + 8
+    def overlaps(self, other: _Mark) -> bool:
+        """Whether the two labels overlap in one row."""
+        return abs(self.centre - other.centre) < self.half + other.half + 8
 
     def drawn(self, axis: float) -> str:
+        """SVG of marker and label; ``axis`` is the height of the number line."""
         from course_lib.widgets import svg
 
         height = axis - 12 - 16 * self.row
-        label = svg.text(self.place, height, self.label, anchor="middle", classes=f"{self.colour}-text")
+        label = svg.text(self.centre, height, self.label, anchor="middle", classes=f"{self.colour}-text")
         return svg.marker(self.shape, self.x, axis, self.colour, size=5) + label
 
 
@@ -137,8 +107,8 @@ def predict(
     """A slider for a guess and a button that locks it in.
 
     Args:
-        key: under which the guess is kept, for ``reveal``.
-        step: default a hundredth of the range, or 1 where ``low`` and ``high`` are whole and far apart.
+        key: name of the guess, for ``reveal``.
+        step: by default a hundredth of the range, or 1 if ``low`` and ``high`` are integers at least 20 apart.
 
     Raises:
         ValueError: if ``low`` is not below ``high``, or ``step`` is not positive.
@@ -148,14 +118,14 @@ def predict(
     if step is None:
         whole = isinstance(low, int) and isinstance(high, int) and high - low >= 20
         step = 1 if whole else 10.0 ** math.floor(math.log10(max(high - low, 1e-12) / 50))
-    _asked[key] = Asked(key, question, low, high, step, unit)
+    _asked[key] = Prediction(key, question, low, high, step, unit)
     return PredictionPanel(_asked[key])
 
 
 def reveal(key: str, measured: float, text: str | None = None) -> Reveal:
-    """Show the measured value beside the guess that was made under ``key``, and how far off it was.
+    """Show the measured value beside the guess stored under ``key``, and their difference.
 
-    Without a guess, for example when a lesson runs without anybody watching, only the measured value is shown.
+    Without a guess, for example in an automatic run, only the measured value is shown.
 
     Raises:
         ValueError: if ``measured`` is not a finite number.
@@ -164,5 +134,5 @@ def reveal(key: str, measured: float, text: str | None = None) -> Reveal:
     if not math.isfinite(value):
         raise ValueError(f"measured must be a finite number, got {measured!r}")
     guess = progress.read()["predictions"].get(key)
-    asked = _asked.get(key) or Asked(key, "", min(0.0, value), max(1.0, value), 0.01)
+    asked = _asked.get(key) or Prediction(key, "", min(0.0, value), max(1.0, value), 0.01)
     return Reveal(asked, value, guess, text or "")

@@ -1,11 +1,11 @@
-"""The guess as a learner makes it: a slider, and a button that locks it in."""
+"""The panel of a prediction: a slider, and a button that locks the guess in."""
 
 from __future__ import annotations
 
 import ipywidgets as widgets
 
 from course_lib.learning import progress
-from course_lib.learning.predict import Asked
+from course_lib.learning.prediction import Prediction
 from course_lib.learning.style import line, rich
 from course_lib.learning.widget_base import Activity, html
 from course_lib.widgets.controls import Slider
@@ -14,7 +14,7 @@ from course_lib.widgets.controls import Slider
 class PredictionPanel(Activity):
     """A guess: move ``slider``, then ``lock`` it in; ``guess`` is None until then, and again after ``unlock``."""
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, asked: Prediction) -> None:
         self.asked = asked
         self.guess: float | None = None
         middle = asked.low + round((asked.high - asked.low) / 2 / asked.step) * asked.step
@@ -27,13 +27,13 @@ class PredictionPanel(Activity):
         self._draw()
 
     def lock(self) -> None:
-        """Record the guess; it stands until ``unlock``."""
+        """Record the guess; it is fixed until ``unlock``."""
         self.guess = float(self.slider.value)
         self._draw()
         progress.record_prediction(self.asked.key, self.guess)
 
     def unlock(self) -> None:
-        """Let the guess be moved again; the recorded one stays until another is locked in."""
+        """Make the slider movable again; the recorded guess stays until the next ``lock``."""
         self.guess = None
         self._draw()
 
@@ -53,4 +53,5 @@ class PredictionPanel(Activity):
         return f'{self._asking()}<p class="learn-faint">Your guess, from {low} to {high}: run this cell to make it.</p>'
 
     def static_text(self) -> str:
+        """The question."""
         return f"Predict first. {self.asked.question}"

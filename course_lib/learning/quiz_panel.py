@@ -1,4 +1,4 @@
-"""The quiz as a learner sees it: one question at a time, explained at once, as often as one likes."""
+"""The quiz panel: one question at a time, with immediate feedback and unlimited tries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from course_lib.learning import progress
-from course_lib.learning.quiz import Quiz, QuizQuestion, Verdict
+from course_lib.learning.quiz_questions import Quiz, QuizQuestion, Verdict
 from course_lib.learning.style import bare, line, rich
 from course_lib.learning.widget_base import Activity, html
 
@@ -16,10 +16,10 @@ ASK = {"one": "Choose one.", "several": "Choose all that are right.", "number": 
 
 
 class QuizPanel(Activity):
-    """One question, its options, and what is said to the answer.
+    """One question, its options, and the feedback to the answer.
 
-    ``inputs`` holds the control of every question by its id, ``submit``, ``go`` and ``again`` are what the buttons
-    do, ``verdicts`` is what has been answered so far.
+    ``inputs`` maps question ids to controls, ``verdicts`` to the latest results; ``submit``, ``go`` and ``again`` are
+    the actions of the buttons.
     """
 
     def __init__(self, quiz: Quiz) -> None:
@@ -40,7 +40,7 @@ class QuizPanel(Activity):
 
     @property
     def question(self) -> QuizQuestion:
-        """The question shown now."""
+        """The current question."""
         return self.quiz.questions[self.index]
 
     @property
@@ -49,17 +49,13 @@ class QuizPanel(Activity):
         return sum(verdict.right for verdict in self.verdicts.values())
 
     def go(self, index: int) -> None:
-        """Show another question; beyond the ends, nothing happens."""
+        """Show the question at ``index``, clamped to the first and last."""
         self.index = min(max(index, 0), len(self.quiz.questions) - 1)
         self._stage.children = (self.inputs[self.question.id],)
         self._draw()
 
     def submit(self) -> None:
-        """Grade the answer to the question shown, explain, and record it.
-
-        Raises:
-            ValueError: if there is no answer yet; it is shown in the panel.
-        """
+        """Grade the answer to the current question, show the feedback, and record it; without an answer, say so."""
         question = self.question
         try:
             verdict = question.grade(answer_of(self.inputs[question.id]))
@@ -72,7 +68,7 @@ class QuizPanel(Activity):
         self._record()
 
     def again(self) -> None:
-        """Clear the answers that were not right, and show the first of them."""
+        """Clear the wrong answers, and show the first of these questions."""
         missed = [question for question in self.quiz.questions if not self._is_right(question)]
         for question in missed:
             self.verdicts.pop(question.id, None)
@@ -125,7 +121,7 @@ class QuizPanel(Activity):
         return f"{self.right} of {answered} answered right{left}."
 
     def static_body(self) -> str:
-        """The questions and their options, without a word about which are right."""
+        """The questions and their options, without the solution."""
         entries = "".join(f"<li>{_static_question(self.quiz.id, one)}</li>" for one in self.quiz.questions)
         return (
             f"<h4>{escape(self.quiz.title)}</h4>"
@@ -134,6 +130,7 @@ class QuizPanel(Activity):
         )
 
     def static_text(self) -> str:
+        """Name and length of the quiz."""
         return f"Quiz {self.quiz.id}: {self.quiz.title}, {len(self.quiz.questions)} questions"
 
 
@@ -148,7 +145,7 @@ class Choices(widgets.VBox):
 
 
 def answer_of(control: widgets.Widget) -> Any:
-    """What has been chosen or typed: a list of positions, or text."""
+    """The answer in a control: a list of positions, or text."""
     if isinstance(control, Choices):
         return [position for position, box in zip(control.positions, control.children, strict=True) if box.value]
     if isinstance(control, widgets.RadioButtons):
@@ -157,7 +154,7 @@ def answer_of(control: widgets.Widget) -> Any:
 
 
 def clear(control: widgets.Widget) -> None:
-    """Take the answer back."""
+    """Remove the answer from a control."""
     if isinstance(control, Choices):
         for box in control.children:
             box.value = False
@@ -168,7 +165,7 @@ def clear(control: widgets.Widget) -> None:
 
 
 def feedback(question: QuizQuestion, verdict: Verdict | None) -> str:
-    """The explanation of what was answered; after a right answer, those of the other options can be opened."""
+    """The explanation of an answer; after a right one, a section with the other options can be opened."""
     if verdict is None:
         return ""
     kind, lead = ("right", "Right.") if verdict.right else ("wrong", "Not quite.")

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from course_lib.learning import progress, quiz
-from course_lib.learning.quiz import FOLDER, SCHEMA, load, names, read_number
 from course_lib.learning.quiz_panel import answer_of
+from course_lib.learning.quiz_questions import FOLDER, SCHEMA, load, names, read_number
 from course_lib.learning.style import rich
 
 TECHNIQUES = {

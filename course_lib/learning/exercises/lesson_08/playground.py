@@ -80,6 +80,7 @@ def _layer() -> tuple[Tensor, Any, Any]:
     """The matrix, and the statistics of its inputs on windows of train (calibration) and of validation (held out)."""
     from course_lib import models
     from course_lib.data import text_windows
+    from course_lib.models.hooks import capture_inputs
     from course_lib.quantization import LayerInputs
 
     model, splits = models.load("tiny_llama"), text_windows.load()
@@ -87,10 +88,9 @@ def _layer() -> tuple[Tensor, Any, Any]:
     found = []
     for split in (splits.train, splits.validation):
         inputs = LayerInputs.empty(layer.in_features)  # type: ignore[arg-type]
-        handle = layer.register_forward_pre_hook(lambda module, args, inputs=inputs: inputs.add(args[0].flatten(0, -2)))
-        with torch.no_grad():
+        with torch.no_grad(), capture_inputs(model, [LAYER]) as captured:
             models.forward(model, {"input_ids": split.subset(WINDOWS).inputs["input_ids"]})  # type: ignore[index]
-        handle.remove()
+        inputs.add(captured[LAYER].flatten(0, -2))
         found.append(inputs)
     return layer.weight.detach(), found[0], found[1]  # type: ignore[operator]
 
