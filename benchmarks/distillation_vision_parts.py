@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import data, distillation, models, storage, training
-from course_lib.distillation.distilling import Apprentice, Objective
+from course_lib.distillation.distilling import DistillationLoss, ProjectedStudent
 
 RUNS = Path(__file__).parent.parent / "runs" / "distillation"
 
@@ -151,12 +151,14 @@ def lesson_of(run: Run, splits: data.Splits, deadline: float) -> tuple[data.Spli
     return train, assistant_targets(run.teacher, train)
 
 
-def objective_of(run: Run, student: nn.Module, train: data.Split, targets: Tensor) -> tuple[Apprentice, Objective]:
+def loss_of(
+    run: Run, student: nn.Module, train: data.Split, targets: Tensor
+) -> tuple[ProjectedStudent, DistillationLoss]:
     """The student as it is trained, and its loss; the answers of the teacher are known, so it is not needed."""
     recipe = distillation.Recipe(run.alpha if run.teacher else 0.0, run.temperature)
-    apprentice, versions = Apprentice(nn.Identity(), student, recipe), len(targets) // len(train)
-    labels, seen = (one.repeat(versions) for one in (train.labels, with_label(run, train)))
-    return apprentice, Objective(apprentice, recipe, targets, labels, seen)
+    trained, versions = ProjectedStudent(nn.Identity(), student, recipe), len(targets) // len(train)
+    labels, labelled = (one.repeat(versions) for one in (train.labels, with_label(run, train)))
+    return trained, DistillationLoss(trained, recipe, targets, labels, labelled)
 
 
 def train_student(run: Run, splits: data.Splits, seconds: float = float("inf")) -> None:
@@ -171,7 +173,7 @@ def train_student(run: Run, splits: data.Splits, seconds: float = float("inf")) 
     train, targets = lesson_of(run, splits, deadline)
     training.seed_everything(run.seed)
     student = distillation.resnet_student(**STUDENTS[run.student]).to(memory_format=torch.channels_last)
-    apprentice, objective = objective_of(run, student, train, targets)
+    trained, loss = loss_of(run, student, train, targets)
     checkpoint = RUNS / f"{run.name}.checkpoint"
 
     def stop_in_time(_model: nn.Module, step: int, total: int) -> None:
@@ -179,7 +181,7 @@ def train_student(run: Run, splits: data.Splits, seconds: float = float("inf")) 
             raise KeyboardInterrupt
 
     history = training.fit(
-        apprentice, replace(train, labels=torch.arange(len(train))), splits.validation, loss=objective,
+        trained, replace(train, labels=torch.arange(len(train))), splits.validation, loss=loss,
         epochs=run.epochs, checkpoint=checkpoint, learning_rate=run.learning_rate,
         seed=run.seed, after_step=stop_in_time, progress=False, **FIT,
     )  # fmt: skip

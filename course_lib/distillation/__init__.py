@@ -1,8 +1,9 @@
-"""Distillation: a small model that learns from a large one."""
+"""Distillation: a small student is trained to match a large teacher."""
 
 from course_lib.distillation.augmented_views import Views, view_logits, views
 from course_lib.distillation.distillers import KnowledgeDistiller, ProgressiveDistiller, Stage
 from course_lib.distillation.distilling import DistillationResult, Recipe, distil
+from course_lib.distillation.initialization import main_directions
 from course_lib.distillation.losses import (
     attention_map_loss,
     attention_transfer,
@@ -23,7 +24,6 @@ from course_lib.distillation.students import (
     BertSize,
     bert_student,
     frequent_tokens,
-    main_directions,
     resnet_student,
 )
 from course_lib.distillation.targets import as_split, frozen, joined, teacher_logits

@@ -1,7 +1,7 @@
-"""Every version of a picture that flipping and shifting can make, so that a teacher can speak about each of them.
+"""Augmented views: all versions of an image under flips and shifts, each with its own target of the teacher.
 
-A student that is shown a moved picture should hear what the teacher says about the *moved* picture, not about the one
-that is stored. There are only ``2 · (2 · shift + 1)²`` versions, so the answers can be kept, and serve every epoch.
+A student that is shown a shifted image gets the logits of the teacher for the *shifted* image, not for the original.
+There are only ``2 · (2 · shift + 1)²`` versions, so that the logits are computed once and used in every epoch.
 
 Source: Beyer et al., Knowledge distillation: A good teacher is patient and consistent, 2022.
 """
@@ -22,25 +22,25 @@ from course_lib.distillation.targets import teacher_logits
 
 @dataclass(frozen=True)
 class Views(Split):
-    """Pictures of which every visit shows a random version; the labels tell which: ``version · N + row``."""
+    """Images that are shown in a random version each time; its label says which one: ``version · N + row``."""
 
     shift: int = 1
 
     @property
     def versions(self) -> Tensor:
-        """One line for each version ``(V, 3)``: mirrored or not, pixels down, pixels to the right."""
+        """One row for each version ``(V, 3)``: flipped or not, pixels down, pixels to the right."""
         moves = torch.arange(-self.shift, self.shift + 1)
         return torch.cartesian_prod(torch.arange(2), moves, moves)
 
     def version(self, number: int) -> Split:
-        """All pictures in one version, as an ordinary split with the true labels."""
+        """All images in one version, as an ordinary split with the true labels."""
         fields = {name: getattr(self, name) for name in Split.__dataclass_fields__}
         return Split(**fields | {"inputs": self._shown(torch.arange(len(self)), torch.tensor([number]))})
 
     def batches(
         self, batch_size: int = 256, *, shuffle: bool = False, augment: bool | Augmentation = False, seed: int = 0
     ) -> Iterator[tuple[Inputs, Tensor]]:
-        """As those of a split; ``augment`` changes nothing, since the versions are the augmentation."""
+        """Batches as of a split; ``augment`` is ignored, since the versions are the augmentation."""
         check_positive("batch_size", batch_size)
         refuse_test(self, "shown in many versions (which is what training does)")
         generator = torch.Generator().manual_seed(seed)
@@ -50,24 +50,24 @@ class Views(Split):
             yield self._prepare(self._shown(rows, numbers)), numbers * len(self) + rows
 
     def _shown(self, rows: Tensor, numbers: Tensor) -> Inputs:
-        mirrored, down, right = self.versions[numbers].T[:, :, None]
+        flipped, down, right = self.versions[numbers].T[:, :, None]
         images: Any = self.inputs
-        return move_images(images[rows], mirrored.bool(), down, right)
+        return move_images(images[rows], flipped.bool(), down, right)
 
 
 def views(split: Split, shift: int) -> Views:
-    """The pictures of ``split``, every visit another version, moved by at most ``shift`` pixels.
+    """The images of ``split`` in random versions, shifted by at most ``shift`` pixels.
 
     Raises:
-        ValueError: if the split has no pictures.
+        ValueError: if the split has no images.
     """
     if not isinstance(split.inputs, Tensor) or split.inputs.dtype != torch.uint8:
-        raise ValueError(f"versions are made of pictures (uint8), but split {split.name!r} of {split.dataset} has none")
+        raise ValueError(f"versions are made of images (uint8), but split {split.name!r} of {split.dataset} has none")
     return Views(**{name: getattr(split, name) for name in Split.__dataclass_fields__}, shift=shift)
 
 
 def view_logits(teacher: nn.Module, shown: Views, **options: Any) -> Tensor:
-    """What the teacher says about every version of every picture, ``(versions · N, classes)``, one version at a time.
+    """Logits of the teacher for every version of every image, ``(versions · N, classes)``.
 
     Args:
         options: of ``teacher_logits``.

@@ -1,4 +1,4 @@
-"""The front doors of this room: a student from one teacher, and a chain of ever smaller students."""
+"""KnowledgeDistiller and ProgressiveDistiller: one student of a teacher, or a chain of ever smaller students."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_lib import storage, training
+from course_lib import profiling, storage, training
 from course_lib.core.validation import check_choice, check_fraction
 from course_lib.data import Split, refuse_test
 from course_lib.distillation.distilling import DistillationResult, Recipe, distil
@@ -26,15 +26,15 @@ DEFAULT_SIZE = {"hidden_size": 384, "num_heads": 6, "num_layers": 6, "intermedia
 
 
 class KnowledgeDistiller:
-    """Make a smaller student of a teacher and train it on the teacher's answers.
+    """Create a smaller student of a teacher and train it on the teacher's outputs.
 
-    ``teacher_model`` is never changed: a copy in eval mode answers.
+    ``teacher_model`` is never changed; a copy in eval mode is evaluated.
 
     Args:
         teacher_model: a BERT with a classification head, or a ResNet.
         student_config: size of the student (``hidden_size``, ``num_heads``, ``num_layers``, ``intermediate_size``,
             also ``embedding_rows``, ``embedding_factor``, ``layers``, ``initialise``, ``tokens``; for a ResNet
-            ``channels``, ``blocks``, ``shrink``, ``stem_stride``, ``depthwise``), or a student that is ready.
+            ``channels``, ``blocks``, ``shrink``, ``stem_stride``, ``depthwise``), or the student itself.
         alpha: weight of the teacher's soft targets against the labels, in [0, 1].
         temperature: greater than 0.
 
@@ -61,13 +61,12 @@ class KnowledgeDistiller:
         self.result: DistillationResult | None = None
 
     def create_student_model(self, config: Mapping[str, Any]) -> nn.Module:
-        """A student of this size; a BERT starts from the teacher's weights wherever it is not larger."""
+        """A student of this size; a BERT is initialized from the teacher's weights."""
         if not hasattr(self.teacher, "bert"):
             return resnet_student(**_known(config, RESNET_KEYS))
         chosen = _known(config, (*BERT_KEYS, *BERT_OPTIONS))
-        size = BertSize(**(DEFAULT_SIZE | {key: value for key, value in chosen.items() if key in BERT_KEYS}))
-        options = {key: value for key, value in chosen.items() if key in BERT_OPTIONS}
-        return bert_student(self.teacher, size, **options)
+        options = {key: chosen.pop(key) for key in BERT_OPTIONS if key in chosen}
+        return bert_student(self.teacher, BertSize(**(DEFAULT_SIZE | chosen)), **options)
 
     def distillation_loss(
         self, student_logits: Tensor, teacher_logits: Tensor, labels: Tensor
@@ -78,7 +77,7 @@ class KnowledgeDistiller:
     def feature_distillation(self, student_features: Sequence[Tensor], teacher_features: Sequence[Tensor]) -> Tensor:
         """Mean squared distance of hidden states ``(B, L, width)``, layer by layer along the uniform map.
 
-        The projection is made at the first call and kept: train ``projection.parameters()`` along with the student.
+        The projection is created at the first call and kept: train ``projection.parameters()`` with the student.
         """
         if not student_features or not teacher_features:
             raise ValueError("there are no features; call both models with output_hidden_states=True")
@@ -98,17 +97,16 @@ class KnowledgeDistiller:
         learning_rate: float = 5e-4,
         **options: Any,
     ) -> nn.Module:
-        """Train the student and return it; ``result`` keeps what happened.
+        """Train the student and return it; ``result`` has the history.
 
         Args:
             loader: a split, or batches ``(inputs, labels)``.
-            feature_weight: of the hidden states of transformers; other models learn from logits only.
+            feature_weight: weight of the hidden states of transformers; other models are matched by logits only.
             options: ``transfer`` and ``targets`` as in ``distil``, and what ``training.fit`` takes.
         """
-        both = all(
-            hasattr(getattr(model, "config", None), "num_hidden_layers") for model in (self.teacher, self.student)
-        )
-        recipe = Recipe(self.alpha, self.temperature, hidden=feature_weight if both else 0.0)
+        configs = [getattr(model, "config", None) for model in (self.teacher, self.student)]
+        transformers = all(hasattr(config, "num_hidden_layers") for config in configs)
+        recipe = Recipe(self.alpha, self.temperature, hidden=feature_weight if transformers else 0.0)
         self.result = distil(
             self.teacher, self.student, as_split(loader), validation, recipe=recipe, epochs=num_epochs,
             learning_rate=learning_rate, **options,
@@ -118,7 +116,7 @@ class KnowledgeDistiller:
 
 @dataclass(frozen=True)
 class Stage:
-    """One finished stage: what was asked for, the student, what it has and reaches, and where it lies."""
+    """One finished stage: its config, the student, number of parameters, validation accuracy, and file."""
 
     config: Mapping[str, Any]
     model: nn.Module
@@ -128,14 +126,13 @@ class Stage:
 
 
 class ProgressiveDistiller:
-    """Compress in stages: each student becomes the teacher of the next, and the original teacher helps.
+    """Compress in stages: each student becomes the teacher of the next, together with the original teacher.
 
     Args:
         teacher_model: the original; it is never changed.
         compression_stages: one ``student_config`` of ``KnowledgeDistiller`` per stage, from large to small.
         alpha, temperature: as there.
-        original_weight: share of the original teacher in the targets of every stage, in [0, 1]; without it, what one
-            stage forgot is lost for all that follow.
+        original_weight: weight of the original teacher in the targets of every stage, in [0, 1].
 
     Raises:
         ValueError: if there are no stages, or a weight is out of range.
@@ -173,7 +170,7 @@ class ProgressiveDistiller:
         Args:
             num_epochs: of each stage.
             validation: every stage is evaluated on it.
-            folder: where every stage is stored; one that lies there already is not trained again.
+            folder: where every stage is stored; a stage whose file exists is loaded instead of trained.
             options: passed on to ``KnowledgeDistiller.train_student``.
         """
         if validation is not None:
@@ -197,7 +194,7 @@ class ProgressiveDistiller:
         return current
 
     def _targets(self, original: Tensor, current: nn.Module, examples: Split) -> Tensor:
-        """Mean of the original teacher's logits and those of the student before, by ``original_weight``."""
+        """Mean of the logits of the original teacher and of the previous student, weighted by ``original_weight``."""
         if current is self.teacher or self.original_weight == 1:
             return original
         return torch.lerp(teacher_logits(current, examples), original, self.original_weight)
@@ -208,8 +205,7 @@ def _finish(config: Mapping[str, Any], student: nn.Module, validation: Split | N
         file.parent.mkdir(parents=True, exist_ok=True)
         storage.save(student, file)
     accuracy = training.evaluate(student, validation).accuracy if validation is not None else None
-    count = sum(parameter.numel() for parameter in student.parameters())
-    return Stage(dict(config), student, count, accuracy, file)
+    return Stage(dict(config), student, profiling.count_parameters(student), accuracy, file)
 
 
 def _known(config: Mapping[str, Any], allowed: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Training a student on what a teacher says, with or without labels."""
+"""Training a student on the outputs of a teacher, with or without labels."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ class DistillationResult:
     """A student that was trained on a teacher.
 
     Args:
-        model: the student, without anything that only helped to train it.
+        model: the student, without the projection that was trained along.
         history: of its training.
-        examples: how many examples it saw per epoch, and how many of these with their label.
+        examples: how many examples it saw per epoch.
+        labelled: how many of these with their label.
     """
 
     model: nn.Module
@@ -38,7 +39,7 @@ class DistillationResult:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the student is asked to match.
+    """What the student is trained to match.
 
     Args:
         alpha: weight of the teacher's soft targets against the labels, in [0, 1].
@@ -75,61 +76,55 @@ def distil(
     learning_rate: float,
     **fit_options: Any,
 ) -> DistillationResult:
-    """Train ``student`` in place on the answers of ``teacher``.
+    """Train ``student`` in place on the outputs of ``teacher``.
 
-    The teacher is asked once about every example, and its logits are kept; with ``augment=True`` they are those of the
-    picture before it was flipped and shifted. If ``train`` are ``views`` of pictures, it is asked once about every
-    version, and the student hears what it said of the one that is shown. Hidden states, if they are matched, are
-    computed anew in every step.
+    The logits of the teacher are computed once for every example; with ``augment=True`` they belong to the image before
+    augmentation. If ``train`` are ``views`` of images, there is one target for every version, and the student gets that
+    of the version it is shown. Hidden states, if they are matched, are recomputed in every step.
 
     Args:
-        train: labelled examples; None for distillation without any label.
-        transfer: further examples whose labels stay unseen.
+        train: labelled examples; None for distillation without labels.
+        transfer: further examples whose labels are not used.
         targets: logits of the teacher ``(N, classes)`` for ``train`` followed by ``transfer``, if they are known; for
-            views as ``view_logits`` gives them.
+            views as ``view_logits`` returns them.
         fit_options: passed on to ``training.fit``: ``augment``, ``patience``, ``checkpoint``, ``precision``, ….
 
     Raises:
         TestSplitError: if any split is the test split.
-        ValueError: if there is nothing to learn from, the models answer with other classes or read other tokens, or
-            an argument is out of range.
+        ValueError: if there is nothing to learn from, classes or vocabularies of the models differ, or an argument is
+            out of range.
     """
     recipe = recipe or Recipe()
-    examples, seen = joined(train, transfer)
+    examples, labelled = joined(train, transfer)
     if validation is not None:
         refuse_test(validation, "used to choose a student")
     check_same_vocabulary(teacher, student)
     teacher = frozen(teacher)
-    classes = _count_classes("student", student, examples)
-    many = len(examples.versions) if isinstance(examples, Views) else 1
-    if targets is None:
-        _count_classes("teacher", teacher, examples)
-        targets = view_logits(teacher, examples) if isinstance(examples, Views) else teacher_logits(teacher, examples)
-    _check_targets(classes, many * len(examples), targets)
-    apprentice = Apprentice(teacher, student, recipe)
-    objective = Objective(apprentice, recipe, targets, examples.labels.repeat(many), seen.repeat(many))
-    numbered = replace(examples, labels=torch.arange(len(examples)))
+    targets = _checked_targets(teacher, student, examples, targets)
+    trained, versions = ProjectedStudent(teacher, student, recipe), len(targets) // len(examples)
+    loss = DistillationLoss(trained, recipe, targets, examples.labels.repeat(versions), labelled.repeat(versions))
+    indexed = replace(examples, labels=torch.arange(len(examples)))
     history = training.fit(
-        apprentice, numbered, validation, loss=objective, epochs=epochs, learning_rate=learning_rate, **fit_options
+        trained, indexed, validation, loss=loss, epochs=epochs, learning_rate=learning_rate, **fit_options
     )
-    return DistillationResult(student.eval(), history, len(examples), int(seen.sum()))
+    return DistillationResult(student.eval(), history, len(examples), int(labelled.sum()))
 
 
-class Apprentice(nn.Module):
-    """The student together with the projection that is trained along and thrown away; the teacher is not part of it."""
+class ProjectedStudent(nn.Module):
+    """The student with the projection of its hidden states, which is trained along and discarded afterwards."""
 
     def __init__(self, teacher: nn.Module, student: nn.Module, recipe: Recipe) -> None:
         super().__init__()
         self.student = student
         self.teacher = [teacher]  # in a list, so that it is neither trained nor written into checkpoints
-        self.chosen: tuple[int, ...] = ()
+        self.layers: tuple[int, ...] = ()
         if recipe.hidden:
             ours, theirs = _transformer_config(student), _transformer_config(teacher)
-            self.chosen = layer_map(ours.num_hidden_layers, theirs.num_hidden_layers, recipe.layers)
-            self.projection = Projection(ours.hidden_size, theirs.hidden_size, len(self.chosen))
+            self.layers = layer_map(ours.num_hidden_layers, theirs.num_hidden_layers, recipe.layers)
+            self.projection = Projection(ours.hidden_size, theirs.hidden_size, len(self.layers))
 
     def forward(self, *inputs: Any, **tokens: Any) -> Any:
-        """What the student answers."""
+        """The output of the student."""
         return self.student(*inputs, **tokens)
 
     def hidden_loss(self, inputs: Any, output: Any, kind: str) -> Tensor:
@@ -138,45 +133,50 @@ class Apprentice(nn.Module):
             theirs = hidden_states(self.teacher[0](**inputs, output_hidden_states=True))
         ours, mask = hidden_states(output), token_mask(inputs)
         if kind == "mse":
-            return match_layers(ours, theirs, self.chosen, self.projection, mask)
+            return match_layers(ours, theirs, self.layers, self.projection, mask)
         last = self.projection.maps[-1](ours[-1])
         return hidden_state_loss(last, theirs[-1], mask, "cosine")
 
 
 @dataclass
-class Objective:
-    """The loss of ``training.fit``; its labels are numbers of rows, under which targets and true labels are kept."""
+class DistillationLoss:
+    """A loss for ``training.fit`` on examples whose labels are row numbers.
 
-    apprentice: Apprentice
+    Args:
+        targets, labels, labelled: logits of the teacher, true label, and whether it may be used, for each row.
+    """
+
+    student: ProjectedStudent
     recipe: Recipe
     targets: Tensor
     labels: Tensor
-    seen: Tensor
+    labelled: Tensor
 
     def __call__(self, model: nn.Module, inputs: Any, rows: Tensor) -> Tensor:
         """Scalar loss of one batch."""
         recipe = self.recipe
-        output = self._answer(model, inputs)
+        output = self._forward(model, inputs)
         logits = getattr(output, "logits", output)
-        kept = rows.to(self.targets.device)
-        targets = self.targets[kept].to(logits.device)
-        labels, seen = self.labels[kept].to(logits.device), self.seen[kept].to(logits.device)
+        rows = rows.to(self.targets.device)
+        targets, labels, labelled = (
+            values[rows].to(logits.device) for values in (self.targets, self.labels, self.labelled)
+        )
         loss = recipe.alpha * soft_target_loss(logits, targets, recipe.temperature)
-        if recipe.alpha < 1 and seen.any():
-            task = F.cross_entropy(logits[seen].float(), labels[seen], reduction="sum") / len(seen)
+        if recipe.alpha < 1 and labelled.any():
+            task = F.cross_entropy(logits[labelled].float(), labels[labelled], reduction="sum") / len(rows)
             loss = loss + (1 - recipe.alpha) * task
         if recipe.hidden:
-            loss = loss + recipe.hidden * self.apprentice.hidden_loss(inputs, output, recipe.hidden_kind)
+            loss = loss + recipe.hidden * self.student.hidden_loss(inputs, output, recipe.hidden_kind)
         return loss
 
-    def _answer(self, model: nn.Module, inputs: Any) -> Any:
+    def _forward(self, model: nn.Module, inputs: Any) -> Any:
         if not isinstance(inputs, Mapping):
             return model(inputs)
         return model(**inputs, output_hidden_states=bool(self.recipe.hidden))
 
 
 def check_same_vocabulary(teacher: Any, student: Any) -> None:
-    """Raise ``ValueError`` if both are transformers that read different token ids."""
+    """Raise ``ValueError`` if both are transformers with vocabularies of different sizes."""
     sizes = [getattr(getattr(model, "config", None), "vocab_size", None) for model in (teacher, student)]
     if None not in sizes and sizes[0] != sizes[1]:
         raise ValueError(
@@ -185,21 +185,28 @@ def check_same_vocabulary(teacher: Any, student: Any) -> None:
         )
 
 
+def _checked_targets(teacher: nn.Module, student: nn.Module, examples: Split, targets: Tensor | None) -> Tensor:
+    """``targets``, computed by the teacher if they are None, with one row per example (or version of it)."""
+    classes = _count_classes("student", student, examples)
+    if targets is None:
+        _count_classes("teacher", teacher, examples)
+        targets = view_logits(teacher, examples) if isinstance(examples, Views) else teacher_logits(teacher, examples)
+    rows = len(examples) * (len(examples.versions) if isinstance(examples, Views) else 1)
+    if len(targets) != rows:
+        raise ValueError(f"targets must have one row for each of the {rows} examples, got {len(targets)}")
+    if targets.shape[1] != classes:
+        raise ValueError(f"student and teacher must answer with the same classes, got {classes} and {targets.shape[1]}")
+    return targets
+
+
 @torch.no_grad()
 def _count_classes(role: str, model: nn.Module, examples: Split) -> int:
-    answer = models.forward(model.eval(), examples.example(1))
-    if not isinstance(answer, Tensor) or answer.dim() != 2:
+    logits = models.forward(model.eval(), examples.example(1))
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
         raise ValueError(
             f"the {role}'s output has no logits (B, classes); use a model with a classification head, not AutoModel"
         )
-    return answer.shape[1]
-
-
-def _check_targets(classes: int, examples: int, targets: Tensor) -> None:
-    if len(targets) != examples:
-        raise ValueError(f"targets must have one row for each of the {examples} examples, got {len(targets)}")
-    if targets.shape[1] != classes:
-        raise ValueError(f"student and teacher must answer with the same classes, got {classes} and {targets.shape[1]}")
+    return logits.shape[1]
 
 
 def _transformer_config(model: Any) -> Any:

@@ -42,10 +42,10 @@ def hidden_state_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = No
 
 
 def attention_transfer(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared distance of where two feature maps are active, however many channels they have.
+    """Squared distance between the spatial attention of two feature maps with any numbers of channels.
 
-    Each map ``(B, channels, H, W)`` becomes its mean of squares over channels, ``(B, H, W)``, at unit length; the
-    larger one is averaged down to the smaller one first.
+    Each map ``(B, channels, H, W)`` is reduced to its mean of squares over channels, ``(B, H, W)``, scaled to unit
+    length; the larger one is average-pooled to the size of the smaller one first.
 
     Source: Zagoruyko and Komodakis, Paying More Attention to Attention, 2016.
     """
@@ -54,11 +54,11 @@ def attention_transfer(student: Tensor, teacher: Tensor) -> Tensor:
         raise ValueError(f"student and teacher must be feature maps (B, channels, H, W) of the same B, got {shapes}")
     size = min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3])
 
-    def activity(maps: Tensor) -> Tensor:
+    def attention(maps: Tensor) -> Tensor:
         energy = F.adaptive_avg_pool2d(maps.float().square().mean(dim=1), size)
         return F.normalize(energy.flatten(1), dim=1)
 
-    return (activity(student) - activity(teacher.detach())).square().sum(dim=1).mean()
+    return (attention(student) - attention(teacher.detach())).square().sum(dim=1).mean()
 
 
 def attention_map_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -113,7 +113,7 @@ def triple_loss(
     temperature: float = 2.0,
     weights: Sequence[float] = (5.0, 2.0, 1.0),
 ) -> Tensor:
-    """DistilBERT's loss: soft targets, the task, and the direction of the last hidden states.
+    """The loss of DistilBERT: soft targets, the task, and the cosine distance of the last hidden states.
 
     Args:
         student_hidden: ``(B, L, width)``.

@@ -1,4 +1,4 @@
-"""Which layer of the student learns from which layer of the teacher, and across different widths."""
+"""Matching of layers: which layer of the teacher each layer of the student learns from, and across widths."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ LAYER_MAPS = ("uniform", "last")
 
 
 def layer_map(student_layers: int, teacher_layers: int, kind: str | Sequence[int] = "uniform") -> tuple[int, ...]:
-    """For each layer of the student, the number of the teacher's layer that it follows, counted from 0.
+    """For each layer of the student, the number of the teacher's layer that it learns from, counted from 0.
 
     Args:
         student_layers: how many layers the student has, between 1 and ``teacher_layers``.
-        kind: ``"uniform"``: evenly spaced, the last one last; ``"last"``: the teacher's last layers; or the numbers
-            themselves, in rising order.
+        kind: ``"uniform"``: evenly spaced, ending with the last one; ``"last"``: the teacher's last layers; or the
+            numbers themselves, in rising order.
 
     Raises:
         ValueError: if there are more layers in the student, ``kind`` is unknown, or the numbers do not fit.
@@ -51,9 +51,9 @@ def layer_map(student_layers: int, teacher_layers: int, kind: str | Sequence[int
 
 
 class Projection(nn.Module):
-    """Brings the student's hidden states to the teacher's width: one linear map per matched layer.
+    """Projects the student's hidden states to the teacher's width, with one linear map per matched layer.
 
-    Made once, trained along with the student, and thrown away afterwards. Where the widths are equal it does nothing.
+    It is created once, trained with the student, and discarded afterwards; between equal widths it is the identity.
 
     Source: Romero et al., FitNets, 2014.
     """
@@ -85,10 +85,10 @@ def match_layers(
     Args:
         student: output of each layer, ``(B, L, width)``, without the embedding.
         teacher: likewise.
-        chosen: what ``layer_map`` gave.
+        chosen: the result of ``layer_map``.
 
     Raises:
-        ValueError: if there are no states (a model was not asked for them), or their number does not fit the map.
+        ValueError: if there are no states, or their number does not fit the map.
     """
     if not student or not teacher:
         raise ValueError("there are no hidden states to match; call the models with output_hidden_states=True")
@@ -125,10 +125,10 @@ def attention_maps(output: Any) -> list[Tensor]:
 
 
 def feature_maps(model: nn.Module, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-    """Logits, and the output of each of the four stages, of torchvision's ResNets and of the small ones here.
+    """Logits, and the output of each stage, of torchvision's ResNets and of ``SmallResNet``.
 
     Raises:
-        ValueError: if the model has no stages that are known.
+        ValueError: if the model has no known stages.
     """
     stages: Any = getattr(model, "stages", None)
     names = [f"layer{i}" for i in range(1, 5)] if stages is None else [f"stages.{i}" for i in range(len(stages))]
@@ -146,5 +146,5 @@ def attention_transfer_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]
 
 
 def token_mask(inputs: Any) -> Tensor | None:
-    """The attention mask ``(B, L)`` of tokens; None for pictures."""
+    """The attention mask ``(B, L)`` of tokens; None for images."""
     return inputs.get("attention_mask") if isinstance(inputs, Mapping) else None

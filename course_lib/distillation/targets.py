@@ -1,4 +1,4 @@
-"""What the teacher says about each example, asked once and kept."""
+"""Distillation targets: the logits of the teacher for each example, computed once and cached."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from course_lib.training.evaluation import BATCH_SIZE
 
 
 def frozen(teacher: nn.Module) -> nn.Module:
-    """A copy of ``teacher`` in eval mode that takes no gradients; a warning says so if it was in training mode.
+    """A frozen copy of ``teacher`` in eval mode, or ``teacher`` itself if it is frozen and in eval mode already.
 
-    A teacher that is frozen already answers as it is: a second copy would only take memory.
+    Warns if ``teacher`` was in training mode.
     """
     if not any(part.training for part in teacher.modules()) and not any(p.requires_grad for p in teacher.parameters()):
         return teacher
@@ -44,13 +44,13 @@ def teacher_logits(
     batch_size: int = BATCH_SIZE,
     progress: bool = False,
 ) -> Tensor:
-    """The teacher's logits ``(N, classes)`` on the examples of ``split`` as they are stored, without augmentation.
+    """Logits of the teacher ``(N, classes)`` on the examples of ``split``, without augmentation.
 
     Args:
-        cache: file to keep them in; it is used again only for the same weights and the same examples.
+        cache: file to store them in; it is read again only for the same weights and the same examples.
 
     Raises:
-        TestSplitError: if it is the test split: a student may not learn from what the teacher says about it.
+        TestSplitError: if it is the test split, which a student must not learn from.
     """
     refuse_test(split, "answered by a teacher for a student to learn from")
     if len(split) == 0:
@@ -67,9 +67,9 @@ def teacher_logits(
 
 
 def joined(labelled: Split | None, transfer: Split | None) -> tuple[Split, Tensor]:
-    """One split of labelled examples followed by unlabelled ones, and a boolean ``(N,)``: which labels may be seen.
+    """One split of labelled examples followed by unlabelled ones, and a boolean ``(N,)``: which labels may be used.
 
-    The labels of ``transfer`` are replaced by zeros, so that nothing can learn from them.
+    The labels of ``transfer`` are replaced by zeros.
 
     Raises:
         ValueError: if both are missing or empty, or one holds images and the other tokens.
@@ -82,15 +82,15 @@ def joined(labelled: Split | None, transfer: Split | None) -> tuple[Split, Tenso
         raise ValueError("there is nothing to learn from: give labelled examples, transfer examples, or both")
     for part in parts:
         refuse_test(part, "learned from")
-    seen = torch.cat([torch.full((len(part),), with_labels) for part, with_labels in pairs])
+    labelled_rows = torch.cat([torch.full((len(part),), with_labels) for part, with_labels in pairs])
     labels = torch.cat([part.labels if with_labels else torch.zeros_like(part.labels) for part, with_labels in pairs])
     texts = tuple(text for part in parts for text in part.texts)
     inputs = join_inputs([part.inputs for part in parts])
-    return replace(parts[0], inputs=inputs, labels=labels, texts=texts), seen
+    return replace(parts[0], inputs=inputs, labels=labels, texts=texts), labelled_rows
 
 
 def as_split(loader: Split | Iterable[Any]) -> Split:
-    """A loader's batches ``(inputs, labels)`` or ``{…, "labels": …}`` as one split in memory; a split stays as it is.
+    """A loader's batches ``(inputs, labels)`` or ``{…, "labels": …}`` as one split in memory; a split is returned.
 
     Raises:
         ValueError: if the loader is empty, or a batch has another form.
@@ -115,7 +115,7 @@ def _pair(batch: Any) -> tuple[Any, Tensor]:
 
 
 def _fingerprint(teacher: nn.Module, split: Split) -> str:
-    """Changes when any weight or any example changes."""
+    """A hash of all weights and examples."""
     digest = hashlib.sha256()
     inputs = split.inputs.values() if isinstance(split.inputs, Mapping) else [split.inputs]
     for tensor in [*teacher.state_dict().values(), *inputs]:

@@ -1,7 +1,7 @@
-"""More text for a teacher to judge: pieces of known sentences, spliced, with words hidden or exchanged.
+"""Text augmentation: sentences that are spliced, cropped, and have words masked or swapped, for a teacher to label.
 
-A student of a few thousand sentences learns them by heart. Rewritten ones need no labels, only a teacher, and they
-need not make sense: the teacher's answer to a broken sentence still says how it reads.
+A few thousand sentences are soon memorized by a student. Augmented ones need no labels, only a teacher, and they need
+not make sense: its output for a broken sentence is still a useful target.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ MASK = "[MASK]"
 
 @dataclass(frozen=True)
 class Rewriting:
-    """How often which change is made; all are probabilities in [0, 1].
+    """Probabilities of each change, in [0, 1].
 
     Args:
-        splice: that a sentence goes on with the end of another one.
-        piece: that only a stretch of its words stays.
-        mask: that a word becomes ``[MASK]``.
-        swap: that a word becomes any other of the text, frequent ones more often.
+        splice: that a sentence continues with the end of another one.
+        piece: that it is cropped to a part of its words.
+        mask: that a word is replaced by ``[MASK]``.
+        swap: that a word is replaced by one drawn from all words of the text.
     """
 
     splice: float = 0.25
@@ -45,31 +45,32 @@ class Rewriting:
 def rewritten(
     sentences: Sequence[str], copies: int = 1, *, changes: Rewriting | None = None, seed: int = 0
 ) -> list[str]:
-    """``copies`` rewritten versions of each sentence, one whole round after the other.
+    """``copies`` augmented versions of each sentence: all sentences once, then all again.
 
     Args:
-        sentences: words are what blanks separate; every sentence must have one.
+        sentences: words are separated by spaces; every sentence must have one.
 
     Raises:
         ValueError: if there is no sentence, one has no word, or ``copies`` is not positive.
 
-    Source: Tang et al., Distilling Task-Specific Knowledge from BERT into Simple Neural Networks, 2019 (mask, exchange,
-    n-grams; they exchange words of one part of speech).
+    Source: Tang et al., Distilling Task-Specific Knowledge from BERT into Simple Neural Networks, 2019 (masking,
+    swapping within a part of speech, n-grams).
     """
     check_positive("copies", copies)
     words = [sentence.split() for sentence in sentences]
     if not words or not all(words):
         raise ValueError("sentences must be at least one, and each must have a word")
-    changes, chance = changes or Rewriting(), random.Random(seed)
+    changes, rng = changes or Rewriting(), random.Random(seed)
     text = [word for sentence in words for word in sentence]
     rounds = (sentence for _ in range(copies) for sentence in words)
     return [
-        " ".join(_changed(_stretch(sentence, words, changes, chance), text, changes, chance)) for sentence in rounds
+        " ".join(_replace_words(_splice_and_crop(sentence, words, changes, rng), text, changes, rng))
+        for sentence in rounds
     ]
 
 
 def rewritten_split(split: Split, copies: int = 1, *, changes: Rewriting | None = None, seed: int = 0) -> Split:
-    """The sentences of ``split`` rewritten and tokenized, as transfer text: all labels are zero and mean nothing.
+    """The sentences of ``split``, augmented and tokenized, as unlabelled transfer text: all labels are zero.
 
     Raises:
         TestSplitError: if it is the test split.
@@ -81,26 +82,28 @@ def rewritten_split(split: Split, copies: int = 1, *, changes: Rewriting | None 
     return Split(f"{split.dataset}, rewritten", split.name, data.tokenize(texts), labels, split.classes, tuple(texts))
 
 
-def _stretch(sentence: list[str], others: Sequence[list[str]], changes: Rewriting, chance: random.Random) -> list[str]:
-    """Perhaps the beginning of ``sentence`` and the end of another; perhaps only a part of that."""
-    if chance.random() < changes.splice:
-        other = chance.choice(others)
-        sentence = sentence[: chance.randint(1, len(sentence))] + other[chance.randint(0, len(other) - 1) :]
-    if chance.random() < changes.piece and len(sentence) > 2:
-        length = chance.randint(2, len(sentence))
-        start = chance.randint(0, len(sentence) - length)
+def _splice_and_crop(
+    sentence: list[str], others: Sequence[list[str]], changes: Rewriting, rng: random.Random
+) -> list[str]:
+    """``sentence``, spliced with another one and cropped at random."""
+    if rng.random() < changes.splice:
+        other = rng.choice(others)
+        sentence = sentence[: rng.randint(1, len(sentence))] + other[rng.randint(0, len(other) - 1) :]
+    if rng.random() < changes.piece and len(sentence) > 2:
+        length = rng.randint(2, len(sentence))
+        start = rng.randint(0, len(sentence) - length)
         sentence = sentence[start : start + length]
     return sentence
 
 
-def _changed(sentence: list[str], text: Sequence[str], changes: Rewriting, chance: random.Random) -> list[str]:
-    """Each word kept, hidden, or exchanged."""
+def _replace_words(sentence: list[str], text: Sequence[str], changes: Rewriting, rng: random.Random) -> list[str]:
+    """Each word kept, masked, or swapped."""
     words = []
     for word in sentence:
-        draw = chance.random()
+        draw = rng.random()
         if draw < changes.mask:
             word = MASK
         elif draw < changes.mask + changes.swap:
-            word = chance.choice(text)
+            word = rng.choice(text)
         words.append(word)
     return words

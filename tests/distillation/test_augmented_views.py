@@ -72,7 +72,7 @@ def test_test_pictures_are_not_shown_in_many_versions():
 
 
 def test_sentences_have_no_views():
-    with pytest.raises(ValueError, match=r"pictures \(uint8\), but split 'train' of toy has none"):
+    with pytest.raises(ValueError, match=r"images \(uint8\), but split 'train' of toy has none"):
         distillation.views(token_split(4), 1)
 
 

@@ -109,16 +109,16 @@ def test_a_factorised_embedding_is_the_best_of_its_rank(teacher):
 
 def test_wider_heads_take_the_rows_in_order():
     score = torch.arange(8.0)
-    rows, values = distillation.students.kept_units(score, score, (4, 2), 8)
+    rows, values = distillation.initialization.kept_units(score, score, (4, 2), 8)
     assert rows.tolist() == values.tolist() == list(range(8))
 
 
 def test_the_strongest_heads_stay_and_the_strongest_units_in_them():
     strength = torch.tensor([1.0, 1, 5, 5, 2, 2, 9, 1])
-    rows, values = distillation.students.kept_units(strength, strength, (4, 2), 4)
+    rows, values = distillation.initialization.kept_units(strength, strength, (4, 2), 4)
     assert values.tolist() == [2, 3, 6, 7]
     assert rows.tolist() == [2, 3, 6, 7]
-    rows, values = distillation.students.kept_units(strength, strength, (4, 2), 2)
+    rows, values = distillation.initialization.kept_units(strength, strength, (4, 2), 2)
     assert values.tolist() == [2, 6]
 
 
