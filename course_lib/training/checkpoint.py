@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from course_lib.core.atomic_write import write_atomically
 
 
 @dataclass
@@ -72,10 +74,9 @@ class Run:
             "epoch": epoch, "model": self.model.state_dict(), "update": self.optimizer.state_dict(),
             "rate": self.scheduler.state_dict(), "best": self.best, "history": vars(self.history),
         }  # fmt: skip
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, path)
+        content = io.BytesIO()
+        torch.save(state, content)
+        write_atomically(path, content.getvalue())
 
     def resume(self) -> int:
         """Load the checkpoint if there is one; returns the epoch to start with."""
