@@ -1,8 +1,8 @@
-"""Post-training quantization, measured: bits and granularity, calibration, repairs, saturation, int8 on ONNX Runtime.
+"""Post-training quantization, measured: bits, calibration, corrections, saturation, int8 on ONNX Runtime.
 
-    python benchmarks/quantization.py --quick                 # the int8 files once more (≤ 3 minutes)
+    python benchmarks/quantization.py --quick                 # measure the int8 file of ResNet18 again (≤ 3 minutes)
     python benchmarks/quantization.py                         # everything
-    python benchmarks/quantization.py --only resnet18 minilm  # what is timed; on a machine that does nothing else
+    python benchmarks/quantization.py --only resnet18 minilm  # the timed parts; on an otherwise idle machine
 
 Each part is merged into the results file when it is done; --json names another file. Calibration sees validation or
 training examples, the test split is read for the rows that are reported.
@@ -17,10 +17,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from build_assets import build_manifest
-from common import Results, merge, parser, read
-from torch import nn
+from common import Results, merge, parser, quality, read
+from pruning_parts import answers
 
 from course_lib import assets, data, models, report, storage, training
 from course_lib import quantization as q
@@ -32,8 +31,8 @@ FILE = assets.FOLDER / "results" / "quantization.json"
 FOLDER = Path(tempfile.gettempdir()) / "course-quantization"
 BITS = (8, 7, 6, 5, 4, 3, 2)
 CALIBRATION = 256
-MANY = 2000  # of the 10,000 test pictures, where many models are compared
-SOME = 1000  # where each of them is calibrated, too, or every sum is emulated
+MANY = 2000  # of the 10,000 test images, where many models are compared
+SOME = 1000  # where each of them is also calibration_split, or every sum is emulated
 ACTIVATION_BITS = (8, 6, 5, 4, 3, 2)
 RUNS = 30
 QUICK_RUNS = 9
@@ -55,101 +54,95 @@ Machine of the timings: {machine}. Licence: Apache-2.0. For teaching compression
 
 
 def fashion() -> data.Splits:
+    """The images that ResNet18 was trained on."""
     return data.load("fashion_mnist")
 
 
-def accuracy(model: nn.Module, split: data.Split) -> training.Evaluation:
-    """Pictures go faster with their channels last."""
-    return training.evaluate(model.to(memory_format=torch.channels_last), split)
-
-
-def quality(after: training.Evaluation, before: training.Evaluation) -> Row:
-    low, high = report.paired_bootstrap(before.correct, after.correct)
-    return {
-        "accuracy": after.accuracy, "retained": after.accuracy / before.accuracy, "retained_low": low,
-        "retained_high": high, "examples": len(after.labels),
-    }  # fmt: skip
+def measured(after: training.Evaluation, before: training.Evaluation) -> Row:
+    """``quality`` with the number of examples."""
+    return {**quality(after, before), "examples": len(after.labels)}
 
 
 def weights() -> Iterator[Row]:
-    """ResNet18, weights only: test accuracy, stored bytes and SQNR for every number of bits and granularity."""
+    """ResNet18, weights only: test accuracy, stored bytes and SQNR for every bit width and granularity."""
     test, exact = fashion().test.subset(MANY), q.fold_batchnorm(models.load("resnet18"))
-    before = accuracy(exact, test)
-    yield {"granularity": "none", "bits": 32, "stored_bytes": None, "sqnr_db": {}, **quality(before, before)}
+    before = answers(exact, test)
+    yield {"granularity": "none", "bits": 32, "stored_bytes": None, "sqnr_db": {}, **measured(before, before)}
     layers = q.quantizable_layers(exact).items()
     for granularity in GRANULARITIES:
         for bits in BITS:
             schemes = {name: scheme_for(layer, bits, granularity) for name, layer in layers}
             model = q.quantize_weights(exact, overrides=schemes)
             file = storage.save(model, FOLDER / "weights.safetensors")
-            noise = q.weight_report(exact, model)
+            table = q.weight_report(exact, model)
             yield {
                 "granularity": granularity, "bits": bits, "stored_bytes": storage.stored_bytes(file),
-                "sqnr_db": dict(zip(noise.tensor, noise.sqnr_db.round(2), strict=True)),
-                **quality(accuracy(model, test), before),
+                "sqnr_db": dict(zip(table.tensor, table.sqnr_db.round(2), strict=True)),
+                **measured(answers(model, test), before),
             }  # fmt: skip
 
 
 def calibration() -> Iterator[Row]:
-    """ResNet18, weights of 8 bits, activations of 8 to 2 bits: which observer chooses the better ranges."""
+    """ResNet18, 8-bit weights, activations of 8 to 2 bits: accuracy with the ranges of each observer."""
     splits, model = fashion(), models.load("resnet18")
-    test, seen = splits.test.subset(SOME), splits.validation.subset(CALIBRATION)
-    before = accuracy(q.fold_batchnorm(model), test)
+    test, calibration_split = splits.test.subset(SOME), splits.validation.subset(CALIBRATION)
+    before = answers(q.fold_batchnorm(model), test)
     for method in q.OBSERVERS:
         for bits in ACTIVATION_BITS:
-            result = q.post_training_quantization(model, seen, method=method, activation_bits=bits)
-            noise = q.output_report(result.exact, result.model, splits.validation).set_index("layer").sqnr_db
+            result = q.post_training_quantization(model, calibration_split, method=method, activation_bits=bits)
+            sqnr = q.output_report(result.exact, result.model, splits.validation).set_index("layer").sqnr_db
             yield {
-                "method": method, "activation_bits": bits, "sqnr_db_of_logits": noise["fc"],
-                "mean_sqnr_db": noise.mean(), **quality(accuracy(result.model, test), before),
+                "method": method, "activation_bits": bits, "sqnr_db_of_logits": sqnr["fc"],
+                "mean_sqnr_db": sqnr.mean(), **measured(answers(result.model, test), before),
             }  # fmt: skip
 
 
 def repairs() -> Iterator[Row]:
-    """ResNet18, weights only: what equalization and bias correction give back, per tensor and per channel."""
+    """ResNet18, weights only: accuracy after equalization and bias correction, per tensor and per channel."""
     splits, exact = fashion(), q.fold_batchnorm(models.load("resnet18"))
-    test, seen = splits.test.subset(SOME), splits.validation.subset(CALIBRATION)
-    before, balanced = accuracy(exact, test), q.equalize(exact)
+    test, calibration_split = splits.test.subset(SOME), splits.validation.subset(CALIBRATION)
+    before, equalized = answers(exact, test), q.equalize(exact)
     for granularity in ("per_tensor", "per_channel"):
         for bits in (6, 4, 3):
-            plain, even = (q.quantize_weights(model, Scheme(bits, granularity)) for model in (exact, balanced))
+            plain, even = (q.quantize_weights(model, Scheme(bits, granularity)) for model in (exact, equalized))
             variants = {
                 "nearest": plain,
-                "bias corrected": q.correct_bias(plain, exact, seen),
+                "bias corrected": q.correct_bias(plain, exact, calibration_split),
                 "equalized": even,
-                "both": q.correct_bias(even, balanced, seen),
+                "both": q.correct_bias(even, equalized, calibration_split),
             }
             for name, model in variants.items():
                 yield {"granularity": granularity, "bits": bits, "repair": name,
-                       **quality(accuracy(model, test), before)}  # fmt: skip
+                       **measured(answers(model, test), before)}  # fmt: skip
 
 
 def saturation() -> Iterator[Row]:
     """ResNet18 W8A8 as a processor without VNNI computes it (emulated): SQNR per layer, and accuracy."""
     splits, model = fashion(), models.load("resnet18")
-    seen, test = splits.validation.subset(CALIBRATION), splits.test.subset(SOME)
+    calibration_split, test = splits.validation.subset(CALIBRATION), splits.test.subset(SOME)
     for bits in (8, 7):
-        result = q.post_training_quantization(model, seen, weights=Scheme(bits))
-        before = accuracy(result.exact, test)
-        exact_sums = q.output_report(result.exact, result.model, splits.validation, examples=16).set_index("layer")
+        result = q.post_training_quantization(model, calibration_split, weights=Scheme(bits))
+        before, after = answers(result.exact, test), answers(result.model, test)
+        yield {"weight_bits": bits, "sums": "exact", "sqnr_db": layer_sqnr(result), **measured(after, before)}
         with q.saturating_layers(result.model):
-            clamped = q.output_report(result.exact, result.model, splits.validation, examples=16).set_index("layer")
-            saturated = training.evaluate(result.model, test, batch_size=50)
-        noise = {"exact": exact_sums.sqnr_db.round(2).to_dict(), "saturating": clamped.sqnr_db.round(2).to_dict()}
-        yield {"weight_bits": bits, "sums": "exact", "sqnr_db": noise["exact"],
-               **quality(accuracy(result.model, test), before)}  # fmt: skip
-        yield {"weight_bits": bits, "sums": "saturating (emulated)", "sqnr_db": noise["saturating"],
-               **quality(saturated, before)}  # fmt: skip
+            sqnr, after = layer_sqnr(result), training.evaluate(result.model, test, batch_size=50)
+        yield {"weight_bits": bits, "sums": "saturating (emulated)", "sqnr_db": sqnr, **measured(after, before)}
+
+
+def layer_sqnr(result: q.QuantizationResult) -> dict[str, float]:
+    """Layer → SQNR of its output on some validation images."""
+    table = q.output_report(result.exact, result.model, fashion().validation, examples=16)
+    return table.set_index("layer").sqnr_db.round(2).to_dict()
 
 
 def resnet18(runs: int = RUNS) -> Iterator[Row]:
-    """Stored as packed integers, and deployed as int8 on ONNX Runtime, with 8 and with 7 bits for the weights."""
+    """Packed integers, and int8 files for ONNX Runtime with 8-bit and 7-bit weights."""
     splits, model = fashion(), models.load("resnet18")
-    seen = splits.validation.subset(CALIBRATION)
-    packed = q.post_training_quantization(model, seen).model
+    calibration_split = splits.validation.subset(CALIBRATION)
+    packed = q.post_training_quantization(model, calibration_split).model
     deployed = {
         f"int8 ONNX, {8 - reduced} bits": q.deploy_static(
-            model, seen, FOLDER / f"resnet18_{reduced}.onnx", reduce_range=reduced
+            model, calibration_split, FOLDER / f"resnet18_{reduced}.onnx", reduce_range=reduced
         )
         for reduced in (False, True)
     }
@@ -162,14 +155,16 @@ def resnet18(runs: int = RUNS) -> Iterator[Row]:
 
 
 def minilm(runs: int = RUNS) -> Iterator[Row]:
-    """Dynamic and static int8 on ONNX Runtime, embeddings included, in all three domains."""
+    """Dynamic and static int8 on ONNX Runtime, including embeddings, in all three domains."""
     splits, model = data.load("sentiment"), models.load("minilm")
     domains = {name: data.load("sentiment", domain=name).test for name in ("amazon", "tweets")}
-    seen = splits.train.subset(CALIBRATION)
+    calibration_split = splits.train.subset(CALIBRATION)
     deployed = {
         "int8 ONNX, dynamic": q.deploy_dynamic(model, splits.validation.example(1), FOLDER / "minilm_dynamic.onnx"),
-        "int8 ONNX, static": q.deploy_static(model, seen, FOLDER / "minilm_static.onnx"),
-        "int8 ONNX, static, clipped": q.deploy_static(model, seen, FOLDER / "minilm_mse.onnx", method="mse"),
+        "int8 ONNX, static": q.deploy_static(model, calibration_split, FOLDER / "minilm_static.onnx"),
+        "int8 ONNX, static, clipped": q.deploy_static(
+            model, calibration_split, FOLDER / "minilm_mse.onnx", method="mse"
+        ),
     }
     packed = q.quantize_weights(model, embeddings=Scheme())
     table = report.compare(
@@ -187,6 +182,7 @@ PARTS: dict[str, Callable[[], Iterator[Row]]] = {
 
 
 def write_card(results: dict[str, Any]) -> None:
+    """The card, with the figures of the results file."""
     rows = [
         f"| {model}, {row['name']} | {row['stored_bytes']:,} | {row['accuracy']:.2%} | {row['retained']:.2%} | "
         f"{'–' if row['speedup'] is None else format(row['speedup'], '.2f')} |"
@@ -203,7 +199,7 @@ def write_card(results: dict[str, Any]) -> None:
 
 
 def quick(arguments: argparse.Namespace) -> None:
-    """Make the int8 file of ResNet18 again, and set what was measured before beside it."""
+    """Measure the int8 file of ResNet18 again, and print the stored measurements as well."""
     results = Results(__doc__, arguments, runs=QUICK_RUNS)
     splits, model = fashion(), models.load("resnet18")
     deployed = q.deploy_static(model, splits.validation.subset(CALIBRATION), FOLDER / "quick.onnx", reduce_range=False)
@@ -219,6 +215,7 @@ def quick(arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
+    """Measure the parts that were asked for."""
     arguments = parser(__doc__, parts=PARTS).parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
     if arguments.quick:

@@ -5,7 +5,7 @@
     python benchmarks/quantization_llm.py --only tiny salient
 
 Each part is merged into the results file when it is done; --json names another one. ``calibration`` compares sets of
-training sentences on validation; the parts after it take the one that the shipped results chose. Seeded.
+training sentences on validation; the parts after it use the best one of the shipped results. Seeded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import quantization_llm_choice as choice
+import quantization_llm_calibration as calibration
 import quantization_llm_parts as parts
 from build_assets import build_manifest
 from common import Results, merge, parser, read
@@ -25,9 +25,9 @@ from course_lib.core.atomic_write import write_atomically
 from course_lib.training import language_modeling
 
 FILE = assets.FOLDER / "results" / "quantization_llm.json"
-Part = Callable[[], Iterable[choice.Row]]
+Part = Callable[[], Iterable[calibration.Row]]
 PARTS: dict[str, Part] = {
-    "calibration": choice.compare_candidates,
+    "calibration": calibration.compare_candidates,
     "tiny": parts.tiny,
     "minilm": parts.minilm,
     "layer_errors": lambda: parts.layer_errors("minilm"),
@@ -53,28 +53,28 @@ here are of the test splits. Machine and threads stand beside each table. Licenc
 
 
 def quick(arguments: argparse.Namespace) -> None:
-    """Quantize again, measure, and set what was measured when the results were made beside it."""
+    """Quantize and measure again, and print the stored measurements as well."""
     results = Results(__doc__, arguments)
-    noted = assets.results("quantization_llm")
+    stored = assets.results("quantization_llm")
     rows = []
     for bits in (4, 3):
         for method in ("rtn", "gptq", "awq"):
-            size, loaded = parts.stored_bytes(parts.quantized("tiny_llama", method, bits))
-            then = _find(noted["tiny"]["rows"], method=method, bits=bits)
-            now = language_modeling.perplexity(loaded, choice.text().test.subset(parts.TEST_WINDOWS))
+            size, loaded = parts.save_and_load(parts.quantized("tiny_llama", method, bits))
+            then = _find(stored["tiny"]["rows"], method=method, bits=bits)
+            now = language_modeling.perplexity(loaded, calibration.text().test.subset(parts.TEST_WINDOWS))
             rows.append({"model": "tiny_llama", "method": method, "bits": bits, "bytes": size, "now": now}
                         | {"when shipped": then["test"]})  # fmt: skip
     for method in ("gptq", "awq"):
-        size, loaded = parts.stored_bytes(parts.quantized("minilm", method, 4))
-        then = _find(noted["minilm"]["rows"], method=method, bits=4, embedding_bits=8)
-        now = parts.answers(loaded, choice.sentiment().test).accuracy
+        size, loaded = parts.save_and_load(parts.quantized("minilm", method, 4))
+        then = _find(stored["minilm"]["rows"], method=method, bits=4, embedding_bits=8)
+        now = parts.answers(loaded, calibration.sentiment().test).accuracy
         rows.append({"model": "minilm", "method": method, "bits": 4, "bytes": size, "now": now}
                     | {"when shipped": then["movies"]})  # fmt: skip
     results.table("now", rows)
     results.save()
 
 
-def _find(rows: list[choice.Row], **wanted: Any) -> choice.Row:
+def _find(rows: list[calibration.Row], **wanted: Any) -> calibration.Row:
     return next(row for row in rows if all(row[key] == value for key, value in wanted.items()))
 
 
@@ -85,7 +85,7 @@ def run(part: str, target: Path) -> None:
         rows.append(row)
         print({key: value for key, value in row.items() if not isinstance(value, list)}, flush=True)
     merge(target, part, rows)
-    build_manifest()  # later parts read what validation chose
+    build_manifest()  # later parts read the best calibration sentences
 
 
 def write_card(results: dict[str, Any]) -> None:
@@ -97,14 +97,15 @@ def write_card(results: dict[str, Any]) -> None:
         bits = f"{row['bits']} bits, embeddings {row['embedding_bits']}"
         lines.append(f"| {bits} | {row['method']} | {row['stored_bytes']:,} | {kept} |")
     text = CARD.format(
-        sentences=sum(choice.CANDIDATES[choice.chosen(results["calibration"]["rows"])]),
-        windows=choice.WINDOWS,
+        sentences=sum(calibration.CANDIDATES[calibration.best_candidate(results["calibration"]["rows"])]),
+        windows=calibration.WINDOWS,
         rows="\n".join(lines),
     )
     write_atomically(assets.FOLDER / "cards" / "quantization_llm.md", text)
 
 
 def main() -> None:
+    """Measure the parts that were asked for."""
     arguments = parser(__doc__, parts=PARTS).parse_args()
     if arguments.quick:
         quick(arguments)

@@ -1,6 +1,6 @@
-"""The measurements behind benchmarks/quantization_llm.py: each function makes the rows of one part of the results.
+"""The parts of benchmarks/quantization_llm.py: each function measures the rows of one part of the results.
 
-Calibration takes sentences of train, choices are made on validation; test is read for the rows that are reported.
+Calibration uses training sentences, choices are made on validation; test is read for the reported rows.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from quantization_llm_choice import RUNS, Row, calibration, model, remembered, sentiment, text
+from quantization_llm_calibration import METHODS, RUNS, Row, cached_row, calibration, model, sentiment, text
 from torch import nn
 
 from course_lib import assets, data, quantization, report, storage, training
+from course_lib.core import memory
 from course_lib.quantization import WeightOnly, WeightScheme, linear_layers, weight_matrix
 from course_lib.training import language_modeling
 
@@ -26,25 +28,23 @@ BITS = (4, 3, 2)
 GROUP = 64
 SALIENT_SEEDS = (0, 1, 2)
 PANEL_WINDOWS, TEST_WINDOWS = 200, 600
-Quantize = Callable[..., WeightOnly]
 
 
 def answers(quantized_model: nn.Module, split: data.Split) -> training.Evaluation:
-    """What a model says about sentences."""
+    """Predictions of a model for sentences."""
     return training.evaluate(quantized_model, split, batch_size=64)
 
 
 @cache
 def quantized(name: str, method: str, bits: int, **options: Any) -> WeightOnly:
-    """A shipped model by one of the three methods."""
+    """A shipped model, quantized by RTN, GPTQ or AWQ."""
     if method == "rtn":
         return quantization.rtn(model(name), bits, **options)
-    make: Quantize = {"gptq": quantization.gptq, "awq": quantization.awq}[method]
-    return make(model(name), calibration(name), bits, **options)
+    return METHODS[method](model(name), calibration(name), bits, **options)
 
 
-def stored_bytes(result: WeightOnly) -> tuple[int, nn.Module]:
-    """Size of the file, and the model that comes out of it: what is measured is what somebody would get."""
+def save_and_load(result: WeightOnly) -> tuple[int, nn.Module]:
+    """Size of the stored file, and the model that is loaded from it."""
     with tempfile.TemporaryDirectory() as folder:
         path = result.save(Path(folder) / "model.safetensors")
         return storage.stored_bytes(path), storage.load(path)
@@ -52,7 +52,7 @@ def stored_bytes(result: WeightOnly) -> tuple[int, nn.Module]:
 
 @cache
 def minilm_before(domain: str) -> training.Evaluation:
-    """The baseline's answers on the test split of a domain; kept in runs/, because every row is compared with them."""
+    """The baseline's predictions on the test split of a domain, kept in runs/ because every row needs them."""
     split, file = sentiment(domain).test, RUNS / f"before_{domain}.pt"
     if not file.exists():
         RUNS.mkdir(parents=True, exist_ok=True)
@@ -62,11 +62,11 @@ def minilm_before(domain: str) -> training.Evaluation:
 
 def minilm_row(method: str, bits: int, embedding_bits: int) -> Row:
     """Bytes, and accuracy on test: of every domain at 4 bits, of movies below."""
-    if bits == 4 and embedding_bits == 8 and made(method).exists():
-        size, loaded = storage.stored_bytes(made(method)), storage.load(made(method))
+    if bits == 4 and embedding_bits == 8 and (file := cost_file(method)).exists():
+        size, loaded = storage.stored_bytes(file), storage.load(file)
     else:
         options = {} if embedding_bits == 8 else {"embedding_bits": embedding_bits}
-        size, loaded = stored_bytes(quantized("minilm", method, bits, **options))
+        size, loaded = save_and_load(quantized("minilm", method, bits, **options))
     row: Row = {
         "method": method, "bits": bits, "group_size": GROUP, "embedding_bits": embedding_bits, "stored_bytes": size,
     }  # fmt: skip
@@ -92,17 +92,17 @@ def minilm_before_row() -> Row:
 
 
 def minilm() -> Iterator[Row]:
-    """MiniLM's encoder at 4, 3 and 2 bits, embeddings at 8 bits, and at 4 bits where the encoder has 4."""
-    yield remembered("minilm fp16", minilm_before_row)
+    """MiniLM's encoder at 4, 3 and 2 bits with 8-bit embeddings, and at 4 bits with 4-bit embeddings."""
+    yield cached_row("minilm fp16", minilm_before_row)
     settings = [(method, bits, 8) for bits in BITS for method in ("rtn", "gptq", "awq")]
     for setting in [*settings, ("gptq", 4, 4), ("awq", 4, 4)]:
-        yield remembered("minilm " + " ".join(map(str, setting)), partial(minilm_row, *setting))
+        yield cached_row("minilm " + " ".join(map(str, setting)), partial(minilm_row, *setting))
 
 
 def layer_errors(name: str) -> Iterator[Row]:
-    """For every layer: error of its output on held-out inputs, relative to the output, by method and bits.
+    """For every layer: error of its output, relative to the output, by method and bits.
 
-    The inputs are those that the unquantized model gives the layer on validation; nothing was calibrated on them.
+    The inputs are those of the unquantized model on validation, which no method was calibrated on.
     """
     held_out = sentiment().validation if name == "minilm" else text().validation.subset(128)
     changed = {
@@ -129,7 +129,7 @@ def layer_errors(name: str) -> Iterator[Row]:
 
 def tiny_row(result: WeightOnly, windows: data.Split, **facts: Any) -> Row:
     """Bytes and perplexity of a quantized tiny Llama."""
-    size, loaded = stored_bytes(result)
+    size, loaded = save_and_load(result)
     return {
         "method": result.method, "bits": result.scheme.bits, "group_size": result.scheme.group_size, **facts,
         "stored_bytes": size, "windows": len(windows), "test": language_modeling.perplexity(loaded, windows),
@@ -146,27 +146,27 @@ def tiny_before() -> Row:
     }  # fmt: skip
 
 
-def tiny_made(method: str, bits: int) -> Row:
-    """The row of one way to quantize the tiny Llama."""
+def tiny_quantized(method: str, bits: int) -> Row:
+    """The row of one method and bit width."""
     return tiny_row(quantized("tiny_llama", method, bits), text().test.subset(TEST_WINDOWS))
 
 
 def tiny() -> Iterator[Row]:
-    """The tiny Llama at 4, 3 and 2 bits, embeddings (which are the output matrix too) at 8."""
-    yield remembered("tiny fp16", tiny_before)
+    """The tiny Llama at 4, 3 and 2 bits, with 8-bit embeddings (which are also the output matrix)."""
+    yield cached_row("tiny fp16", tiny_before)
     for bits in BITS:
         for method in ("rtn", "gptq", "awq"):
-            yield remembered(f"tiny {method} {bits}", partial(tiny_made, method, bits))
+            yield cached_row(f"tiny {method} {bits}", partial(tiny_quantized, method, bits))
 
 
 def group_sizes() -> Iterator[Row]:
-    """Perplexity of the tiny Llama over group size and bits on some test windows, for the panel of lesson 08."""
+    """Perplexity of the tiny Llama by group size and bits on some test windows, for the panel of lesson 08."""
     some = text().test.subset(PANEL_WINDOWS)
     before = language_modeling.perplexity(model("tiny_llama"), some)
     for group_size in (None, 64, 16):
         for bits in (8, 4, 3, 2):
             for method in ("rtn", "gptq"):
-                size, loaded = stored_bytes(quantized("tiny_llama", method, bits, group_size=group_size))
+                size, loaded = save_and_load(quantized("tiny_llama", method, bits, group_size=group_size))
                 yield {
                     "method": method, "bits": bits, "group_size": group_size, "stored_bytes": size,
                     "windows": len(some), "before": before, "test": language_modeling.perplexity(loaded, some),
@@ -174,7 +174,7 @@ def group_sizes() -> Iterator[Row]:
 
 
 def salient() -> Iterator[Row]:
-    """One input column in a hundred kept in fp16, chosen in three ways, beside plain rounding and AWQ, at 3 bits."""
+    """1 % of the input columns kept in fp16, selected in three ways, compared with RTN and AWQ, at 3 bits."""
     some = text().test.subset(PANEL_WINDOWS)
     yield tiny_row(quantized("tiny_llama", "rtn", 3), some, kept="none")
     yield tiny_row(quantized("tiny_llama", "awq", 3, clip=False), some, kept="none")
@@ -186,7 +186,7 @@ def salient() -> Iterator[Row]:
 
 
 def scale_search() -> Iterator[Row]:
-    """Error over alpha for every stage of the tiny Llama at 3 bits, relative to alpha = 0."""
+    """Error by alpha for every stage of the tiny Llama at 3 bits, relative to alpha = 0."""
     rows: list[Row] = []
 
     def search(stage: quantization.Stage, inputs: quantization.LayerInputs) -> None:
@@ -201,15 +201,15 @@ def scale_search() -> Iterator[Row]:
 
 
 def outliers() -> Iterator[Row]:
-    """How much larger the largest input channel of a stage is than the middle one, in both models."""
+    """Ratio of the largest to the median input channel of every stage, in both models."""
     rows: list[Row] = []
     for name in ("minilm", "tiny_llama"):
 
-        def look(stage: quantization.Stage, inputs: quantization.LayerInputs, name: str = name) -> None:
+        def record(stage: quantization.Stage, inputs: quantization.LayerInputs, name: str = name) -> None:
             spread = (inputs.max_abs.max() / inputs.max_abs.median()).item()
             rows.append({"model": name, "stage": next(iter(stage.layers)), "max over median": spread})
 
-        quantization.walk(model(name), quantization.calibration_batches(calibration(name)), look)
+        quantization.walk(model(name), quantization.calibration_batches(calibration(name)), record)
     yield from rows
 
 
@@ -217,50 +217,42 @@ ALPHAS = (None, 0.25, 0.5, 0.75)
 
 
 def smooth() -> Iterator[Row]:
-    """The tiny Llama, weights in 8 bits, activations in 8, 6 or 5: plain, and with the alpha that validation chose."""
+    """The tiny Llama, 8-bit weights, activations of 8, 6 or 5 bits: without smoothing, and with the best alpha."""
     for activation_bits in (8, 6, 5):
-        tried = {
+        results = {
             alpha: quantization.smoothquant(
                 model("tiny_llama"), calibration("tiny_llama"), alpha=alpha, activation_bits=activation_bits
             )
             for alpha in ALPHAS
         }
         some = text().validation.subset(100)
-        scores = {alpha: language_modeling.perplexity(result.model, some) for alpha, result in tried.items()}
+        scores = {alpha: language_modeling.perplexity(result.model, some) for alpha, result in results.items()}
         best = min((alpha for alpha in ALPHAS if alpha is not None), key=scores.__getitem__)
         for alpha in (None, best):
             facts = {"activation_bits": activation_bits, "alpha": alpha, "validation": scores[alpha]}
-            yield tiny_row(tried[alpha], text().test.subset(PANEL_WINDOWS), **facts)
-
-
-COST = """
-import json, resource, sys, time
-from course_lib import data, models, quantization
-method = sys.argv[1]
-sys.path.insert(0, sys.argv[3])
-import quantization_llm_parts as parts
-model, calibration = models.load("minilm"), parts.calibration("minilm")
-started = time.perf_counter()
-result = getattr(quantization, method)(model, calibration, 4)
-seconds = time.perf_counter() - started
-result.save(sys.argv[2])
-print(json.dumps({"method": method, "seconds": seconds,
-                  "resident_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
-"""
+            yield tiny_row(results[alpha], text().test.subset(PANEL_WINDOWS), **facts)
 
 
 def cost() -> Iterator[Row]:
-    """Seconds and peak resident memory of GPTQ and AWQ over MiniLM, each in a fresh process on Linux.
+    """Seconds and peak resident memory of GPTQ and AWQ over MiniLM, each in a fresh process; the models are kept."""
+    for method in METHODS:
+        code = f"import quantization_llm_parts as parts; parts.print_cost({method!r})"
+        finished = subprocess.run(
+            [sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+        yield json.loads(finished.stdout.strip().splitlines()[-1])
 
-    What they make is kept in runs/, so that ``minilm`` need not make it again.
-    """
-    for method in ("gptq", "awq"):
-        command = [sys.executable, "-c", COST, method, str(made(method)), str(Path(__file__).parent)]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        yield json.loads(done.stdout.strip().splitlines()[-1])
+
+def print_cost(method: str) -> None:
+    """Quantize MiniLM to 4 bits in this process, and print its cost as JSON."""
+    original, split = model("minilm"), calibration("minilm")
+    started = time.perf_counter()
+    result = METHODS[method](original, split, 4)
+    seconds = time.perf_counter() - started
+    result.save(cost_file(method))
+    print(json.dumps({"method": method, "seconds": seconds, "resident_mb": memory.peak_bytes() / 2**20}))
 
 
-def made(method: str) -> Path:
-    """Where ``cost`` keeps MiniLM with 4 bits."""
-    RUNS.mkdir(parents=True, exist_ok=True)
+def cost_file(method: str) -> Path:
+    """The 4-bit MiniLM of the part ``cost``, which ``minilm`` then loads."""
     return RUNS / f"minilm_{method}_4.safetensors"

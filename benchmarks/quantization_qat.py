@@ -1,24 +1,23 @@
-"""AdaRound, quantization-aware training and mixed precision on ResNet18: accuracy and stored bytes at each width.
+"""AdaRound, quantization-aware training (QAT) and mixed precision on ResNet18: accuracy and stored bytes by bit width.
 
     python benchmarks/quantization_qat.py --quick             # re-measure the shipped quantized files (≤ 3 minutes)
     python benchmarks/quantization_qat.py                     # everything
     python benchmarks/quantization_qat.py --only W2A4 mixed
 
-All of it uses the 20,000 shipped training images. Part ``choices`` compares hyper-parameters on validation; for the
-shipped rows it was not run, their learning rate comes from one short run. Test is read for the reported rows only.
-Each part is merged into the results file when it is done; models and checkpoints are kept in
-runs/quantization_qat/. --json names another results file.
+All parts use the 20,000 shipped training images. Part ``choices`` compares hyper-parameters on validation; it was not
+run for the shipped rows, whose learning rate comes from one short run. Test is read for the reported rows only. Each
+part is merged into the results file when it is done; models and checkpoints are kept in runs/quantization_qat/.
+--json names another results file.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import qat_parts as parts
+import quantization_qat_parts as parts
 from build_assets import build_manifest
 from common import Results, merge, parser, read
 
@@ -29,7 +28,6 @@ RESULTS = assets.FOLDER / "results"
 FILE = RESULTS / "quantization_qat.json"
 SHIPPED = {name: RESULTS / f"resnet18_{name.lower()}.safetensors" for name in ("W4A4", "W2A4")}
 QUICK_RUNS = 5
-Part = Callable[[data.Splits], Iterable[parts.Row]]
 
 CARD = """# Quantized ResNet18 on Fashion-MNIST
 
@@ -49,27 +47,27 @@ The input grids are part of the files: a loaded file rounds weights and inputs a
 this card. Licence: Apache-2.0. For teaching compression; limits as in `resnet18.md`.
 """
 
-PARTS: dict[str, tuple[str, Part]] = {
-    "adaround": ("models", parts.adaround(4)),
-    "W4A4": ("models", parts.trained("W4A4")),
-    "W2A4": ("models", parts.trained("W2A4")),
-    "nearest": ("models", parts.nearest(4)),
+PARTS: dict[str, tuple[str, parts.Part]] = {
+    "adaround4": ("models", parts.adaround(4)),
+    "W4A4": ("models", parts.train("W4A4")),
+    "W2A4": ("models", parts.train("W2A4")),
+    "rtn4": ("models", parts.round_to_nearest(4)),
     "choices": ("choices", parts.choices),
-    "W8A8": ("models", parts.trained("W8A8")),
-    "nearest8": ("models", parts.nearest(8)),
-    "nearest3": ("models", parts.nearest(3)),
-    "nearest2": ("models", parts.nearest(2)),
+    "W8A8": ("models", parts.train("W8A8")),
+    "rtn8": ("models", parts.round_to_nearest(8)),
+    "rtn3": ("models", parts.round_to_nearest(3)),
+    "rtn2": ("models", parts.round_to_nearest(2)),
     "adaround3": ("models", parts.adaround(3)),
     "adaround2": ("models", parts.adaround(2)),
     "adaroundW2A4": ("models", parts.adaround(2, 4)),
-    "W3A4": ("models", parts.trained("W3A4")),
+    "W3A4": ("models", parts.train("W3A4")),
     "sensitivity": ("sensitivity", parts.sensitivity),
     "mixed": ("mixed", parts.mixed),
 }
 
 
 def quick(arguments: argparse.Namespace) -> None:
-    """Measure the files as they are shipped, and set what was measured when they were made beside it."""
+    """Measure the shipped files again, and print the stored measurements as well."""
     results = Results(__doc__, arguments, runs=QUICK_RUNS)
     names = [name for name in SHIPPED if f"resnet18_{name.lower()}" in assets.manifest()]
     table = report.compare(
@@ -79,8 +77,8 @@ def quick(arguments: argparse.Namespace) -> None:
     print(f"\n{table}")
     shown = ("name", "stored_bytes", "accuracy", "retained")
     results.table("now", [{key: row.to_dict()[key] for key in shown} for row in table.rows])
-    then = {row["name"]: row for row in assets.results("quantization_qat")["models"]["rows"]}
-    results.table("when shipped", [{key: then[f"QAT {name}"][key] for key in shown} for name in names])
+    stored = {row["name"]: row for row in assets.results("quantization_qat")["models"]["rows"]}
+    results.table("when shipped", [{key: stored[f"QAT {name}"][key] for key in shown} for name in names])
     results.save()
 
 
@@ -95,7 +93,7 @@ def run(part: str, splits: data.Splits, target: Path) -> None:
 
 
 def ship(results: dict[str, Any]) -> None:
-    """Copy the files that were trained here, and write the card of all with the figures of the results file."""
+    """Copy the trained files into the package, and write their card with the figures of the results file."""
     rows = {row["name"]: row for row in results["models"]["rows"]}
     lines = []
     for name, file in SHIPPED.items():
@@ -111,6 +109,7 @@ def ship(results: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    """Measure the parts that were asked for."""
     options = parser(__doc__, quick="measure the shipped files again", parts=PARTS)
     options.add_argument("--ship", action="store_true", help="copy the trained files into the package")
     arguments = options.parse_args()

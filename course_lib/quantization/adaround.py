@@ -99,8 +99,8 @@ def round_adaptively(
 ) -> QuantizedTensor:
     """``weight`` ``(out, …)`` rounded so that ``weight @ inputs`` is close to ``targets``.
 
-    Each integer is ``floor(w / scale) + h(v)`` with ``h(v)`` in [0, 1]. ``v`` is optimized; a regularizer, whose exponent
-    falls during the optimization, pulls ``h(v)`` to 0 or 1.
+    Each integer is ``floor(w / scale) + h(v)`` with ``h(v)`` in [0, 1]. ``v`` is optimized; a regularizer with falling
+    exponent pulls ``h(v)`` to 0 or 1.
 
     Args:
         params: symmetric, one scale per output channel.

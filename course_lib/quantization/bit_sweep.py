@@ -21,8 +21,12 @@ def scheme_for(layer: nn.Module, bits: int, granularity: str, group_size: int = 
     """The scheme of one layer; groups have the largest size up to ``group_size`` that divides its inputs."""
     if granularity != "group":
         return Scheme(bits, granularity)
-    inputs = layer.get_parameter("weight")[0].numel()
-    return Scheme(bits, granularity, next(size for size in range(group_size, 0, -1) if inputs % size == 0))
+    return Scheme(bits, granularity, largest_group(layer.get_parameter("weight")[0].numel(), group_size))
+
+
+def largest_group(inputs: int, group_size: int = GROUP) -> int:
+    """The largest size up to ``group_size`` that divides ``inputs``."""
+    return next(size for size in range(group_size, 0, -1) if inputs % size == 0)
 
 
 def bits_scan(

@@ -126,8 +126,8 @@ class GPTQTrace:
     """All steps of GPTQ on one matrix, from the first column to the last.
 
     Args:
-        states: ``(in + 1, out, in)``: ``W`` after so many columns; earlier columns are quantized, later ones corrected.
-        errors: ``(in + 1)`` mean squared errors of the output after so many columns.
+        states: ``(in + 1, out, in)``: ``W`` after 0, 1, … columns: those are quantized, the others corrected.
+        errors: mean squared error of the output at each of these states.
     """
 
     states: Tensor

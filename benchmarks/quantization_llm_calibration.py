@@ -1,7 +1,7 @@
-"""What transformers are calibrated with in benchmarks/quantization_llm.py, and how that was chosen: on validation.
+"""Calibration data of benchmarks/quantization_llm.py, and how it was chosen on validation.
 
-Calibration takes sentences of train. Which ones, and how many, is decided by how close the quantized MiniLM stays to
-the original on the validation sentences of all domains; ``calibration`` then takes what the shipped results say.
+Calibration uses training sentences. Which ones, and how many, is decided by how close the quantized MiniLM stays to the
+original on the validation sentences of all domains; ``calibration`` returns the choice in the shipped results.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from course_lib import assets, data, models, quantization
 from course_lib.core.atomic_write import write_atomically
 from course_lib.data import text_windows
+from course_lib.quantization import WeightOnly
 
 Row = dict[str, Any]
 RUNS = Path(__file__).parent.parent / "runs" / "quantization_llm"
@@ -28,8 +29,9 @@ CANDIDATES = {
     "movies": (128, 0, 0), "more movies": (384, 0, 0), "half movies": (192, 96, 96), "all alike": (128, 128, 128),
     "twice as many": (256, 256, 256),
 }  # fmt: skip
-"""Name → training sentences of movies, amazon and tweets."""
-UNCORRECTED = "half movies"  # measured without the correction of biases as well
+"""Name → number of training sentences of movies, amazon and tweets."""
+METHODS: dict[str, Callable[..., WeightOnly]] = {"gptq": quantization.gptq, "awq": quantization.awq}
+UNCORRECTED = "half movies"  # also measured without bias correction
 
 
 @cache
@@ -40,7 +42,7 @@ def model(name: str) -> nn.Module:
 
 @cache
 def sentiment(domain: str = "movies") -> data.Splits:
-    """Sentences of one domain; those that are evaluated are sorted by length, so that little padding is computed."""
+    """Sentences of one domain; validation and test are sorted by length, which needs little padding."""
     splits = data.load("sentiment", domain=domain)
     return data.Splits(splits.train, by_length(splits.validation), by_length(splits.test))
 
@@ -61,14 +63,14 @@ def text() -> data.Splits:
 
 @cache
 def calibration(name: str) -> data.Split:
-    """What a shipped model is calibrated on: windows, or the sentences that validation chose."""
+    """Calibration data of a shipped model: windows, or the sentences that were chosen on validation."""
     if name == "tiny_llama":
         return text().train.subset(WINDOWS)
-    return sentences(CANDIDATES[chosen(assets.results("quantization_llm")["calibration"]["rows"])])
+    return sentences(CANDIDATES[best_candidate(assets.results("quantization_llm")["calibration"]["rows"])])
 
 
 def sentences(counts: Sequence[int]) -> data.Split:
-    """So many training sentences of each domain, as one split, padded to the longest."""
+    """Training sentences, this number of each domain, as one split, padded to the longest."""
     splits = [
         sentiment(domain).train.subset(count)
         for domain, count in zip(data.SENTIMENT_DOMAINS, counts, strict=True)
@@ -77,8 +79,8 @@ def sentences(counts: Sequence[int]) -> data.Split:
     return data.join(splits)
 
 
-def chosen(rows: Sequence[Row]) -> str:
-    """The candidate with the smallest divergence on validation, taken over methods and domains."""
+def best_candidate(rows: Sequence[Row]) -> str:
+    """The candidate with the smallest divergence on validation, summed over methods."""
     scores = {
         name: sum(row["divergence"] for row in rows if row["sentences"] == name and row["corrected"])
         for name in CANDIDATES
@@ -87,36 +89,35 @@ def chosen(rows: Sequence[Row]) -> str:
 
 
 def compare_candidates() -> Iterator[Row]:
-    """Every candidate by GPTQ and AWQ at 4 bits, judged on validation; one of them with untouched biases as well."""
-    yield remembered("calibration rtn", partial(candidate_row, "none", "rtn", False))
+    """Every candidate with GPTQ and AWQ at 4 bits, evaluated on validation; one also without bias correction."""
+    yield cached_row("calibration rtn", partial(candidate_row, "none", "rtn", False))
     for name in CANDIDATES:
-        for method in ("gptq", "awq"):
+        for method in METHODS:
             for corrected in (True, False) if name == UNCORRECTED else (True,):
                 key = f"calibration {name} {method} {corrected}"
-                yield remembered(key, partial(candidate_row, name, method, corrected))
+                yield cached_row(key, partial(candidate_row, name, method, corrected))
 
 
 def candidate_row(name: str, method: str, corrected: bool) -> Row:
-    """How close one quantized MiniLM stays to the original on validation: divergence, agreement, accuracy."""
+    """How close a quantized MiniLM is to the original on validation: divergence, agreement, accuracy."""
     row: Row = {"sentences": name, "counts": CANDIDATES.get(name), "method": method, "corrected": corrected}
     if method == "rtn":
         result = quantization.rtn(model("minilm"), 4)
     else:
-        make = {"gptq": quantization.gptq, "awq": quantization.awq}[method]
-        result = make(model("minilm"), sentences(CANDIDATES[name]), 4, correct=corrected)
+        result = METHODS[method](model("minilm"), sentences(CANDIDATES[name]), 4, correct=corrected)
     found = [closeness(result.model, domain) for domain in data.SENTIMENT_DOMAINS]
     row |= {key: sum(one[key] for one in found) / len(found) for key in found[0]}
     return row | {domain: one["retained"] for domain, one in zip(data.SENTIMENT_DOMAINS, found, strict=True)}
 
 
 def closeness(changed: nn.Module, domain: str) -> dict[str, float]:
-    """Kullback-Leibler divergence (nats), share of equal answers, and accuracy kept, on validation."""
+    """Kullback-Leibler divergence (nats), fraction of equal predictions, and retained accuracy, on validation."""
     before, after = logits(model("minilm"), domain), logits(changed, domain)
     labels = sentiment(domain).validation.labels
     divergence = F.kl_div(after.log_softmax(1), before.log_softmax(1), log_target=True, reduction="batchmean")
-    right, was_right = ((each.argmax(1) == labels).float().mean() for each in (after, before))
-    same = (after.argmax(1) == before.argmax(1)).float().mean()
-    return {"divergence": divergence.item(), "agreement": same.item(), "retained": (right / was_right).item()}
+    accuracy, baseline = ((each.argmax(1) == labels).float().mean() for each in (after, before))
+    agreement = (after.argmax(1) == before.argmax(1)).float().mean()
+    return {"divergence": divergence.item(), "agreement": agreement.item(), "retained": (accuracy / baseline).item()}
 
 
 @torch.no_grad()
@@ -125,11 +126,11 @@ def logits(changed: nn.Module, domain: str) -> Tensor:
     return torch.cat([models.forward(changed, inputs) for inputs, _ in sentiment(domain).validation.batches(64)])
 
 
-def remembered(key: str, make: Callable[[], Row]) -> Row:
-    """A row that was measured before an interruption, or a new one; kept in runs/ until the part is done."""
+def cached_row(key: str, measure: Callable[[], Row]) -> Row:
+    """A row from an earlier, interrupted run, or a new one, which is kept in runs/."""
     file = RUNS / f"{key}.json"
     if file.exists():
         return json.loads(file.read_text(encoding="utf-8"))
-    row = make()
+    row = measure()
     write_atomically(file, json.dumps(row))
     return row

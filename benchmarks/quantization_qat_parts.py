@@ -1,4 +1,4 @@
-"""The measurements behind benchmarks/quantization_qat.py: each function makes the rows of one part of the results."""
+"""The parts of benchmarks/quantization_qat.py: each function measures the rows of one part of the results."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pruning_parts import Row, answers, quality
+from common import quality
+from pruning_parts import Row, answers, baseline_answers
 from torch import nn
 
 from course_lib import data, models, quantization, storage, training
 from course_lib.core import memory
 from course_lib.quantization import qat
-from course_lib.quantization.adaround import adaround as round_model
 from course_lib.quantization.bit_allocation import bits_per_layer
-from course_lib.quantization.mse_scale import best_input_params, best_weight_params
+from course_lib.quantization.mse_scale import best_input_params
 
+Part = Callable[[data.Splits], Iterator[Row]]
 RUNS = Path(__file__).parent.parent / "runs" / "quantization_qat"
 CALIBRATION = 256
 COMMON = {
@@ -31,7 +32,7 @@ COMMON = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """One training on the grid: widths, and how long over how many images."""
+    """One training: bit widths, epochs, number of images, and hyper-parameters."""
 
     weight_bits: int
     input_bits: int
@@ -59,36 +60,26 @@ CHOICES = {
 
 
 def resnet18() -> nn.Module:
-    """The baseline; pictures go faster with their channels last."""
+    """The baseline; inference is faster with channels last."""
     return models.load("resnet18").to(memory_format=torch.channels_last)
 
 
 def row_of(name: str, model: nn.Module, splits: data.Splits, **facts: Any) -> Row:
-    """Store ``model``, load it again, and measure what was loaded on the test split."""
+    """Store ``model``, load it again, and evaluate the loaded model on the test split."""
     file = storage.save(model.to(memory_format=torch.contiguous_format), RUNS / f"{name}.safetensors")
     after = answers(storage.load(file), splits.test)
     size = storage.stored_bytes(file)
     return {"name": name, **facts, "stored_bytes": size, **quality(after, baseline_answers(splits))}
 
 
-def baseline_answers(splits: data.Splits) -> training.Evaluation:
-    """The baseline's answers on test, kept in runs/ because every part compares with them."""
-    file = RUNS / "baseline_predictions.pt"
-    if not file.exists():
-        RUNS.mkdir(parents=True, exist_ok=True)
-        torch.save(answers(resnet18(), splits.test).predictions, file)
-    return training.Evaluation(torch.load(file, weights_only=True), splits.test.labels, float("nan"), splits.classes)
-
-
-def nearest(*widths: int) -> Callable[[data.Splits], Iterator[Row]]:
-    """The part that rounds to nearest: the range from minimum to maximum, and the best step size; inputs of 8 bits."""
+def round_to_nearest(bits: int) -> Part:
+    """The part that rounds to nearest with min-max ranges and with the best step size; inputs of 8 bits."""
 
     def part(splits: data.Splits) -> Iterator[Row]:
-        for bits in widths:
-            for method in ("min-max", "best step"):
-                model = rounded_to_nearest(resnet18(), splits, method, bits, 8)
-                facts = {"method": f"nearest, {method}", "bits": bits, "input_bits": 8}
-                yield row_of(f"nearest, {method}, W{bits}A8", model, splits, **facts)
+        for method in ("min-max", "best step"):
+            model = rounded_to_nearest(resnet18(), splits, method, bits, 8)
+            facts = {"method": f"nearest, {method}", "bits": bits, "input_bits": 8}
+            yield row_of(f"nearest, {method}, W{bits}A8", model, splits, **facts)
 
     return part
 
@@ -96,39 +87,36 @@ def nearest(*widths: int) -> Callable[[data.Splits], Iterator[Row]]:
 def rounded_to_nearest(
     model: nn.Module, splits: data.Splits, method: str, bits: int | Mapping[str, int], input_bits: int
 ) -> nn.Module:
-    """The usual post-training quantization; first and last layer 8 bits, as everywhere here."""
-    of_inputs = bits_per_layer(model, input_bits)
-    params = best_input_params(model, splits.train, of_inputs, CALIBRATION)
+    """``model`` with weights and inputs rounded to nearest; 8 bits for the first and last layer."""
+    inputs = best_input_params(model, splits.train, bits_per_layer(model, input_bits), CALIBRATION)
     weights = {}
     for name, width in bits_per_layer(model, bits).items():
         weight = model.get_submodule(name).get_parameter("weight").detach()
-        chosen = (
-            best_weight_params(weight, width) if method == "best step" else quantization.weight_params(weight, width)
-        )
-        weights[f"{name}.weight"] = quantization.quantize_tensor(weight, chosen)
+        choose = quantization.best_weight_params if method == "best step" else quantization.weight_params
+        weights[f"{name}.weight"] = quantization.quantize_tensor(weight, choose(weight, width))
     rounded = quantization.set_weights(copy.deepcopy(model), weights)
-    return quantization.quantize_activations(rounded, params)
+    return quantization.quantize_activations(rounded, inputs)
 
 
-def adaround(bits: int, input_bits: int = 8) -> Callable[[data.Splits], Iterator[Row]]:
-    """The part that rounds ResNet18 by AdaRound; memory is the peak of this whole process."""
+def adaround(bits: int, input_bits: int = 8) -> Part:
+    """The part that rounds by AdaRound; memory is the peak of this process."""
 
     def part(splits: data.Splits) -> Iterator[Row]:
         memory.reset_peak()
         started, cpu = time.perf_counter(), time.process_time()
-        result = round_model(resnet18(), splits.train, bits=bits, input_bits=input_bits, progress=False)
-        spent = {
+        result = quantization.adaround(resnet18(), splits.train, bits=bits, input_bits=input_bits, progress=False)
+        cost = {
             "seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu,
             "threads": torch.get_num_threads(), "peak_mb": round(memory.peak_bytes() / 1e6),
         }  # fmt: skip
-        facts = {"method": "AdaRound", "bits": bits, "input_bits": input_bits, **spent}
+        facts = {"method": "AdaRound", "bits": bits, "input_bits": input_bits, **cost}
         yield row_of(f"AdaRound W{bits}A{input_bits}", result.model, splits, **facts)
 
     return part
 
 
 def train_by(recipe: Recipe, splits: data.Splits, checkpoint: Path | None = None) -> qat.TrainedResult:
-    """One training by its recipe."""
+    """Train ResNet18 by a recipe."""
     options = asdict(recipe)
     train = splits.train.subset(options.pop("images"))
     result = qat.train_quantized(resnet18(), train, splits.validation, checkpoint=checkpoint, **options, **COMMON)
@@ -137,8 +125,8 @@ def train_by(recipe: Recipe, splits: data.Splits, checkpoint: Path | None = None
     return result
 
 
-def trained(name: str) -> Callable[[data.Splits], Iterator[Row]]:
-    """The part that trains by one recipe and measures."""
+def train(name: str) -> Part:
+    """The part that trains by the recipe ``name``."""
 
     def part(splits: data.Splits) -> Iterator[Row]:
         recipe, started = RECIPES[name], time.perf_counter()
@@ -154,7 +142,7 @@ def trained(name: str) -> Callable[[data.Splits], Iterator[Row]]:
 
 
 def choices(splits: data.Splits) -> Iterator[Row]:
-    """W2A4 over few images, one thing changed at a time, on validation."""
+    """W2A4 on few images, one hyper-parameter changed at a time, on validation."""
     before = training.evaluate(resnet18(), splits.validation).accuracy
     for name, recipe in CHOICES.items():
         history = train_by(recipe, splits).history
@@ -163,7 +151,7 @@ def choices(splits: data.Splits) -> Iterator[Row]:
 
 
 def sensitivity(splits: data.Splits) -> Iterator[Row]:
-    """Damage of each layer at each width, on validation images; kept in runs/ for the part ``mixed``."""
+    """Sensitivity of each layer at each bit width, on validation images; kept in runs/ for the part ``mixed``."""
     file = RUNS / "sensitivity.json"
     if not file.exists():
         few = splits.validation.subset(200)
@@ -173,7 +161,7 @@ def sensitivity(splits: data.Splits) -> Iterator[Row]:
 
 
 def mixed(splits: data.Splits) -> Iterator[Row]:
-    """Every layer 3 bits, against bits chosen per layer with no more bytes; rounded to nearest."""
+    """3 bits for every layer against bits chosen per layer with no more bytes; rounded to nearest."""
     import pandas
 
     frame = pandas.DataFrame(sensitivity(splits))
