@@ -1,7 +1,7 @@
-"""What turns the notebooks into a course: checks, hints, quizzes, predictions, progress.
+"""Checks, hints, quizzes, predictions and progress of the course notebooks.
 
-``from course_lib.learning import check, hint, quiz, predict, reveal, course_map`` is all that a notebook needs.
-The functions ``quiz``, ``predict`` and ``course_map`` have the names of their modules and stand before them here.
+``from course_lib.learning import check, hint, quiz, predict, reveal, course_map`` is what a notebook needs.
+The functions ``quiz``, ``predict`` and ``course_map`` hide the modules of the same names.
 """
 
 from course_lib.learning.course_map import LESSONS, course_map, lesson_done, lesson_opened

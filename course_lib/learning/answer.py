@@ -1,4 +1,4 @@
-"""The learner's function as a check sees it: it gets copies, gives back exact types, and fails in one line."""
+"""A wrapper of the learner's function: it passes copies, returns exact types, and reports errors in one line."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib",
 class Answer:
     """A callable around the learner's function.
 
-    Calling it hands out copies of tensors, containers and modules, so that nothing the function does to them
-    reaches the check; ``in_place`` hands out the objects themselves. What comes back is ``values.plain``.
+    A call passes copies of tensors, containers and modules, so that the function cannot change the check's objects;
+    ``in_place`` passes the objects themselves. Results are reduced by ``values.plain``.
 
     Args:
-        function: what the learner wrote.
+        function: the learner's function or class.
 
     Raises:
         CheckFailed: if ``function`` is not callable, does not take these arguments, raises, or returns
@@ -48,7 +48,7 @@ class Answer:
         return self.in_place(*[clone(value) for value in args], **{key: clone(kwargs[key]) for key in kwargs})
 
     def in_place(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function with these very objects."""
+        """Call the function with the objects themselves, without copies."""
         try:
             result = plain(self.raw(*args, **kwargs))
         except (CheckFailed, NotAttempted):
@@ -61,7 +61,7 @@ class Answer:
         return result
 
     def raw(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the function and let its exceptions through, except the one that says *not attempted*."""
+        """Call the function without converting its exceptions, except that of an unanswered stub."""
         self.returned = None
         self.given = self._bind(args, kwargs)
         try:
@@ -72,7 +72,7 @@ class Answer:
             raise
 
     def refuses(self, *args: Any) -> bool:
-        """Whether the function raises ``ValueError`` for these very objects: what a probe says about bad input."""
+        """Whether the function raises ``ValueError`` for these objects, for probes of invalid input."""
         try:
             self.function(*args)
         except ValueError:
@@ -90,7 +90,7 @@ class Answer:
         return known[:count] if len(known) >= count else [f"argument {index + 1}" for index in range(count)]
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-        """Describe the arguments by the names that the function gives them."""
+        """Describe the arguments with the function's parameter names."""
         by_position = {f"argument {index + 1}": value for index, value in enumerate(args)} | kwargs
         try:
             signature = inspect.signature(self.function)
@@ -101,7 +101,7 @@ class Answer:
         except TypeError as error:
             takes, handed = ", ".join(signature.parameters) or "nothing", len(args) + len(kwargs)
             problem = f"your function takes ({takes}), but it is called with {handed} argument{'s' * (handed != 1)}"
-            hint = "keep the parameters of the function as they were handed out"
+            hint = "keep the parameters of the stub"
             raise CheckFailed(problem, describe_call(by_position) or None, hint) from error
 
 
@@ -130,7 +130,7 @@ def learner_frame(error: BaseException) -> TracebackType | None:
 
 
 def is_stub(error: NotImplementedError) -> bool:
-    """Whether a ``raise`` in the learner's code made this error, and not a library that lacks an operation."""
+    """Whether a ``raise`` in the learner's code caused this error, and not a missing operation of a library."""
     step = error.__traceback__
     while step is not None and step.tb_next is not None:
         step = step.tb_next

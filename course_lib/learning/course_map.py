@@ -1,4 +1,4 @@
-"""The lessons of the course, and how far a learner has come."""
+"""The lessons of the course, and a learner's progress through them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Lesson:
         number: two digits.
         title: as in the notebook.
         file: notebook in ``notebooks/``.
-        minutes: to read, run and think; the exercise has minutes of its own.
-        idea: the one idea, in half a sentence.
+        minutes: to read and run, without the exercise.
+        idea: the main idea, in half a sentence.
         exercise_minutes: 0 for a lesson without an exercise.
-        points: that the exercise gives.
-        quiz: name of the quiz that belongs to it.
+        points: of the exercise.
+        quiz: name of its quiz.
     """
 
     number: str
@@ -43,50 +43,50 @@ class Lesson:
 
 
 LESSONS = (
-    Lesson("00", "Start here", "00_start_here.ipynb", 10, "how the course measures, and what is honest", quiz="00"),
+    Lesson("00", "Start here", "00_start_here.ipynb", 10, "how size, speed and accuracy are measured", quiz="00"),
     Lesson(
         "01", "The compression calculator", "01_compression_calculator.ipynb", 35,
         "a ratio of parameters is not yet a smaller file or a faster model", 60, 20, "01",
     ),
     Lesson(
         "02", "Profile first", "02_profile_first.ipynb", 40,
-        "where bytes and time go, before anything is cut", 75, 20, "02",
+        "where bytes and time go, before anything is removed", 75, 20, "02",
     ),
     Lesson(
         "03", "Magnitude pruning", "03_magnitude_pruning.ipynb", 50,
-        "most weights can go, and what that does and does not buy", 80, 20, "03",
+        "most weights can be set to zero; what that saves, and what it does not", 80, 20, "03",
     ),
     Lesson(
         "04", "Structured pruning", "04_structured_pruning.ipynb", 50,
-        "whole channels go, and every machine gets faster", 82, 20, "04",
+        "removing whole channels makes a model faster on every machine", 82, 20, "04",
     ),
     Lesson(
         "05", "Quantization from scratch", "05_quantization_from_scratch.ipynb", 45,
-        "a weight is rounded to one of a few stairs, and the stairs have a scale", 75, 20, "05",
+        "a weight is rounded to one of a few levels, whose spacing is the scale", 75, 20, "05",
     ),
     Lesson(
         "06", "Post-training quantization", "06_post_training_quantization.ipynb", 50,
-        "a whole network in integers, with no training, and the processor that it needs", 95, 20, "06",
+        "a whole network in integers without training, and the processor that it needs", 95, 20, "06",
     ),
     Lesson(
         "07", "Quantization-aware training", "07_quantization_aware_training.ipynb", 50,
-        "weights that must live on a coarse grid train on that grid", 95, 20, "07",
+        "weights for a coarse grid are trained on that grid", 95, 20, "07",
     ),
     Lesson(
         "08", "Quantizing transformers", "08_quantizing_transformers.ipynb", 55,
-        "what matters is not how large an error is, but who can make up for it", 80, 20, "08",
+        "other weights can compensate for the error of one weight", 80, 20, "08",
     ),
     Lesson(
         "09", "Knowledge distillation", "09_knowledge_distillation.ipynb", 50,
-        "a small network learns from the doubts of a large one", 80, 20, "09",
+        "a small network learns from the class probabilities of a large one", 80, 20, "09",
     ),
     Lesson(
         "10", "Distilling BERT in stages", "10_distilling_bert.ipynb", 45,
-        "a student that starts from its teacher has little left to learn", 82, 20, "10",
+        "a student that starts from layers of its teacher needs little training", 82, 20, "10",
     ),
     Lesson(
         "11", "Low-rank factorization", "11_low_rank.ipynb", 50,
-        "a layer as a product of thinner ones is smaller and really faster", 80, 20, "11",
+        "a layer factorized into two thinner ones is smaller and faster", 80, 20, "11",
     ),
 )  # fmt: skip
 COURSE_QUIZ = "model-compression-techniques"
@@ -107,13 +107,13 @@ def lesson(number: str) -> Lesson:
 
 
 def lesson_opened(number: str) -> None:
-    """Note that a lesson was begun, and that it is the place to come back to."""
+    """Record that a lesson was opened; ``course_map`` links to it."""
     entry = lesson(number)
     progress.record_lesson(number, progress.IN_PROGRESS, entry.file)
 
 
 def lesson_done(number: str) -> Finished:
-    """Note that a lesson was finished, and say where to go on."""
+    """Record that a lesson is finished, and say where to continue."""
     entry = lesson(number)
     progress.record_lesson(number, progress.DONE, entry.file)
     return Finished(entry)
@@ -121,7 +121,7 @@ def lesson_done(number: str) -> Finished:
 
 @dataclass(frozen=True)
 class Finished:
-    """The line at the end of a lesson."""
+    """The last output of a lesson, with links to what follows."""
 
     lesson: Lesson
 
@@ -134,13 +134,13 @@ class Finished:
         return page(line("right", f"Lesson {self.lesson.number} is done.", "") + onward)
 
     def _onward(self) -> list[tuple[str, str]]:
-        places = []
+        links = []
         if self.lesson.exercise:
-            places.append((f"exercise {self.lesson.number}", f"../exercises/{self.lesson.exercise}"))
+            links.append((f"exercise {self.lesson.number}", f"../exercises/{self.lesson.exercise}"))
         following = [one for one in LESSONS if one.number > self.lesson.number]
         if following:
-            places.append((f"lesson {following[0].number}, {following[0].title}", following[0].file))
-        return places
+            links.append((f"lesson {following[0].number}, {following[0].title}", following[0].file))
+        return links
 
     def _text(self) -> str:
         names = [text for text, _ in self._onward()]
@@ -148,18 +148,18 @@ class Finished:
 
 
 def course_map() -> CourseMap:
-    """The table of all lessons with what has been done, and a link to where the learner was last."""
+    """The table of all lessons with their status, and a link to the last one opened."""
     return CourseMap(progress.read())
 
 
 @dataclass(frozen=True)
 class CourseMap:
-    """Lessons with minutes, status, points and quiz scores; ``record`` is what ``progress.read`` gives."""
+    """Lessons with minutes, status, points and quiz scores; ``record`` is from ``progress.read``."""
 
     record: Mapping[str, Any]
 
     def status(self, number: str) -> str:
-        """``Not started``, ``In progress`` or ``Done``; points or quiz answers count as a beginning."""
+        """``Not started``, ``In progress`` or ``Done``; points or quiz answers count as ``In progress``."""
         stored = self.record["lessons"].get(number, {}).get("status")
         if stored in (progress.IN_PROGRESS, progress.DONE):
             return stored
@@ -181,7 +181,7 @@ class CourseMap:
         return f"{entry['best']} of {entry['out_of']}" if "best" in entry and "out_of" in entry else "–"
 
     def resume(self) -> Lesson | None:
-        """The lesson to go on with: the last one opened, or the next if it is done."""
+        """The lesson to continue with: the last one opened, or the next one if that is done."""
         last = self.record["last"].get("lesson")
         known = [one for one in LESSONS if one.number == last]
         if not known:

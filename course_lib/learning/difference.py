@@ -1,4 +1,4 @@
-"""How a learner's value differs from the expected one, in one short phrase, also for large tensors."""
+"""The difference of a learner's value from the expected one, as one short phrase, also for large tensors."""
 
 from __future__ import annotations
 

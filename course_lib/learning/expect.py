@@ -1,7 +1,7 @@
-"""The vocabulary of a check: what is expected, what came, and what the difference usually means.
+"""Expectations of a check: what is expected, what was returned, and what the difference usually means.
 
 Each function passes silently or raises ``CheckFailed`` with one line. Both sides are reduced to exact types
-first (``values.plain``), so that an object that calls itself equal to everything does not pass.
+first (``values.plain``), so that an object with its own ``__eq__`` does not pass.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NUMBERS = ("no", "one", "two", "three", "four")
 
 
 class NotAttempted(Exception):
-    """The answer still raises ``NotImplementedError``, as it was handed out."""
+    """The answer is still the stub that raises ``NotImplementedError``."""
 
     def __init__(self, question: str = "") -> None:
         super().__init__(question)
@@ -32,12 +32,12 @@ class NotAttempted(Exception):
 
 
 class CheckFailed(AssertionError):
-    """An answer that is not right yet: one line that says what was expected, what came, and for which input.
+    """A wrong answer: one line with the expected value, the returned value, and the input.
 
     Args:
-        problem: what is wrong.
-        given: the input that showed it.
-        hint: what it usually means.
+        problem: the difference.
+        given: the input that shows it.
+        hint: the usual cause.
         question: id of the question; ``check`` fills it in.
     """
 
@@ -57,7 +57,7 @@ class CheckFailed(AssertionError):
 
 
 def expect(condition: Any, message: str, *, given: Any = None, hint: str | None = None) -> None:
-    """Fail with ``message`` unless ``condition`` is true: a real boolean, not merely something truthy."""
+    """Fail with ``message`` unless ``condition`` is true: a boolean, not any truthy value."""
     try:
         holds = plain(condition)
     except UnusableResult:
@@ -71,7 +71,7 @@ def expect_equal(what: str, got: Any, expected: Any, *, given: Any = None, hint:
     """Fail unless ``got`` has exactly the values of ``expected``.
 
     Tensors must agree in shape and dtype; a tensor without dimensions counts as a number where a number is
-    expected; lists and tuples are alike; a boolean is not a number; NaN equals NaN.
+    expected; lists and tuples are equivalent; a boolean is not a number; NaN equals NaN.
     """
     _compare(what, got, expected, None, given, hint)
 
@@ -123,7 +123,7 @@ def expect_unchanged(function: Callable[..., Any], *args: Any, given: Any = None
     result = getattr(function, "in_place", function)(*handed)
     for name, after, before in zip(_names(function, len(args)), handed, args, strict=True):
         if difference(_state(after), _state(before)):
-            problem = f"your function changed its input `{name}`; it should leave it as it was and return a new one"
+            problem = f"your function changed its input `{name}`; it should return a new object instead"
             raise CheckFailed(problem, _given(given), hint or "work on a copy, for example `weight.clone()`")
     return result
 
@@ -154,11 +154,11 @@ def expect_whole(what: str, got: Any, expected: int, *, hint: str | None = None)
 
 
 def likely_mistake(got: Any, mistakes: Mapping[str, Any], otherwise: str, *, atol: float = 1e-9) -> str:
-    """The first advice whose wrong value is what came, for a hint; ``otherwise`` if none is.
+    """The advice for the first known wrong value that equals ``got``; ``otherwise`` if there is none.
 
     Args:
-        got: what the learner's function returned.
-        mistakes: advice → the value that this mistake leads to.
+        got: the returned value.
+        mistakes: advice → the value that this mistake gives.
     """
     return next((advice for advice, value in mistakes.items() if not difference(got, value, (1e-6, atol))), otherwise)
 
@@ -201,7 +201,7 @@ def _names(function: Any, count: int) -> list[str]:
 
 
 def _state(value: Any) -> Any:
-    """What must not change: the values of a tensor or container, the state of a module."""
+    """The values of a tensor or container, or the state of a module."""
     state_dict = getattr(value, "state_dict", None)
     return plain(state_dict()) if callable(state_dict) else plain(value)
 

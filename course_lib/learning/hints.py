@@ -1,4 +1,4 @@
-"""Three hints for each question; they open one after another, and reading them costs nothing."""
+"""Three hints for each question, opened one after another, without loss of points."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What a learner has done so far: one JSON file that survives crashes, damage and two notebooks at once.
+"""A learner's progress: one JSON file that survives crashes, damage and concurrent notebooks.
 
-Every change reads the file, applies itself and replaces the file in one step, under a lock. A damaged file is
-kept aside under a numbered name. Where nothing can be written, progress lives in memory until the kernel stops.
+Every change reads the file, applies itself and replaces the file atomically, under a lock. A damaged file is renamed
+and kept. If nothing can be written, progress is kept in memory until the kernel stops.
 
-``COURSE_PROGRESS`` names another file, or is ``memory`` for a run that should leave no trace.
+``COURSE_PROGRESS`` names another file, or is ``memory`` for a run that must not write one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _in_memory: dict[str, Record] = {}
 
 
 class ProgressWarning(UserWarning):
-    """Progress could not be read or kept as usual."""
+    """Progress could not be read or stored."""
 
 
 def location() -> Path | None:
@@ -74,7 +74,7 @@ def update(change: Callable[[Record], None]) -> Record:
 
 
 def record_lesson(number: str, status: str, file: str | None = None) -> None:
-    """Set a lesson to ``In progress`` or ``Done``; a lesson that is done stays done."""
+    """Set a lesson to ``In progress`` or ``Done``; ``Done`` is never set back."""
 
     def change(record: Record) -> None:
         entry = record["lessons"].setdefault(number, {})
@@ -88,7 +88,7 @@ def record_lesson(number: str, status: str, file: str | None = None) -> None:
 
 
 def record_points(question: str, points: int) -> None:
-    """Note that a question was answered right."""
+    """Record a right answer."""
 
     def change(record: Record) -> None:
         entry = record["questions"].setdefault(question, {})
@@ -98,7 +98,7 @@ def record_points(question: str, points: int) -> None:
 
 
 def record_try(question: str, out_of: int) -> None:
-    """Note an answer that is not right yet; points earned before are kept."""
+    """Record a wrong answer; earlier points are kept."""
 
     def change(record: Record) -> None:
         entry = record["questions"].setdefault(question, {"points": 0, "out_of": out_of})
@@ -108,12 +108,12 @@ def record_try(question: str, out_of: int) -> None:
 
 
 def record_hint(question: str, opened: int) -> None:
-    """Note that the first ``opened`` hints of a question have been read."""
+    """Record that the first ``opened`` hints of a question are open."""
     update(lambda record: record["hints"].update({question: max(opened, _count(record["hints"], question))}))
 
 
 def record_quiz(quiz: str, answers: dict[str, Any], right: int, out_of: int) -> None:
-    """Note the latest answers of a quiz and the best score so far."""
+    """Record the latest answers of a quiz and the best score."""
 
     def change(record: Record) -> None:
         entry = record["quizzes"].setdefault(quiz, {})
@@ -123,12 +123,12 @@ def record_quiz(quiz: str, answers: dict[str, Any], right: int, out_of: int) -> 
 
 
 def record_prediction(key: str, guess: float) -> None:
-    """Note a guess made before the measurement."""
+    """Record a guess."""
     update(lambda record: record["predictions"].update({key: guess}))
 
 
 def reset() -> None:
-    """Forget everything (the file is removed)."""
+    """Delete all progress, with its file."""
     file = location()
     _in_memory.pop(str(file), None)
     if file is not None:
@@ -145,7 +145,7 @@ def _update_file(file: Path, change: Callable[[Record], None]) -> Record:
 
 
 def _lock(file: Path) -> Any:
-    """Others wait their turn; a lock that never comes free does not stop a learner."""
+    """A lock for writers; after ``LOCK_SECONDS`` without it, writing goes on unlocked."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(f"{file}.lock", timeout=LOCK_SECONDS)
@@ -198,12 +198,12 @@ def _set_aside(file: Path, problem: str) -> Record:
     while (kept := file.with_name(f"{file.stem}.damaged-{number}{file.suffix}")).exists():
         number += 1
     file.rename(kept)
-    _warn(f"{file} {problem}; it was kept as {kept.name}, and progress starts anew")
+    _warn(f"{file} {problem}; it was kept as {kept.name}, and progress starts from zero")
     return _empty()
 
 
 def _keep_in_memory(file: Path, verb: str, error: OSError) -> Record:
-    """From now on the record lives in memory, beginning with what can still be read."""
+    """Keep the record in memory from now on, starting with the readable content of the file."""
     try:
         record = _load(file)
     except OSError:

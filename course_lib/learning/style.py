@@ -1,4 +1,4 @@
-"""How the learning pieces look: the panels' stylesheet plus a few rules, and small HTML builders."""
+"""The look of checks, hints and quizzes: stylesheet rules, and small HTML builders."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ RULES = """
 
 
 def stylesheet() -> str:
-    """The panels' stylesheet and the rules of the learning pieces, as one ``<style>`` text."""
+    """The panels' stylesheet and the rules of this module, as ``<style>`` elements."""
     from course_lib.widgets.theme import stylesheet as panels
 
     return f"{panels()}<style>{RULES}</style>"
 
 
 def page(body: str) -> str:
-    """HTML that stands on its own in an output: stylesheet and frame around ``body``."""
+    """A self-contained HTML output: stylesheet and frame around ``body``."""
     return f'{stylesheet()}<div class="course-panel course-learn">{body}</div>'
 
 
@@ -71,20 +71,20 @@ def rich(text: str) -> str:
 
 
 def bare(text: str) -> str:
-    """The same text where no HTML is possible."""
+    """The same text without markup, for plain-text outputs."""
     return re.sub(r"(?<![\w*])\*([^*\s][^*]*)\*(?![\w*])", r"\1", text.replace("`", "").strip())
 
 
 def line(kind: str, lead: str, text: str) -> str:
-    """One calm line: a coloured edge, a lead in words, and rich text; ``kind`` is right, wrong, hint or empty."""
+    """One line with a coloured edge, a bold lead, and rich text; ``kind`` is right, wrong, hint or empty."""
     classes = f"learn-line learn-{kind}" if kind else "learn-line"
     return f'<div class="{classes}"><b>{escape(lead)}</b> {rich(text)}</div>'
 
 
 def soften(colour: str) -> None:
-    """Let JupyterLab show the error that comes next as a line with a coloured edge instead of on a red ground.
+    """Let JupyterLab show the next error as a line with a coloured edge instead of a red background.
 
-    The error itself stays what it is; other front ends, and runs without one, see no difference.
+    The error itself is unchanged; other front ends show it as usual.
     """
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     if not hasattr(shell, "kernel"):

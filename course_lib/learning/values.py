@@ -1,8 +1,8 @@
-"""What a learner's function got and gave back: copied, reduced to exact types, and described in a few words.
+"""Arguments and results of a learner's function: copied, reduced to exact types, and described in a few words.
 
-An object that overrides ``__eq__``, ``__repr__`` or ``__torch_function__`` could agree with everything, so
-results are rebuilt from the methods of the built-in types before anything is compared or printed.
-Nothing here imports torch or NumPy; if they are not loaded yet, no value can be theirs.
+An object that overrides ``__eq__``, ``__repr__`` or ``__torch_function__`` could equal everything, so results are
+rebuilt with the methods of the built-in types before they are compared or printed. This module does not import torch
+or NumPy; if they are not loaded yet, no value can be theirs.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class UnusableResult(TypeError):
 def plain(value: Any, depth: int = 0) -> Any:
     """``value`` rebuilt from exact built-in types, tensors and arrays; any other object is returned as it is.
 
-    Subclasses of numbers, strings and containers lose what they override; NumPy scalars become Python numbers.
+    Subclasses of numbers, strings and containers lose their overridden methods; NumPy scalars become Python numbers.
 
     Raises:
-        UnusableResult: for a subclass of a tensor or array, an odd dictionary key, or too deep a nesting.
+        UnusableResult: for a subclass of a tensor or array, an unsupported dictionary key, or deep nesting.
     """
     kind = type(value)
     if kind in _EXACT:
@@ -56,7 +56,7 @@ def plain(value: Any, depth: int = 0) -> Any:
 
 
 def clone(value: Any) -> Any:
-    """A copy that the learner's function may change without harm: tensors, arrays, containers and modules."""
+    """A deep copy of tensors, arrays, containers and modules; other objects are returned as they are."""
     kind, torch, numpy = type(value), loaded("torch"), loaded("numpy")
     if kind in (list, tuple, set):
         return kind(clone(entry) for entry in value)
@@ -72,18 +72,18 @@ def clone(value: Any) -> Any:
 
 
 def is_tensor(value: Any) -> bool:
-    """Whether ``value`` is exactly a ``torch.Tensor``, and not merely something of that name."""
+    """Whether ``value`` is exactly a ``torch.Tensor``, not a subclass."""
     torch = loaded("torch")
     return torch is not None and type(value) is torch.Tensor
 
 
 def loaded(name: str) -> Any:
-    """The module, if something has imported it already."""
+    """The module, if it is already imported."""
     return sys.modules.get(name)
 
 
 def describe(value: Any) -> str:
-    """A few words for a message; it never calls a method that a learner could have written."""
+    """A short description for a message; it never calls methods of a learner's class."""
     kind, torch, numpy = type(value), loaded("torch"), loaded("numpy")
     if kind is float:
         text = f"{value:.6g}"

@@ -1,4 +1,4 @@
-"""What the quiz, the hints and the predictions have in common: a panel whose buttons never swallow an error."""
+"""Base class of the quiz, hint and prediction panels, whose buttons show every error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 class Activity(widgets.VBox):
-    """A framed column of widgets, with a static version of itself for readers without a kernel.
+    """A framed column of widgets, with a static version for readers without a kernel.
 
     An error in an action is shown at the bottom and kept in ``error``; it is raised too when the environment
     variable ``COURSE_STRICT_WIDGETS`` is 1.
@@ -29,7 +29,7 @@ class Activity(widgets.VBox):
             self.add_class(name)
 
     def perform(self, action: Callable[[], Any]) -> None:
-        """Run what a button does, and show an error instead of losing it."""
+        """Run the action of a button, and show its error."""
         try:
             action()
         except Exception as error:
@@ -48,12 +48,12 @@ class Activity(widgets.VBox):
         return made
 
     def static_body(self) -> str:
-        """What a reader without a kernel sees, as HTML."""
-        raise NotImplementedError("each activity says what it shows without a kernel")
+        """The static version as HTML."""
+        raise NotImplementedError("a subclass defines static_body")
 
     def static_text(self) -> str:
-        """The same in one line of plain text."""
-        raise NotImplementedError("each activity says what it is in one line")
+        """The static version as one line of plain text."""
+        raise NotImplementedError("a subclass defines static_text")
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         view = super()._repr_mimebundle_(**options)[WIDGET_VIEW]
@@ -64,5 +64,5 @@ class Activity(widgets.VBox):
 
 
 def html(value: str = "") -> widgets.HTML:
-    """An HTML widget that takes the width it needs."""
+    """An HTML widget with automatic width."""
     return widgets.HTML(value, layout=widgets.Layout(width="auto", margin="0"))
