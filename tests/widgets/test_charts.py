@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from course_lib.core.formatting import spread
 from course_lib.widgets import charts
 from course_lib.widgets.svg import LINE_HEIGHT, Scale
 
@@ -101,12 +100,3 @@ def test_ticks_are_few_and_inside(low, span):
     ticks = scale.ticks(5)
     slack = 1e-6 * (abs(low) + span)
     assert len(ticks) <= 12 and all(low - slack <= tick <= low + span + slack for tick in ticks)
-
-
-@settings(deadline=None, max_examples=50)
-@given(st.lists(st.floats(-100, 100), min_size=1, max_size=8))
-def test_spread_keeps_the_order_and_the_gap(positions):
-    placed = spread(positions, 5.0)
-    order = sorted(range(len(positions)), key=lambda index: positions[index])
-    moved = [placed[index] for index in order]
-    assert all(after - before >= 5.0 - 1e-9 for before, after in zip(moved, moved[1:], strict=False))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from course_lib.widgets import aware_panel
-from course_lib.widgets.qat import LEARNED, PLAIN, STEPS, STRAIGHT, Curve, TinyLayer, race
+from course_lib.widgets.measured import Curve
+from course_lib.widgets.qat import LEARNED, PLAIN, STEPS, STRAIGHT, training_runs
 
 CURVES = (
     Curve("nearest, min-max", [2, 4, 8], [0.1, 0.8, 0.93]),
@@ -16,19 +17,18 @@ CURVES = (
 
 @pytest.mark.parametrize("bits", [2, 3, 4, 8])
 def test_plain_rounding_stays_and_a_learned_step_size_gets_better(bits):
-    errors = race(TinyLayer(), bits, 0).errors
+    errors = training_runs(bits, 0).errors
     assert len(set(errors[PLAIN])) == 1
-    assert len({one[0] for one in errors.values()}) == 1, "all start alike"
+    assert len({one[0] for one in errors.values()}) == 1, "all start with the same error"
     assert errors[LEARNED][STEPS] < 0.8 * errors[PLAIN][STEPS]
 
 
 def test_fewer_bits_lose_more():
-    layer = TinyLayer()
-    starts = [race(layer, bits, 0).errors[STRAIGHT][0] for bits in (2, 3, 4, 6, 8)]
+    starts = [training_runs(bits, 0).errors[STRAIGHT][0] for bits in (2, 3, 4, 6, 8)]
     assert starts == sorted(starts, reverse=True)
 
 
-def test_moving_a_slider_computes_anew():
+def test_a_slider_changes_picture_and_numbers():
     panel = aware_panel(bits=3, step=10, measured=CURVES)
     before = panel.picture.value
     panel.controls["bits"].value = 2

@@ -8,21 +8,21 @@ from torch import nn
 
 from course_lib import lowrank
 from course_lib.widgets import rank_panel
-from course_lib.widgets.ranks import Spectrum
+from course_lib.widgets.ranks import DecomposedLayer
 
 
 @pytest.mark.parametrize("shape", [(12, 20), (20, 12), (8, 4, 3, 3), (5, 5)])
 def test_the_panel_knows_what_the_library_knows(shape):
     weight = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    spectrum = Spectrum.of(weight)
+    layer = DecomposedLayer.of(weight)
     rows, columns = weight.flatten(1).shape
-    assert spectrum.break_even == lowrank.break_even_rank(rows, columns)
-    assert torch.allclose(torch.tensor(spectrum.kept), lowrank.energy(lowrank.singular_values(weight)), atol=1e-6)
+    assert layer.break_even == lowrank.break_even_rank(rows, columns)
+    assert torch.allclose(torch.tensor(layer.energy), lowrank.energy(lowrank.singular_values(weight)), atol=1e-6)
     first, second = lowrank.svd_factors(weight, 3)
-    assert spectrum.factors(3) == first.numel() + second.numel()
+    assert layer.factors(3) == first.numel() + second.numel()
     product = (second @ first.flatten(1)).view(shape)
     expected = product.mean(dim=1) if len(shape) == 4 else product[:, None]
-    assert torch.allclose(torch.tensor(spectrum.filters(3, rows)), expected, atol=1e-4)
+    assert torch.allclose(torch.tensor(layer.filters(3, rows)), expected, atol=1e-4)
 
 
 def test_every_control_moves_the_picture_and_the_numbers():
