@@ -42,7 +42,7 @@ def hidden_state_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = No
 
 
 def attention_transfer(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared distance between the spatial attention of two feature maps with any numbers of channels.
+    """Squared distance between the spatial attention of two feature maps with any number of channels.
 
     Each map ``(B, channels, H, W)`` is reduced to its mean of squares over channels, ``(B, H, W)``, scaled to unit
     length; the larger one is average-pooled to the size of the smaller one first.

@@ -1,4 +1,4 @@
-"""Low-rank factorization: a layer as a product of thinner ones, with ranks that pay."""
+"""Low-rank factorization: layers as products of thinner ones (SVD, Tucker-2, CP), and the choice of their ranks."""
 
 from course_lib.architectures.factorized import Factored
 from course_lib.lowrank.decompositions import (

@@ -1,7 +1,7 @@
-"""A weight as a product: SVD of a matrix, Tucker-2 and CP of a filter bank, and back again.
+"""Decompositions of a weight: SVD of a matrix, Tucker-2 and CP of a filter bank.
 
-Every function computes in float32 or better, leaves its input alone, and gives tensors in the shapes of the layers that
-will hold them (see ``factoring``). A convolution's weight is ``(out, in, k, k)``, a linear layer's ``(out, in)``.
+Every function computes in float32 or better and returns tensors in the shapes of the layers that will hold them (see
+``architectures.factorized``). The weight of a convolution is ``(out, in, k, k)``, that of a linear layer ``(out, in)``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CP_DAMPING = 1e-6
 
 
 def as_matrix(weight: Tensor) -> Tensor:
-    """A weight as ``(out, everything else)``, float32: what SVD sees of a convolution."""
+    """A weight as the matrix ``(out, everything else)``, float32."""
     return weight.detach().float().flatten(1)
 
 
@@ -37,13 +37,12 @@ def singular_values(weight: Tensor, moment: Tensor | None = None) -> Tensor:
 def svd_factors(weight: Tensor, rank: int, moment: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """``first (rank, …)`` and ``second (out, rank)`` with ``second @ first ≈ weight``, both of equal size.
 
-    Without ``moment`` this is the best approximation of the *weight* (Eckart and Young, 1936): its SVD ``U Σ Vᵀ`` cut
-    after ``rank`` components. With it, it is the best approximation of the *outputs* on the data that the moment was
-    taken from: whiten the inputs with their covariance C, cut the SVD of ``W C^½``, undo the whitening.
+    Without ``moment`` this is the best approximation of the *weight* (Eckart and Young, 1936): its SVD ``U Σ Vᵀ``
+    truncated to ``rank`` components. With it, this is the best approximation of the *outputs* on the data of the
+    moment: whiten the inputs with their covariance C, truncate the SVD of ``W C^½``, undo the whitening.
 
-    Both need only the left singular vectors U, which are the eigenvectors of ``W Wᵀ`` or of ``W C Wᵀ``, the moment of
-    the outputs; then ``second = U`` and ``first = Uᵀ W``, and no covariance has to be inverted. Plain SVD is what is
-    best for inputs that are white noise.
+    Both need only the left singular vectors U, the eigenvectors of ``W Wᵀ`` or of ``W C Wᵀ``, the moment of the
+    outputs; then ``second = U`` and ``first = Uᵀ W``, and no covariance has to be inverted.
 
     Args:
         moment: mean of ``y yᵀ`` over outputs y without bias, ``(out, out)``; see ``output_moments``.
@@ -71,8 +70,8 @@ def tucker_factors(weight: Tensor, ranks: Sequence[int], *, sweeps: int = 0) -> 
     its leading directions, those of the SVD along it (HOSVD, De Lathauwer et al., 2000).
 
     Args:
-        sweeps: rounds of alternating refinement after that (HOOI); for ResNet18's largest layer ten of them lower the
-            error from 0.548 to 0.547 and take twenty times as long.
+        sweeps: of alternating refinement (HOOI); for ResNet18's largest layer ten of them lower the error from 0.548
+            to 0.547 and take twenty times as long.
 
     Source: Kim et al., Compression of Deep Convolutional Neural Networks, 2016; computed by tensorly.
     """
@@ -93,35 +92,35 @@ def tucker_factors(weight: Tensor, ranks: Sequence[int], *, sweeps: int = 0) -> 
 def cp_factors(weight: Tensor, rank: int, *, sweeps: int = CP_SWEEPS, seed: int = 0) -> tuple[Tensor, ...]:
     """``reduce (r, in)``, ``vertical (r, 1, k, 1)``, ``horizontal (r, 1, 1, k)`` and ``expand (out, r)``.
 
-    The filter bank as a sum of r products of four vectors. There is no closed form: alternating least squares goes
-    round ``sweeps`` times from the leading directions of each axis, and the result is a good one, not the best.
+    The filter bank as a sum of r outer products of four vectors. There is no closed form: alternating least squares
+    runs ``sweeps`` times over the axes, starting at their leading directions, and finds a local optimum.
 
-    Once the large output axis is contracted (``seen``), the other three axes need only that small result. A general
-    routine, as ``parafac`` of tensorly, contracts the whole filter bank anew for every axis, through a matrix of
-    ``in·out·k × r`` numbers, which for a large layer takes many times as long and is no closer in the end.
+    Once the large output axis is contracted (``contracted``), the other three axes need only that small result. A
+    general routine, as ``parafac`` of tensorly, contracts the whole filter bank for every axis, which takes many times
+    as long for a large layer and is not more accurate.
 
     Source: Lebedev et al., Speeding-up Convolutional Neural Networks Using Fine-tuned CP-Decomposition, 2015; Phan et
     al., Fast Alternating LS Algorithms for High Order CANDECOMP/PARAFAC, 2013 (the order of contractions).
     """
     bank = weight.detach().float()
     generator = torch.Generator().manual_seed(seed)
-    out, into, high, wide = (_first_directions(bank, axis, rank, generator) for axis in range(4))
+    out, into, high, wide = (_initial_directions(bank, axis, rank, generator) for axis in range(4))
     for _ in range(sweeps):
-        seen = (bank.flatten(1).T @ out).view(*bank.shape[1:], rank)
-        into = _least_squares(torch.einsum("ihwr,hr,wr->ir", seen, high, wide), out, high, wide)
+        contracted = (bank.flatten(1).T @ out).view(*bank.shape[1:], rank)
+        into = _least_squares(torch.einsum("ihwr,hr,wr->ir", contracted, high, wide), out, high, wide)
         into = F.normalize(into, dim=0)
-        plane = torch.einsum("ihwr,ir->hwr", seen, into)
+        plane = torch.einsum("ihwr,ir->hwr", contracted, into)
         high = F.normalize(_least_squares(torch.einsum("hwr,wr->hr", plane, wide), out, into, wide), dim=0)
         wide = F.normalize(_least_squares(torch.einsum("hwr,hr->wr", plane, high), out, into, high), dim=0)
         products = torch.einsum("ir,hr,wr->ihwr", into, high, wide).flatten(0, 2)
         out = _least_squares(bank.flatten(1) @ products, into, high, wide)
-    share = out.norm(dim=0).pow(0.25)
-    out, into, high, wide = F.normalize(out, dim=0) * share, into * share, high * share, wide * share
+    scale = out.norm(dim=0).pow(0.25)
+    out, into, high, wide = F.normalize(out, dim=0) * scale, into * scale, high * scale, wide * scale
     return into.T.contiguous(), high.T[:, None, :, None].contiguous(), wide.T[:, None, None, :].contiguous(), out
 
 
 def factor_layer(module: nn.Module, kind: str, ranks: Sequence[int], moment: Tensor | None = None) -> Factored:
-    """The factors of a layer with its weights decomposed into them; the bias goes to the last factor.
+    """The factors of a layer, with its weight decomposed into them; the last factor has the bias.
 
     Raises:
         ValueError: if the kind does not fit the layer, a rank is out of range, or ``moment`` is not for ``"svd"``.
@@ -131,7 +130,7 @@ def factor_layer(module: nn.Module, kind: str, ranks: Sequence[int], moment: Ten
         raise ValueError(f"moment is used by kind 'svd' only, got kind {kind!r}")
     weight: Any = module.weight
     with torch.no_grad():
-        for factor, value in zip(chain, _values(weight, kind, ranks, moment), strict=True):
+        for factor, value in zip(chain, _decompose(weight, kind, ranks, moment), strict=True):
             holder: Any = factor.weight
             holder.copy_(value.reshape(holder.shape))
         last: Any = chain[-1]
@@ -141,10 +140,10 @@ def factor_layer(module: nn.Module, kind: str, ranks: Sequence[int], moment: Ten
 
 
 def merge(chain: Factored) -> Tensor:
-    """The weight that the factors stand for, in the shape of the layer that they replaced.
+    """The product of the factors, in the shape of the weight that they replaced.
 
-    The factors of a convolution act one after the other on channels, so their product is a convolution too; it is
-    found by showing the chain, as if it were unpadded, one impulse for each channel.
+    The factors of a convolution are convolutions in sequence, so their product is one too: the impulse responses of the
+    unpadded chain, one for each input channel.
     """
     weights = [factor.weight.detach() for factor in chain if isinstance(factor.weight, Tensor)]
     if isinstance(chain[0], nn.Embedding):
@@ -165,7 +164,7 @@ def relative_error(weight: Tensor, other: Tensor) -> float:
     return (weight.detach().double() - other.detach().double()).norm().item() / norm if norm else 0.0
 
 
-def _values(weight: Tensor, kind: str, ranks: Sequence[int], moment: Tensor | None) -> Sequence[Tensor]:
+def _decompose(weight: Tensor, kind: str, ranks: Sequence[int], moment: Tensor | None) -> Sequence[Tensor]:
     if kind == "tucker":
         return tucker_factors(weight, ranks)
     if kind == "cp":
@@ -176,23 +175,23 @@ def _values(weight: Tensor, kind: str, ranks: Sequence[int], moment: Tensor | No
     return svd_factors(weight, ranks[0], moment)
 
 
-def _first_directions(bank: Tensor, axis: int, rank: int, generator: torch.Generator) -> Tensor:
-    """``rank`` directions of an axis to start from: its leading ones, and random ones where it has no more."""
+def _initial_directions(bank: Tensor, axis: int, rank: int, generator: torch.Generator) -> Tensor:
+    """Initial ``rank`` directions of an axis: its leading ones, and random ones if it has fewer."""
     matrix = bank.movedim(axis, 0).flatten(1)
     leading, *_ = _leading_directions(matrix, min(rank, len(matrix)))
     more = torch.randn(len(matrix), rank - leading.shape[1], generator=generator).to(leading)
     return torch.cat([leading, F.normalize(more, dim=0)], dim=1)
 
 
-def _least_squares(hits: Tensor, *others: Tensor) -> Tensor:
-    """The factor of one axis that fits best while the others stay; a little damping keeps equal directions apart."""
+def _least_squares(projected: Tensor, *others: Tensor) -> Tensor:
+    """The best factor of one axis for fixed ``others``; damping keeps the system solvable if directions coincide."""
     gram = torch.stack([factor.T @ factor for factor in others]).prod(dim=0)
     damping = CP_DAMPING * gram.diagonal().mean().clamp_min(CP_DAMPING)
-    return torch.linalg.solve(gram + damping * torch.eye(len(gram)).to(gram), hits.T).T
+    return torch.linalg.solve(gram + damping * torch.eye(len(gram)).to(gram), projected.T).T
 
 
 def _leading_directions(matrix: Tensor, n_eigenvecs: int, **_: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """SVD of a wide matrix by way of its small Gram matrix, for tensorly; it reads the left vectors only."""
+    """SVD of a wide matrix from its small Gram matrix, for tensorly, which reads only the left vectors."""
     values, vectors = torch.linalg.eigh(_gram(matrix))
     left = vectors.flip(1)[:, :n_eigenvecs].to(matrix)
     return left, values.flip(0)[:n_eigenvecs].clamp_min(0).sqrt().to(matrix), left.T @ matrix
@@ -204,7 +203,7 @@ def _gram(matrix: Tensor) -> Tensor:
 
 @contextmanager
 def _torch_backend() -> Iterator[None]:
-    """tensorly computes with torch meanwhile; what it was set to before comes back."""
+    """Let tensorly compute with torch, and restore its backend afterwards."""
     import tensorly
 
     with tensorly.backend_context("pytorch", local_threadsafe=True), warnings.catch_warnings():

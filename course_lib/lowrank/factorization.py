@@ -1,4 +1,4 @@
-"""Factor the layers of a model: which ones, with which ranks, and a copy in which they are replaced."""
+"""Factorization of a model: which layers, with which ranks, and a copy in which they are replaced by factors."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Ranks = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class LowRankResult:
-    """A copy of a model with some layers as factors.
+    """A copy of a model with some layers factorized.
 
     Args:
         model: plain layers; its description carries the ranks, so that ``storage`` can save and load it.
         plan: layer name → kind and ranks.
-        before: layer name → numbers that it held.
+        before: layer name → parameters that it had.
         history: of the fine-tuning; empty if there was none.
     """
 
@@ -40,7 +40,7 @@ class LowRankResult:
 
     @property
     def report(self) -> pandas.DataFrame:
-        """One row per factored layer: kind, ranks, numbers before and after, and how many times smaller."""
+        """One row per factored layer: kind, ranks, parameters before and after, and how many times smaller."""
         import pandas
 
         rows = [
@@ -56,11 +56,11 @@ def factorize(model: nn.Module, plan: Plan, moments: Mapping[str, Tensor] | None
 
     Args:
         plan: layer name → kind and ranks, for example ``("svd", 64)`` or ``("tucker", 32, 48)``.
-        moments: layer name → what ``output_moments`` found; those layers are factored for the data.
+        moments: layer name → moment of its outputs (see ``output_moments``); these layers are factored for the data.
 
     Raises:
         ValueError: if the plan is empty, a layer is unknown, shared, frozen, grouped or holds NaN, ranks are out of
-            range or would make the layer larger, or the model is in training mode. The model is not changed.
+            range or would make the layer larger, or the model is in training mode.
     """
     check_model(model)
     if not plan:
@@ -82,7 +82,7 @@ def plan_for_size(
 ) -> dict[str, Ranks]:
     """The same ``size`` for every layer: ranks at that share of the break-even point; see ``ranks_for_size``.
 
-    Layers that cannot be factored so, or would not become smaller, are left out. Errors as in ``factorize``.
+    Layers that cannot be factored as ``kind``, or would not become smaller, are left out. Errors as in ``factorize``.
     """
     check_model(model)
     plan = {}
@@ -104,19 +104,19 @@ def plan_for_energy(
 ) -> dict[str, Ranks]:
     """The same share of energy for every layer, so that each gets the rank that it needs.
 
-    Ranks are rounded up to ``multiple``. A layer that needs more than the break-even rank is left out: it stays as it
-    is. For Tucker-2 each of the two channel axes keeps the share. Errors as in ``factorize``.
+    Ranks are rounded up to ``multiple``. A layer that needs more than the break-even rank is left out. For Tucker-2,
+    each of the two channel axes keeps the share. Errors as in ``factorize``.
     """
     check_model(model)
     plan = {}
     for name in factorable(model, kind) if layers is None else layers:
         layer: Any = check_layer(model, name)
         moment = (moments or {}).get(name) if kind == "svd" else None
-        pages = [layer.weight.transpose(0, 1), layer.weight] if kind == "tucker" else [layer.weight]
+        matrices = [layer.weight.transpose(0, 1), layer.weight] if kind == "tucker" else [layer.weight]
         ranks = []
-        for page in pages:
-            needed = rank_for_energy(singular_values(page, moment), share)
-            ranks.append(min(-(-needed // multiple) * multiple, *as_matrix(page).shape))
+        for matrix in matrices:
+            needed = rank_for_energy(singular_values(matrix, moment), share)
+            ranks.append(min(-(-needed // multiple) * multiple, *as_matrix(matrix).shape))
         if factored_parameters(layer, kind, ranks) < parameters(layer):
             plan[name] = (kind, *ranks)
     return plan
@@ -138,13 +138,13 @@ def factorable(model: nn.Module, kind: str) -> list[str]:
 
 
 def check_model(model: nn.Module) -> None:
-    """Refuse a model in training mode: what is decided here must be about the model that will be used."""
+    """Raise ``ValueError`` if ``model`` is in training mode."""
     if model.training:
         raise ValueError("model must be in eval mode to be factored; call model.eval() first")
 
 
 def check_layer(model: nn.Module, name: str) -> nn.Module:
-    """The layer of this name, or ``ValueError`` that says why it cannot be factored."""
+    """The layer of this name, or a ``ValueError`` that says why it cannot be factored."""
     modules = dict(model.named_modules(remove_duplicate=False))
     layer: Any = modules.get(name)
     if layer is None:
@@ -166,7 +166,7 @@ def check_layer(model: nn.Module, name: str) -> nn.Module:
 
 
 def check_ranks(name: str, layer: nn.Module, kind: str, ranks: Collection[Any]) -> None:
-    """Refuse ranks that are out of range or would make the layer larger, with the largest one that helps."""
+    """Raise ``ValueError`` if ranks are out of range or would make the layer larger."""
     try:
         after = factored_parameters(layer, kind, list(ranks))
     except ValueError as error:
@@ -184,7 +184,7 @@ def check_ranks(name: str, layer: nn.Module, kind: str, ranks: Collection[Any]) 
 
 
 def _describe(model: nn.Module, plan: Plan) -> None:
-    """Let the description tell the ranks; what it says of a layer's width or folded norm goes over to its factors."""
+    """Write the ranks into the description; entries for the width or folded norm of a layer move to its factors."""
     architecture = getattr(model, models.ARCHITECTURE_ATTRIBUTE, None)
     if architecture is None:
         return

@@ -1,4 +1,4 @@
-"""Train a factored model a little, so that its factors learn to make up for what was cut off."""
+"""Fine-tuning of a factored model, to recover what the truncation lost."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def fine_tune(
     loss: training.Loss | None = None,
     **fit_options: Any,
 ) -> LowRankResult:
-    """A copy of ``result`` after ``epochs`` of training; the ranks stay.
+    """A copy of ``result`` after ``epochs`` of training with the same ranks.
 
     Args:
-        original: the model before factorization; with it the factors learn to answer as it does (``match_original``).
+        original: the model before factorization; if given, the loss is ``match_original(original)``.
         fit_options: passed on to ``training.fit``: ``optimizer``, ``precision``, ``augment``, ``checkpoint``, ….
 
     Raises:
@@ -50,7 +50,7 @@ def fine_tune(
 
 
 def match_original(original: nn.Module, share: float = 0.7, temperature: float = 4.0) -> training.Loss:
-    """Loss that asks for the original's softened answers, with weight ``share``, and for the labels with the rest.
+    """Distillation loss with ``original`` as the teacher: ``share`` is the weight of its soft targets (alpha).
 
     Raises:
         ValueError: if ``share`` is outside [0, 1] or ``temperature`` is not positive.

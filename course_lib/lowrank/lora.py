@@ -1,10 +1,9 @@
-"""LoRA: the same algebra the other way round. Not the weight has a low rank, but what training adds to it."""
+"""LoRA: a frozen weight with a trainable update of low rank."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Collection
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from course_lib.core.validation import check_positive
 class LoraLinear(nn.Module):
     """A frozen linear layer plus a product of two thin matrices: ``y = W x + b + (alpha / r) · B A x``.
 
-    A ``(r, in)`` is random, B ``(out, r)`` is zero, so that nothing changes before training.
+    A ``(r, in)`` is random and B ``(out, r)`` zero, so that the layer computes the same before training.
 
     Source: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, 2021.
     """
@@ -28,11 +27,12 @@ class LoraLinear(nn.Module):
         self.B = nn.Parameter(torch.zeros(base.out_features, rank, device=base.weight.device))
 
     def forward(self, values: Tensor) -> Tensor:
+        """``(…, in)`` → ``(…, out)``."""
         return self.base(values) + self.scale * (values @ self.A.T) @ self.B.T
 
     @torch.no_grad()
     def merged(self) -> nn.Linear:
-        """One linear layer that computes the same; nothing of the update is left to be paid for."""
+        """One linear layer that computes the same."""
         layer = copy.deepcopy(self.base).requires_grad_(True)
         layer.weight += self.scale * self.B @ self.A
         return layer
@@ -41,7 +41,7 @@ class LoraLinear(nn.Module):
 def add_lora(
     model: nn.Module, rank: int, layers: Collection[str], *, alpha: float = 16.0, train_also: Collection[str] = ()
 ) -> nn.Module:
-    """A copy of ``model`` in which only low-rank updates of ``layers`` can be trained.
+    """A copy of ``model`` in which only low-rank updates of ``layers`` are trainable.
 
     Args:
         layers: names of linear layers.
@@ -69,9 +69,9 @@ def add_lora(
 
 
 def merge_lora(model: nn.Module) -> nn.Module:
-    """A copy of ``model`` with every update added to the weight that it belongs to, all of it trainable again."""
+    """A copy of ``model`` with every update added to its weight, and all parameters trainable."""
     merged = copy.deepcopy(model)
-    found: dict[str, Any] = {name: one for name, one in merged.named_modules() if isinstance(one, LoraLinear)}
-    for name, layer in found.items():
+    adapters = {name: layer for name, layer in merged.named_modules() if isinstance(layer, LoraLinear)}
+    for name, layer in adapters.items():
         merged.set_submodule(name, layer.merged())
     return merged.requires_grad_(True)

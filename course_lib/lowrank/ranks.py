@@ -1,7 +1,7 @@
-"""How large a rank may be: by the energy that it keeps, and by the point where factors stop being smaller.
+"""Ranks by energy and by size, and the break-even rank.
 
-A matrix of m × n numbers holds ``m·n`` parameters, its two factors of rank r ``r·(m + n)``. They are smaller only below
-``r = m·n / (m + n)``, which is less than half of the shorter side when the matrix is square.
+A matrix ``(m, n)`` holds ``m·n`` parameters, its two factors of rank r ``r·(m + n)``. They are smaller only for
+``r < m·n / (m + n)``, which is half of the side of a square matrix.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from course_lib.core.validation import check_choice, check_fraction, check_posit
 
 
 def break_even_rank(rows: int, columns: int) -> int:
-    """The largest rank at which two factors hold fewer numbers than the matrix ``(rows, columns)``; may be 0.
+    """The largest rank at which two factors hold fewer parameters than the matrix ``(rows, columns)``; may be 0.
 
     Raises:
         ValueError: if a size is not positive.
@@ -29,17 +29,17 @@ def break_even_rank(rows: int, columns: int) -> int:
 
 
 def tucker_share(out_channels: int, in_channels: int, kernel: float = 3, size: float = 1.0) -> float:
-    """The share s of both channel counts at which Tucker-2 factors hold ``size`` times the numbers of the convolution.
+    """The share s of both channel counts at which Tucker-2 factors hold ``size`` times the convolution's parameters.
 
-    With ranks ``s·in`` and ``s·out`` the factors hold ``s·in² + k²·s²·in·out + s·out²`` numbers, the convolution holds
-    ``k²·in·out``: a quadratic equation in s. With ``size=1`` it gives the break-even share: 0.895 for 512 → 512
-    channels and k = 3.
+    With ranks ``s·in`` and ``s·out`` the factors hold ``s·in² + k²·s²·in·out + s·out²`` parameters, the convolution
+    ``k²·in·out``: a quadratic equation in s. With ``size=1`` s is the break-even share: 0.895 for 512 → 512 channels
+    and k = 3.
 
     Raises:
         ValueError: if an argument is not positive.
     """
-    given = {"out_channels": out_channels, "in_channels": in_channels, "kernel": kernel, "size": size}
-    for name, value in given.items():
+    arguments = {"out_channels": out_channels, "in_channels": in_channels, "kernel": kernel, "size": size}
+    for name, value in arguments.items():
         check_positive(name, value)
     dense = kernel**2 * in_channels * out_channels
     outer = in_channels**2 + out_channels**2
@@ -47,10 +47,10 @@ def tucker_share(out_channels: int, in_channels: int, kernel: float = 3, size: f
 
 
 def energy(singular_values: Tensor) -> Tensor:
-    """Share of the squared norm that the first 1, 2, … components keep, float64 ``(k,)``; the last one is 1.
+    """Share of the squared norm in the first 1, 2, … components, float64 ``(k,)``; the last one is 1.
 
-    ``1 - energy`` is the squared relative error of the best approximation (Eckart and Young, 1936). A matrix of zeros
-    is kept by any rank.
+    ``1 - energy`` is the squared relative error of the best approximation (Eckart and Young, 1936). For a matrix of
+    zeros all are 1.
     """
     squares = singular_values.detach().double().square()
     total = squares.sum()
@@ -74,27 +74,27 @@ def rank_for_energy(singular_values: Tensor, share: float) -> int:
 
 
 def parameters(module: nn.Module) -> int:
-    """Numbers that a layer holds, bias included."""
+    """Parameters of a layer, bias included."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def factored_parameters(module: nn.Module, kind: str, ranks: Sequence[int]) -> int:
-    """Numbers that the factors of a layer would hold, bias included; nothing is computed.
+    """Parameters of the factors of a layer, bias included; nothing is decomposed.
 
     Raises:
-        ValueError: as ``factoring.factored``.
+        ValueError: as ``architectures.factorized.factored``.
     """
     with torch.device("meta"):
         return parameters(factored(module, kind, ranks))
 
 
 def ranks_for_size(module: nn.Module, kind: str, size: float, multiple: int = 8) -> tuple[int, ...] | None:
-    """Ranks with which the factors hold at most about ``size`` times the numbers of the layer; None where none do.
+    """Ranks with which the factors hold about ``size`` times the parameters of the layer; None if they are not smaller.
 
     Args:
         kind: ``"svd"``, ``"tucker"``, ``"cp"`` or ``"embedding"``.
         size: in (0, 1).
-        multiple: ranks are whole multiples of it, which suits the processor; at least one of it.
+        multiple: ranks are multiples of it (8 suits the processor), at least one.
 
     Raises:
         ValueError: if an argument is out of range or the kind does not fit the layer.
@@ -108,8 +108,8 @@ def ranks_for_size(module: nn.Module, kind: str, size: float, multiple: int = 8)
         share = tucker_share(weight.shape[0], weight.shape[1], math.sqrt(weight[0, 0].numel()), size)
         wanted = [share * limit for limit in limits]
     else:
-        for_each_rank = sum(weight.shape) if kind == "cp" else weight.shape[0] + weight[0].numel()
-        wanted = [size * weight.numel() / for_each_rank]
+        per_rank = sum(weight.shape) if kind == "cp" else weight.shape[0] + weight[0].numel()
+        wanted = [size * weight.numel() / per_rank]
     ranks = tuple(
         min(max(multiple, multiple * round(rank / multiple)), limit) for rank, limit in zip(wanted, limits, strict=True)
     )

@@ -1,8 +1,9 @@
-"""What a layer's outputs look like on data: the statistics behind data-aware factorization."""
+"""Second moments of layer outputs, for data-aware factorization."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from course_lib import models
 from course_lib.core import memory
 from course_lib.data import Split, refuse_test
-from course_lib.models.hooks import forward_hooks
+from course_lib.models.hooks import Hook, forward_hooks
 
 
 @torch.no_grad()
@@ -20,8 +21,8 @@ def output_moments(
 ) -> dict[str, Tensor]:
     """Layer name → mean of ``y yᵀ`` over its outputs y (without bias) on ``split``, float64 ``(out, out)``.
 
-    Positions of an image, and tokens that are not padding, count one by one. With inputs of covariance C it equals
-    ``W C Wᵀ``, so it tells the same as C and is as small as the layer is narrow.
+    Every position of an image and every token that is not padding counts as one output. With inputs of second moment C
+    it equals ``W C Wᵀ``.
 
     Raises:
         TestSplitError: if ``split`` is the test split.
@@ -32,25 +33,36 @@ def output_moments(
     unknown = [name for name in layers if name not in modules]
     if unknown:
         raise ValueError(f"layers must name convolutions or linear layers of the model, got {unknown[0]!r}")
-    sums: dict[str, list[Any]] = {name: [0.0, 0] for name in layers}
-    padding: list[Tensor | None] = [None]
-    with models.evaluating(model), forward_hooks(model, {name: _adder(sums[name], padding) for name in layers}):
+    moments = {name: _Moment() for name in layers}
+    mask: Tensor | None = None
+
+    def accumulate(name: str) -> Hook:
+        return lambda layer, _, output: moments[name].add(_rows(layer, output, mask))
+
+    with models.evaluating(model), forward_hooks(model, {name: accumulate(name) for name in layers}):
         for inputs, _ in split.batches(batch_size):
-            padding[0] = inputs["attention_mask"].bool() if isinstance(inputs, dict) else None
+            mask = inputs["attention_mask"].bool() if isinstance(inputs, dict) else None
             models.forward(model, inputs)
     memory.return_freed()
-    return {name: total / max(count, 1) for name, (total, count) in sums.items()}
+    return {name: moment.total / max(moment.count, 1) for name, moment in moments.items()}
 
 
-def _adder(entry: list[Any], padding: list[Tensor | None]) -> Callable[..., None]:
-    def add(module: Any, _: Any, output: Tensor) -> None:
-        values = output.movedim(1, -1) if isinstance(module, nn.Conv2d) else output
-        mask = padding[0]
-        if mask is not None and values.shape[:-1] == mask.shape:
-            values = values[mask]
-        rows = values.reshape(-1, values.shape[-1])
-        rows = rows if module.bias is None else rows - module.bias
-        entry[0] = entry[0] + (rows.T @ rows).double()
-        entry[1] += len(rows)
+@dataclass
+class _Moment:
+    """Sum of ``y yᵀ`` over ``count`` outputs y."""
 
-    return add
+    total: Any = 0.0
+    count: int = 0
+
+    def add(self, rows: Tensor) -> None:
+        self.total = self.total + (rows.T @ rows).double()
+        self.count += len(rows)
+
+
+def _rows(layer: Any, output: Tensor, mask: Tensor | None) -> Tensor:
+    """Outputs ``(n, out)`` without bias, one row per position or unmasked token."""
+    values = output.movedim(1, -1) if isinstance(layer, nn.Conv2d) else output
+    if mask is not None and values.shape[:-1] == mask.shape:
+        values = values[mask]
+    rows = values.reshape(-1, values.shape[-1])
+    return rows if layer.bias is None else rows - layer.bias

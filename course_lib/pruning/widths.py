@@ -26,7 +26,7 @@ def keep_count(channels: int, ratio: float, multiple: int = 1) -> int:
     """
     check_fraction("ratio", ratio, below_one=False)
     check_positive("multiple", multiple)
-    count = min(channels, multiple * math.floor(ratio * channels / multiple + 0.5))
+    count = _rounded(ratio * channels, channels, multiple)
     if count == 0:
         raise ValueError(f"ratio {ratio} with multiple {multiple} would leave 0 of {channels} channels; take more")
     return count
@@ -148,8 +148,12 @@ def _shaped(groups: Mapping[str, Group], ratio: float, multiple: int, shape: Sha
     for name, group in groups.items():
         share = min(1.0, max(0.0, shape(group, ratio) if shape else ratio))
         least = min(multiple, group.channels)
-        counts[name] = max(least, min(group.channels, multiple * math.floor(share * group.channels / multiple + 0.5)))
+        counts[name] = max(least, _rounded(share * group.channels, group.channels, multiple))
     return counts
+
+
+def _rounded(count: float, most: int, multiple: int) -> int:
+    return min(most, multiple * math.floor(count / multiple + 0.5))
 
 
 def groups_within(groups: Mapping[str, Group], prefixes: Collection[str]) -> dict[str, Group]:
