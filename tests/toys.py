@@ -56,3 +56,51 @@ def fit_blobs(model: nn.Module, **options: Any) -> training.History:
 def flat_weights(model: nn.Module) -> Tensor:
     """All parameters, one after another."""
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+class ResidualBlock(nn.Module):
+    """A residual block, as in ResNet: the same ReLU twice."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        inner = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        return self.relu(inner + x)
+
+
+class SmallConvolutional(nn.Module):
+    """Convolutions with BatchNorm, a residual connection, a linear layer."""
+
+    def __init__(self, classes=10, channels=8):
+        super().__init__()
+        self.conv = nn.Conv2d(3, channels, 3, stride=2, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.block = ResidualBlock(channels)
+        self.fc = nn.Linear(channels, classes)
+
+    def forward(self, x):
+        return self.fc(self.block(self.relu(self.bn(self.conv(x)))).mean(dim=(2, 3)))
+
+
+models.builder("small_convolutional")(SmallConvolutional)
+
+
+def small_convolutional() -> nn.Module:
+    """With norms that do something, and channels of different sizes."""
+    torch.manual_seed(0)
+    model = models.build({"builder": "small_convolutional", "arguments": {"classes": 10}})
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.uniform_(0.3, 3).mul_(torch.tensor([-1.0, *[1.0] * 7]))
+                module.bias.normal_()
+                module.running_mean.normal_()
+                module.running_var.uniform_(0.2, 2)
+    return model

@@ -1,4 +1,4 @@
-"""What linear layers see: stages, sums over rows, and the walk through the blocks."""
+"""Stages of linear layers, the statistics of their inputs, and the walk through the blocks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from course_lib import data
-from course_lib.quantization import LayerInputs, calibration_batches, layer_inputs, linear_layers, walk
+from course_lib.quantization import calibration_batches, layer_inputs, linear_layers, walk
 from course_lib.training.sequential_calibration import set_weight_matrix, weight_matrix
 from tests.quantization.small_transformers import KINDS, small, tokens
 
@@ -45,28 +45,6 @@ def test_the_sums_are_those_of_the_real_inputs_without_padding(kind):
     torch.testing.assert_close(inputs.mean, rows.mean(dim=0), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(inputs.mean_abs, rows.abs().mean(dim=0), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(inputs.max_abs, rows.abs().amax(dim=0), rtol=1e-4, atol=1e-5)
-
-
-def test_the_output_error_is_the_mean_squared_change_of_the_output():
-    torch.manual_seed(0)
-    rows, change = torch.randn(50, 8), torch.randn(5, 8)
-    inputs = LayerInputs.empty(8)
-    inputs.add(rows[:20])
-    inputs.add(rows[20:])
-    assert inputs.output_error(change) == pytest.approx((rows @ change.T).square().sum(dim=1).mean().item(), rel=1e-4)
-
-
-def test_the_best_shift_of_the_bias_leaves_the_error_about_the_mean():
-    torch.manual_seed(0)
-    rows, change = torch.randn(50, 8) + 2, torch.randn(5, 8)
-    inputs = LayerInputs.empty(8)
-    inputs.add(rows)
-    shift = torch.randn(5)
-    moved = (rows @ change.T + shift).square().sum(dim=1).mean().item()
-    assert inputs.output_error(change, shift) == pytest.approx(moved, rel=1e-4)
-    best = inputs.output_error(change, -change @ inputs.mean)
-    assert inputs.centred().output_error(change) == pytest.approx(best, rel=1e-3)
-    assert best < inputs.output_error(change) and best < moved
 
 
 def test_layer_inputs_names_every_layer_and_refuses_test():
