@@ -1,7 +1,7 @@
-"""Find the submissions among files, folders, nbgrader's ``submitted/`` layout and the zip files of learning systems.
+"""Find the submissions in files, folders, nbgrader's ``submitted/`` layout and the zip files of learning systems.
 
-Only regular files are read, and never more of them than is allowed. A notebook that cannot be accepted stays in the
-list with the reason, so that every student who handed something in gets a result.
+Only regular files are read, within limits of number and size. A notebook that is not accepted stays in the list with
+the reason, so that every student who submitted something gets a result.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ SKIPPED_FOLDERS = {"__MACOSX", ".ipynb_checkpoints"}
 
 @dataclass(frozen=True)
 class Submission:
-    """One notebook that somebody handed in.
+    """One submitted notebook.
 
     Args:
-        student: a name taken from the folder or file; it is text of the learner's.
-        path: the notebook, or the zip file that holds it.
+        student: a name from the folder or file; text of the learner.
+        path: the notebook, or the zip file that contains it.
         member: its name within the zip file.
         problem: why it is not accepted.
-        packed: the student packed the zip file, so its entries say nothing about time.
+        packed: the student made the zip file, so the times of its entries are not trusted.
     """
 
     student: str
@@ -44,7 +44,7 @@ class Submission:
         """The content, at most one byte more than is allowed.
 
         Raises:
-            Refused: if it is not accepted, or not a regular file any more.
+            Refused: if it is not accepted, or no longer a regular file.
         """
         if self.problem:
             raise Refused(self.problem)
@@ -53,9 +53,7 @@ class Submission:
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
                 return stream.read(NOTEBOOK_BYTES + 1)
-        except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError, ValueError) as error:
-            raise Refused(f"it cannot be unpacked ({type(error).__name__})") from error
-        except Exception as error:  # zlib and lzma have errors of their own
+        except Exception as error:  # zlib and lzma add their own classes to those of zipfile
             raise Refused(f"it cannot be unpacked ({type(error).__name__})") from error
 
 
@@ -125,7 +123,7 @@ def _archive(path: Path) -> Iterator[Submission]:
 
 
 def _student(parts: tuple[str, ...]) -> str:
-    """The first folder names the student, in nbgrader's layout below ``submitted``; else the file does."""
+    """The name of the first folder (below ``submitted`` in nbgrader's layout), else the name of the file."""
     folders = [part for part in parts[:-1] if part not in ("submitted", ".", "..", "/")]
     name = folders[0] if folders else Path(parts[-1]).stem
     return name.split(MOODLE)[0]
@@ -164,7 +162,7 @@ def _file_problem(path: Path, limit: int | None = NOTEBOOK_BYTES) -> str:
 
 
 def _read_regular(path: Path) -> bytes:
-    """Read a file that is checked after it was opened, so that it cannot be exchanged in between."""
+    """Read a file that is checked after it was opened, so that it cannot be replaced between check and reading."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags)
@@ -177,7 +175,7 @@ def _read_regular(path: Path) -> bytes:
 
 
 def _unique(found: list[Submission]) -> list[Submission]:
-    """Names twice in the list get a number that nobody has; nothing is dropped."""
+    """A repeated name gets a number that no other student's name has; nothing is dropped."""
     taken = {one.student for one in found}
     seen: set[str] = set()
     result = []

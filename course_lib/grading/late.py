@@ -1,9 +1,9 @@
-"""What a late submission loses: the time it was handed in, the due date, and a rule such as ``10%/day``.
+"""Late penalties: the time of submission, the due date, and a rule such as ``10%/day``.
 
-The time is the one in ``timestamp.txt``, which nbgrader writes when it collects, in its folders
-``STUDENT/EXERCISE/EXERCISE.ipynb`` only; else the time of the entry in a learning system's zip file (it has no zone:
-this machine's is taken); else the time of the file. Times that a student could have written are not believed. Whoever
-copies notebooks about without their times should not use a penalty.
+The time is the one in ``timestamp.txt``, which nbgrader writes when it collects, only in its folders
+``STUDENT/EXERCISE/EXERCISE.ipynb``; else the time of the entry in a learning system's zip file, in the time zone of
+this machine; else the time of the file. Times that a student could have written are ignored. If files were copied
+without their times, do not use a penalty.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ UNITS = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
 
 @dataclass(frozen=True)
 class Rule:
-    """``share`` of the points is taken off for each ``unit`` begun after ``due``; once, where there is no unit."""
+    """``share`` of the points is taken off for each ``unit`` begun after ``due``; once, if there is no unit."""
 
     due: datetime
     share: float
@@ -69,7 +69,7 @@ def penalties(found: Iterable[Submission], by: Rule) -> dict[str, float]:
 
 
 def handed_in(one: Submission) -> datetime:
-    """When a submission was handed in, as far as its files tell."""
+    """When a submission was handed in, according to its files."""
     path = Path(one.path)
     if one.member and not one.packed:
         with contextlib.suppress(OSError, KeyError, ValueError, zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
@@ -80,7 +80,7 @@ def handed_in(one: Submission) -> datetime:
 
 
 def _stamp(file: Path) -> datetime | None:
-    """The time in nbgrader's file, ``2026-11-30 22:15:01.5 UTC``; None if there is none that can be read."""
+    """The time in nbgrader's file, such as ``2026-11-30 22:15:01.5 UTC``; None if it cannot be read."""
     if file.is_symlink() or not file.is_file() or file.stat().st_size > TIMESTAMP_BYTES:
         return None
     date, clock, zone, *_ = [*file.read_text(encoding="utf-8", errors="replace").split(), "", "", ""]

@@ -1,12 +1,12 @@
-"""What a probe cell prints: the values of a learner's function in one canonical line.
+"""Print the values of a learner's function as one canonical line.
 
-This module is placed in the sandbox beside the notebook, and the reference lines are made with it outside. It
-decides nothing: whoever changes it in a kernel still has to print the right values. Lists and tuples are alike,
-dictionaries and sets are sorted, every other type must be exact.
+This module is in the sandbox beside the notebook, and the reference lines are made with it outside. It decides
+nothing: a kernel in which it was changed still has to print the right values. Lists and tuples are written the same
+way, dictionaries and sets are sorted, every other type must be exact.
 
-Numbers are rounded so that another right way to compute them prints the same. A float keeps ``DIGITS`` digits, an
-entry of a tensor as many digits as the largest entry of that tensor has. A reference value that lies too near a
-rounding edge is named in ``floors`` (its position among all floats of the line) and is cut instead of rounded.
+Numbers are rounded so that another correct computation prints the same. A float keeps ``DIGITS`` digits; the entries
+of a tensor are rounded at the last digit of its largest entry. A reference value too near a rounding edge is listed
+in ``floors`` (its position among all floats of the line) and is rounded down instead.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Writer:
     """Writes values canonically and remembers which floats lie near a rounding edge.
 
     Args:
-        floors: positions of floats that are cut instead of rounded.
+        floors: positions of floats that are rounded down.
     """
 
     def __init__(self, floors: Collection[int] = ()) -> None:
@@ -75,7 +75,7 @@ class Writer:
         return f"{self._rounded(value, exponent)}e{exponent}"
 
     def _exponent(self, size: float) -> int:
-        """Position of the first digit. The edge between two positions lies beside the powers of ten, not on them."""
+        """Position of the first digit; shifted by ``BESIDE``, so that powers of ten do not lie at an edge."""
         logarithm = math.log10(size) + BESIDE
         self.fragile |= abs(logarithm - round(logarithm)) < BESIDE / 4
         return math.floor(logarithm)
@@ -109,9 +109,10 @@ class Writer:
 
 
 class Silent(io.TextIOBase):
-    """Takes what a function prints and forgets it."""
+    """A stream that drops what is written to it."""
 
     def write(self, text: str) -> int:
+        """Drop ``text``."""
         return len(text)
 
 
@@ -126,14 +127,14 @@ def values(module: str, function: str, answer: Callable[..., Any], seed: int) ->
 
 
 def show(module: str, function: str, answer: Callable[..., Any], seed: int, floors: Collection[int]) -> None:
-    """Print the canonical line of a probe; what the answer itself prints is dropped."""
+    """Print the canonical line of a probe; output of the answer itself is dropped."""
     with redirect_stdout(Silent()), redirect_stderr(Silent()):
         line = Writer(floors).write(values(module, function, answer, seed))
     print(line)
 
 
 def show_data(answer: Callable[[], Any]) -> None:
-    """Print what an answer without arguments returns, exactly; it is judged outside."""
+    """Print the exact value of an answer without arguments; it is judged outside the sandbox."""
     from course_lib.learning.answer import Answer
 
     with redirect_stdout(Silent()), redirect_stderr(Silent()):
@@ -142,7 +143,7 @@ def show_data(answer: Callable[[], Any]) -> None:
 
 
 def tagged(value: Any) -> Any:
-    """Plain values as JSON that keeps types apart: ``["list", …]``, ``["dict", [key, value], …]`` and so on."""
+    """Plain values as JSON that tells types apart: ``["list", …]``, ``["dict", [key, value], …]`` and so on."""
     kind = type(value)
     if value is None or kind in (bool, int, float, str):
         return value

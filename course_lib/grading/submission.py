@@ -1,7 +1,7 @@
-"""What is taken from a submission: the sources of its answer cells, and nothing else.
+"""Take the answers from a submission: the sources of its answer cells, and nothing else.
 
-Outputs, metadata, tags, kernelspec and every other cell are dropped. Whatever cannot be taken is a finding that
-costs only itself; a file that is no notebook at all is refused with the reason.
+Outputs, metadata, tags, kernelspec and all other cells are dropped. An answer that cannot be taken is a finding and
+costs only its question; a file that is no notebook is refused with the reason.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_CELLS = 2_000
 
 
 class Refused(ValueError):
-    """A file from which nothing can be taken; the text says why."""
+    """A file or answer cell that is not accepted; the text says why."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Extracted:
 
 
 def parse(content: bytes) -> list[Any]:
-    """The cells of a notebook, as they stand in the file; nothing about them is checked yet.
+    """The cells of a notebook as they are in the file, unchecked.
 
     Raises:
         Refused: if it is too large, not JSON in UTF-8, not of format 4, or has too many cells.
@@ -57,7 +57,7 @@ def parse(content: bytes) -> list[Any]:
 
 
 def lesson(content: list[Any]) -> str | None:
-    """The lesson whose answer cells stand in a notebook, for example ``"03"``; None if there are none."""
+    """The lesson to which most answer cells of a notebook belong, for example ``"03"``; None without such cells."""
     found = [question[:2] for entry in content if (question := _answered(entry))]
     return max(set(found), key=found.count) if found else None
 
@@ -78,7 +78,7 @@ def extract(content: list[Any], questions: Mapping[str, AssignedQuestion]) -> Ex
 
 
 def is_untouched(source: str, stub: str) -> bool:
-    """Whether an answer is still the stub, up to white space at line ends."""
+    """Whether an answer equals the stub, except for white space at line ends."""
 
     def lines(text: str) -> list[str]:
         return [line.rstrip() for line in text.strip().splitlines()]
@@ -87,7 +87,7 @@ def is_untouched(source: str, stub: str) -> bool:
 
 
 def _answered(entry: Any) -> str | None:
-    """The question that a cell says it answers."""
+    """The question in the metadata of an answer cell; None for all other cells."""
     if not isinstance(entry, dict) or not isinstance(entry.get("metadata"), dict):
         return None
     metadata = entry["metadata"].get("nbgrader")

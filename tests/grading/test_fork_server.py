@@ -1,4 +1,4 @@
-"""The warm process: each comparison is a fresh child of it, is bounded from outside, and ends with its grader."""
+"""The fork server: each job is a new child of it, is limited in time, and ends with its grader."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from course_lib.grading import building, fork_server
 
-pytestmark = pytest.mark.skipif(not fork_server.available(), reason="this system starts each comparison anew")
+pytestmark = pytest.mark.skipif(not fork_server.available(), reason="this system has no fork server")
 OPTIONS = ["-q", "-p", "no:cacheprovider", "-c", "pytest.ini", "test_it.py"]
 
 
@@ -63,14 +63,14 @@ def test_a_comparison_that_is_killed_or_crashes_has_a_negative_status(prepare):
     assert status(prepare("import os; os.kill(os.getpid(), 11)")) == -11
 
 
-def test_a_warm_process_that_died_is_made_anew(prepare):
+def test_a_server_that_died_is_started_again(prepare):
     assert status(prepare("pass")) == 0
     fork_server._servers.compare.process.kill()
     fork_server._servers.compare.process.wait()
     assert status(prepare("pass", "two")) == 0
 
 
-def lives(pid):
+def is_running(pid):
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -81,9 +81,9 @@ def test_it_ends_with_the_grader_that_started_it(prepare):
     folder = prepare("import time; time.sleep(600)")
     code = f"""
 import pathlib, subprocess
-from course_lib.grading import warm
-with warm.start({OPTIONS!r}, pathlib.Path({str(folder)!r}), {environment(folder)!r}) as comparison:
-    print(comparison.pid, warm._servers.compare.process.pid, flush=True)
+from course_lib.grading import fork_server
+with fork_server.start({OPTIONS!r}, pathlib.Path({str(folder)!r}), {environment(folder)!r}) as comparison:
+    print(comparison.pid, fork_server._servers.compare.process.pid, flush=True)
     comparison.wait(600)
 """
     grader = subprocess.Popen(
@@ -91,10 +91,11 @@ with warm.start({OPTIONS!r}, pathlib.Path({str(folder)!r}), {environment(folder)
         env={**os.environ, "PYTHONPATH": str(building.ROOT)},
     )  # fmt: skip
     pids = [int(word) for word in grader.stdout.readline().split()]
+    assert len(pids) == 2 and all(map(is_running, pids))
     grader.kill()
     grader.wait()
     deadline = time.monotonic() + 60
-    while any(lives(pid) for pid in pids):
+    while any(is_running(pid) for pid in pids):
         assert time.monotonic() < deadline
         time.sleep(0.1)
 

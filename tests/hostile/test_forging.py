@@ -49,8 +49,10 @@ FORGERIES = {
         math.ceil = lambda value: 0
     """,
     "the check is patched": """
+        import importlib
         import course_lib.learning as learning
-        from course_lib.learning import questions, expect
+        from course_lib.learning import questions
+        expect = importlib.import_module("course_lib.learning.expect")
         learning.check = questions.check = lambda *args: "right"
         expect.expect = expect.expect_equal = lambda *args, **kwargs: None
     """,

@@ -126,8 +126,10 @@ for top in ("/", os.path.expanduser("~"), "/tmp", {str(tmp_path)!r}):
 
 def test_otter_a_patched_checker(hand_in):
     answer = """
+import importlib
 import course_lib.learning as learning
-from course_lib.learning import answer, expect, questions
+from course_lib.learning import questions
+expect = importlib.import_module("course_lib.learning.expect")
 questions.check = learning.check = check = lambda *args, **kwargs: None
 questions._run = lambda *args: None
 expect.CheckFailed.__init__ = lambda *args, **kwargs: None

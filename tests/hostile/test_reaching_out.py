@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from course_lib.grading import building
+from course_lib.grading import building, sandbox
 from tests.hostile.conftest import WRONG
 
 MARK = "written-by-a-hostile-answer"
@@ -27,12 +27,14 @@ PLACES = {
         Path(sys.prefix) / "share/jupyter/kernels/python3/kernel.json",
         HOME / ".local/share/jupyter/kernels/x/kernel.json",
     ],
-    "the repository": [ROOT / "conftest.py", ROOT / "course_lib" / f"{MARK}.py", ROOT / "gradebook.db"],
-    "the system": [Path(folder) / MARK for folder in ("/etc", "/usr/lib", "/tmp", "/var/tmp", "/dev/shm")],
-    "the library of the course": [
-        Path("/course") / name for name in (MARK, "course_lib/models.py", "probe_runtime.py")
+    "the repository": [
+        ROOT / "conftest.py", ROOT / "course_lib" / f"{MARK}.py", ROOT / "gradebook.db",
+        ROOT / "course_lib" / "models" / "__init__.py", ROOT / "course_lib" / "grading" / "probe_runtime.py",
+        next(building.SOLUTIONS.glob("01_*.ipynb")),
     ],
-}
+    "the system": [Path(folder) / MARK for folder in ("/etc", "/usr/lib", "/tmp", "/var/tmp", "/dev/shm")],
+}  # fmt: skip
+OVERWRITTEN = {"kernelspecs", "the repository"}  # places with files that exist
 WRITE = """
 import os
 for path in {paths!r}:
@@ -51,7 +53,24 @@ def test_nothing_is_written_to(grader, name):
     before = {path: path.read_bytes() if path.is_file() else None for path in paths}
     assert not grader.attack(WRITE.format(paths=[str(path) for path in paths], mark=MARK) + WRONG).passed
     assert {path: path.read_bytes() if path.is_file() else None for path in paths} == before
-    assert MARK.encode() not in Path(grader.files["probe_runtime.py"]).read_bytes()
+
+
+def library(grader):
+    """The files that the sandbox shows in ``/course``, as the paths inside it."""
+    return [Path(sandbox.LIBRARY) / name for name, path in grader.files.items() if path.is_file()]
+
+
+def test_nothing_is_written_to_the_library_of_the_course(grader):
+    before = {path: path.read_bytes() for path in grader.files.values() if path.is_file()}
+    paths = [str(path) for path in (Path(sandbox.LIBRARY) / MARK, *library(grader))]
+    assert not grader.attack(WRITE.format(paths=paths, mark=MARK) + WRONG).passed
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_program_that_writes_would_write_without_a_sandbox(tmp_path):
+    (tmp_path / "old").write_text("x")
+    exec(WRITE.format(paths=[str(tmp_path / "new" / "file"), str(tmp_path / "old")], mark=MARK), {})
+    assert (tmp_path / "new" / "file").read_text() == f"# {MARK}" and (tmp_path / "old").read_text() == f"x# {MARK}"
 
 
 @pytest.mark.parametrize("kind", ["tcp", "udp", "dns", "a socket in the file system", "an abstract socket"])
