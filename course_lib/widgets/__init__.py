@@ -1,7 +1,7 @@
-"""Panels: what a learner drags.
+"""Interactive panels.
 
-``Panel`` wires a pure ``compute``, a pure ``render`` and controls; ``charts`` draws them; the functions that end in
-``_panel`` are the ones of the lessons.
+``Panel`` wires a pure ``compute``, a pure ``render`` and controls; ``charts`` draws; the functions that end in
+``_panel`` make the panels of the lessons.
 """
 
 from __future__ import annotations

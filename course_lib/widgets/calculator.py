@@ -1,4 +1,4 @@
-"""The panel of lesson 01: what the page claims, what arithmetic says, what was measured, and who is right."""
+"""The panel of lesson 01: claims of the page, estimates, measurements, and verdicts."""
 
 from __future__ import annotations
 
@@ -15,13 +15,7 @@ from course_lib.widgets.controls import Control, choice, log_slider, slider
 from course_lib.widgets.panel import Panel
 
 STRENGTHS = {"pruning": "sparsity", "quantization": "bits", "distillation": "student_size", "low_rank": "rank"}
-ROWS = {
-    "ratio": "size",
-    "memory": "memory",
-    "speedup": "speed",
-    "quality": "quality",
-    "support": "runs on",
-}
+ROWS = {"ratio": "size", "memory": "memory", "speedup": "speed", "quality": "quality", "support": "runs on"}
 Measure = Callable[[str, float], Outcome | None]
 
 
@@ -29,7 +23,7 @@ def calculator_panel(measure: Measure = measured) -> Panel:
     """Choose a technique and its strength; see the claim beside the estimate, and a verdict in words.
 
     Args:
-        measure: technique and strength → what was measured there, or ``None``; the shipped measurements by default.
+        measure: technique and strength → measured outcome, or ``None``; the shipped measurements by default.
     """
 
     def compute(
@@ -66,33 +60,33 @@ def _controls() -> dict[str, Control]:
     }
 
 
-def draw(result: Estimate, seen: Outcome | None) -> str:
-    """The table of claims, and below it stored bytes beside the time of one pass."""
-    return _claims(result, seen) + side_by_side(_sizes(result), _times(result))
+def draw(result: Estimate, found: Outcome | None) -> str:
+    """The table of claims, and below it stored bytes and the time of one pass."""
+    return _claims(result, found) + side_by_side(_sizes(result), _times(result))
 
 
 def numbers(result: Estimate) -> list[Number]:
-    """The arithmetic in one line."""
-    before, left = result.parameters * result.baseline_bytes, min(result.stored.values())
+    """Stored bytes, time of one pass, and the limit of the machine."""
+    before, stored = result.parameters * result.baseline_bytes, min(result.stored.values())
     fits = "fits" if result.fits else "does not fit"
-    room = f"{result.hardware.memory:,.0f} GB of memory"
+    memory = f"{result.hardware.memory:,.0f} GB of memory"
     waits = "memory" if result.bound == "memory" else "arithmetic"
     limits = f"{result.hardware.peak(result.baseline_dtype):,.3g} TFLOP/s, {result.hardware.bandwidth:,.0f} GB/s"
     return [
-        Number(byte_size(left), f"stored, was {byte_size(before)}; {fits} {room}", "estimated"),
+        Number(byte_size(stored), f"stored, was {byte_size(before)}; {fits} {memory}", "estimated"),
         Number(f"{result.before} → {result.after}", "one pass with dense kernels", "estimated"),
         Number(f"waits for {waits}", f"before, batch {result.batch_size}, {limits}", "estimated"),
     ]
 
 
-def _claims(result: Estimate, seen: Outcome | None) -> str:
-    verdict = verdicts(result, seen)
-    columns = [result.claim, result.honest] + ([seen] if seen else [])
+def _claims(result: Estimate, found: Outcome | None) -> str:
+    verdict = verdicts(result, found)
+    columns = [result.claim, result.honest] + ([found] if found else [])
     rows: list[list[str | Verdict]] = [
         [name, *(str(getattr(outcome, field)) for outcome in columns), verdict.get(field, "")]
         for field, name in ROWS.items()
     ]
-    header = ["", "page claim", "estimate", *(["measured, ResNet18"] if seen else []), "verdict"]
+    header = ["", "page claim", "estimate", *(["measured, ResNet18"] if found else []), "verdict"]
     return table(header, rows, caption="Claims, estimates, measurements and verdicts")
 
 
@@ -101,9 +95,9 @@ def _sizes(result: Estimate) -> str:
     names = [f"before, {result.baseline_dtype}", "page claim"]
     values = [before, result.claim.memory.value or 0.0]
     colours = ["baseline", "before"]
-    for form, size in sorted(result.stored.items(), key=lambda item: item[1]):
+    for encoding, size in sorted(result.stored.items(), key=lambda item: item[1]):
         if size < before or len(result.stored) == 1:
-            names.append(f"estimate, stored as {form}")
+            names.append(f"estimate, stored as {encoding}")
             values.append(size)
             colours.append("kept")
     labels = [byte_size(value) for value in values]

@@ -1,4 +1,4 @@
-"""The charts of the panels: histogram, lines, bars and roofline, each a pure function to SVG text."""
+"""Charts of the panels: histogram, lines, bars and roofline, each a pure function that returns SVG text."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from course_lib.widgets.svg import (
     y_axis,
 )
 
-MAIN, COMPANION, HEIGHT = 480.0, 290.0, 240.0  # together as wide as a panel in a notebook leaves room for
+MAIN, COMPANION, HEIGHT = 480.0, 290.0, 240.0  # main chart and companion fill the width of a panel
 TOP, BOTTOM = 46.0, 40.0
 
 
 @dataclass(frozen=True)
 class Line:
-    """A curve: its name stands at its end; ``colour`` is a name of ``course_lib.core.palette``."""
+    """A curve, labelled with its name at its end; ``colour`` is a name of ``course_lib.core.palette``."""
 
     name: str
     x: Sequence[float]
@@ -61,7 +61,7 @@ def histogram(
     width: float = MAIN,
     height: float = HEIGHT,
 ) -> str:
-    """Bars of ``counts`` between ``edges`` (one more than counts); what lies within ±threshold is drawn as cut."""
+    """Bars of ``counts`` between ``edges`` (one more than counts); values within ±threshold are drawn as cut."""
     x = Scale(edges[0], edges[-1], 48, width - 12)
     y = Scale(0, max(*counts, 1), height - BOTTOM, TOP)
     limit = -1.0 if threshold is None else threshold
@@ -99,7 +99,7 @@ def lines(
     width: float = COMPANION,
     height: float = HEIGHT,
 ) -> str:
-    """Curves with markers, named at their ends; ``cursor`` draws a dashed line at one x."""
+    """Curves with markers, labelled at their ends; ``cursor`` draws a dashed line at one x."""
     margin = max((text_width(line.name) for line in series), default=0) + 12
     x_values = [value for line in series for value in line.x] or [0.0, 1.0]
     y_values = [value for line in series for value in line.y] or [0.0, 1.0]
@@ -114,9 +114,9 @@ def lines(
         parts.append(f'<polyline points="{route}" class="line {line.colour}{" dashed" if line.dashed else ""}"/>')
         notes = [f"{line.name}: {plain(a)}, {y_form(b)}" for a, b in zip(line.x, line.y, strict=True)]
         parts += [marker(line.marker, a, b, line.colour, note=note) for (a, b), note in zip(points, notes, strict=True)]
-    ends = spread([y(line.y[-1]) for line in series], LINE_HEIGHT)
-    for line, height_of_name in zip(series, ends, strict=True):
-        parts.append(text(x(line.x[-1]) + 8, height_of_name + 4, line.name, classes=f"{line.colour}-text"))
+    heights = spread([y(line.y[-1]) for line in series], LINE_HEIGHT)
+    for line, label_height in zip(series, heights, strict=True):
+        parts.append(text(x(line.x[-1]) + 8, label_height + 4, line.name, classes=f"{line.colour}-text"))
     names = ", ".join(line.name for line in series)
     return chart(parts, width=width, height=height, title=title, description=f"{y_label} against {x_label}: {names}")
 
@@ -131,15 +131,15 @@ def bars(
     log: bool = False,
     width: float = COMPANION,
 ) -> str:
-    """Horizontal bars, one below the other, with the name above each bar and its value at its end.
+    """Horizontal bars with the name above each bar and its value at its end.
 
     On a ``log`` scale, bars start at a tenth of the smallest value.
     """
     shown = list(labels) if labels is not None else [compact(value) for value in values]
-    room = max((text_width(label) for label in shown), default=0) + 12
+    margin = max((text_width(label) for label in shown), default=0) + 12
     positive = [value for value in values if value > 0] or [1.0]
     low = min(positive) / 10 if log else 0.0
-    x = Scale(low, max(*positive, low * 10), 4, width - room, log)
+    x = Scale(low, max(*positive, low * 10), 4, width - margin, log)
     parts = []
     for row, (name, value, label) in enumerate(zip(names, values, shown, strict=True)):
         top = 24 + row * 38.0
@@ -163,7 +163,7 @@ def roofline(
     width: float = MAIN,
     height: float = HEIGHT,
 ) -> str:
-    """Points under the roof ``min(peak, intensity × bandwidth)``, both axes in powers of ten.
+    """Points under the roofline ``min(peak, intensity × bandwidth)``, on logarithmic axes.
 
     Source: Williams, Waterman & Patterson, Roofline, 2009.
     """
@@ -187,7 +187,7 @@ def roofline(
 
 
 def _point_labels(points: Sequence[Point], x: Scale, y: Scale) -> list[str]:
-    """Names below and right of their points; one that would cover another moves down."""
+    """Labels below and right of their points, moved down where they would overlap."""
     parts: list[str] = []
     taken: list[tuple[float, float, float]] = []
     for point in (point for point in points if point.label):
@@ -195,8 +195,8 @@ def _point_labels(points: Sequence[Point], x: Scale, y: Scale) -> list[str]:
         left = min(x(point.x) + 8, x.end - width)
         base = y(point.y) + 16
         while any(
-            left < other + room and other < left + width and abs(base - line) < LINE_HEIGHT
-            for other, room, line in taken
+            left < other + other_width and other < left + width and abs(base - line) < LINE_HEIGHT
+            for other, other_width, line in taken
         ):
             base += LINE_HEIGHT
         taken.append((left, width, base))
@@ -205,6 +205,6 @@ def _point_labels(points: Sequence[Point], x: Scale, y: Scale) -> list[str]:
 
 
 def _split(left: float, right: float, limit: float) -> list[tuple[float, float]]:
-    """Pieces of the interval, cut where it crosses ±limit."""
+    """The interval split where it crosses ±limit."""
     cuts = [left, *(side for side in (-limit, limit) if limit > 0 and left < side < right), right]
     return list(pairwise(cuts))

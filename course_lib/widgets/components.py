@@ -1,4 +1,4 @@
-"""HTML around the charts: the row of numbers, tables that end in a verdict, notices."""
+"""HTML around the charts: the row of numbers, tables with verdicts, notices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from course_lib.calculator.verdicts import Verdict
 from course_lib.core.validation import check_choice
 
 UNIT = re.compile(r"(\d) (%|×|[kMGT]?B(?:/s)?|[GT]FLOP/s|m?s|bits)(?!\w)")
-SHORT = 18  # cells up to this length are not wrapped
+SHORT = 18  # cells of at most so many characters are not wrapped
 TAGS = ("", "exact", "measured", "estimated", "page claim")
 VERDICT_COLOURS = {
     "holds": "holds",
@@ -23,7 +23,7 @@ VERDICT_COLOURS = {
 
 @dataclass(frozen=True)
 class Number:
-    """One figure of the row below a picture: ``value`` with its unit, what it is, and how it is known (``TAGS``)."""
+    """One figure of the row below a picture: value with unit, caption, and how it is known (one of ``TAGS``)."""
 
     value: str
     caption: str
@@ -37,7 +37,7 @@ class Number:
 
 
 def side_by_side(*charts: str) -> str:
-    """Main picture and companion; the companion moves below where there is little room."""
+    """Main picture and companions, side by side or, in a narrow panel, one below the other."""
     return f'<div class="course-charts">{"".join(f"<div>{chart}</div>" for chart in charts)}</div>'
 
 
@@ -51,7 +51,7 @@ def numbers_row(numbers: Sequence[Number]) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str | Verdict]], *, caption: str = "") -> str:
-    """A table; a ``Verdict`` cell is written in words, in its colour."""
+    """A table; a ``Verdict`` cell is shown in words and in its colour."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
     body = "".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in rows)
     label = f' aria-label="{escape(caption, quote=True)}"' if caption else ""
@@ -59,7 +59,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str | Verdict]], *, cap
 
 
 def notice(message: str) -> str:
-    """A line that a screen reader announces; empty when there is nothing to say."""
+    """A line that a screen reader announces; empty if ``message`` is empty."""
     return f'<div class="course-notice" role="status">{escape(message)}</div>' if message else ""
 
 
@@ -71,5 +71,5 @@ def _cell(cell: str | Verdict) -> str:
 
 
 def _glued(caption: str) -> str:
-    """Escaped, with every number on the same line as its unit."""
+    """``caption`` escaped, with no line break between a number and its unit."""
     return UNIT.sub("\\1\u00a0\\2", escape(caption))

@@ -1,7 +1,7 @@
-"""What a learner moves: sliders with a linked numeric field, choices and toggles, each with its name above.
+"""Controls of a panel: sliders with a linked numeric field, choices and toggles, each with its label above.
 
-Every control has ``.value`` (set it in code, and the panel follows at once), ``.label``, ``.reading`` (the value as
-text) and ``.notice`` (what was clamped, or an empty string).
+Every control has ``.value`` (the panel follows when code sets it), ``.label``, ``.reading`` (the value as text) and
+``.notice`` (a remark on a clamped value, or an empty string).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from course_lib.core.validation import check_choice
 
 
 class Value(traitlets.Any):
-    """Anything but ``None``, which traitlets would let through unchecked."""
+    """Any value but ``None``, which traitlets would accept unchecked."""
 
     allow_none = False
 
 
 class Control(widgets.VBox):
-    """A labelled control: ``value`` is observed by the panel."""
+    """A labelled control whose ``value`` the panel observes."""
 
     value = Value()
     notice = traitlets.Unicode()
@@ -42,6 +42,7 @@ class Control(widgets.VBox):
 
     @label.setter
     def label(self, label: str) -> None:
+        """Set the name above the control and of its inputs."""
         self._name.value = label
         self._name_inputs(label)
 
@@ -55,7 +56,7 @@ class Control(widgets.VBox):
 
 
 class Slider(Control):
-    """A slider and a numeric field that show the same number; see ``slider`` and ``log_slider``."""
+    """A slider and a numeric field of the same number; see ``slider`` and ``log_slider``."""
 
     def __init__(
         self, value: float, low: float, high: float, step: float, label: str | None, unit: str, factor: float, log: bool
@@ -85,18 +86,18 @@ class Slider(Control):
 
     @property
     def reading(self) -> str:
+        """The value as text, with its unit."""
         unit = "" if not self.unit else f" {self.unit}"
         return f"{self._shown(self.value):,.{self._places(self.value)}f}{unit}"
 
     @traitlets.validate("value")
     def _clamp(self, proposal: dict[str, Any]) -> float:
-        wanted = proposal["value"]
-        if isinstance(wanted, bool) or not isinstance(wanted, (int, float)) or math.isnan(wanted):
-            raise ValueError(f"{self.label or 'value'} must be a number, got {wanted!r}")
-        value = min(max(wanted, self.low), self.high)
-        moved = not math.isclose(value, wanted, rel_tol=1e-9, abs_tol=1e-12)
-        asked = f"{self.label} cannot be {self._text(wanted)}" if moved else ""
-        self.notice = f"{asked}; it is set to {self._text(value)}." if moved else ""
+        given = proposal["value"]
+        if isinstance(given, bool) or not isinstance(given, (int, float)) or math.isnan(given):
+            raise ValueError(f"{self.label or 'value'} must be a number, got {given!r}")
+        value = min(max(given, self.low), self.high)
+        clamped = f"{self.label} cannot be {self._text(given)}; it is set to {self._text(value)}."
+        self.notice = "" if math.isclose(value, given, rel_tol=1e-9, abs_tol=1e-12) else clamped
         return round(value) if self._whole else float(value)
 
     @traitlets.observe("value")
@@ -160,6 +161,7 @@ class Choice(Control):
 
     @property
     def reading(self) -> str:
+        """The text of the chosen option."""
         return str(self._list.label)
 
     @traitlets.validate("value")
@@ -183,6 +185,7 @@ class Toggle(Control):
 
     @property
     def reading(self) -> str:
+        """``"yes"`` or ``"no"``."""
         return "yes" if self.value else "no"
 
     def _name_inputs(self, label: str) -> None:
@@ -196,8 +199,8 @@ def slider(
 
     Args:
         step: smallest move; 1 when the three numbers are whole, else a hundredth of the range.
-        label: name above it; the panel uses the argument's name when there is none.
-        unit: shown behind the field. With ``"%"`` the value is a fraction and is shown times 100.
+        label: name above it; by default the name of the argument of ``compute``.
+        unit: shown after the field. With ``"%"`` the value is a fraction that is shown times 100.
 
     Raises:
         ValueError: if ``low`` is not below ``high``.
@@ -208,19 +211,14 @@ def slider(
 
 
 def log_slider(
-    value: float,
-    low: float,
-    high: float,
-    label: str | None = None,
-    unit: str = "",
-    factor: float = 1.0,
+    value: float, low: float, high: float, label: str | None = None, unit: str = "", factor: float = 1.0,
     step: float = 0.01,
-) -> Slider:
+) -> Slider:  # fmt: skip
     """A slider in powers of ten; values snap to three significant digits and are shown times ``factor``.
 
     Args:
         step: smallest move, in powers of ten; ``math.log10(2)`` doubles the value.
-        value, low, high: when all three are whole numbers, so is every value.
+        value, low, high: if all three are whole numbers, so is every value.
 
     Raises:
         ValueError: if ``low`` is not positive or not below ``high``.
@@ -229,7 +227,7 @@ def log_slider(
 
 
 def choice(*options: Any, value: Any = None, label: str | None = None) -> Choice:
-    """A list of ``options`` (values, or pairs of shown text and value); the first is chosen unless ``value`` is given.
+    """A list of ``options`` (values, or pairs of text and value); the first is chosen unless ``value`` is given.
 
     Raises:
         ValueError: if there is no option.

@@ -1,6 +1,6 @@
-"""The panel of lesson 09: what a teacher says about a picture at a temperature, and where the loss pulls the student.
+"""The panel of lesson 09: soft targets of a teacher at a temperature, and the gradient of the distillation loss.
 
-Logits are computed once, before the panel is made; a move of a slider only softens them again.
+Logits are computed once, before the panel is made; a move of a slider only computes the loss of one image.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WIDTH, COMPANION, LEFT, ROW, TOP = 440.0, 290.0, 82.0, 25.0, 44.0
-SIDE = 84.0  # of the picture, which has a column of its own
+SIDE = 84.0  # of the image, right of the bars
 KINDS = (("teacher", "baseline"), ("student", "before"), ("label", "holds"))
 
 
 @dataclass(frozen=True)
-class Pull:
-    """One picture at one setting; arrays hold a value per class.
+class ImageLoss:
+    """Distillation loss of one image; arrays hold a value per class.
 
     Args:
         teacher, student: probabilities at the temperature.
         label: 1 for the true class, 0 for the others.
-        gradient: of the loss with respect to the student's logits; where it is negative, the logit will rise.
+        gradient: of the loss with respect to the student's logits; a step of gradient descent raises a logit where it
+            is negative.
         entropy: of the teacher's probabilities, in bits.
-        soft, task: the two parts of the loss, not yet weighted, in nats.
+        soft, task: the two unweighted parts of the loss, in nats.
     """
 
     teacher: numpy.ndarray
@@ -50,7 +51,9 @@ class Pull:
     total: float
 
 
-def pull(teacher: numpy.ndarray, student: numpy.ndarray, label: int, temperature: float, alpha: float) -> Pull:
+def image_loss(
+    teacher: numpy.ndarray, student: numpy.ndarray, label: int, temperature: float, alpha: float
+) -> ImageLoss:
     """Loss and gradient of ``training.losses.distillation_loss`` for one example.
 
     The gradient is ``alpha · T · (q - p) + (1 - alpha) · (softmax(z) - y)``.
@@ -64,7 +67,7 @@ def pull(teacher: numpy.ndarray, student: numpy.ndarray, label: int, temperature
     gradient = torch.autograd.grad(total, logits)[0][0].numpy()
     p, q = (soft_targets(one.detach(), temperature)[0].numpy() for one in (targets, logits))
     entropy = -float((p * numpy.log2(numpy.maximum(p, 1e-300))).sum())
-    return Pull(p, q, numpy.eye(len(p))[label], gradient, entropy, soft.item(), task.item(), total.item())
+    return ImageLoss(p, q, numpy.eye(len(p))[label], gradient, entropy, soft.item(), task.item(), total.item())
 
 
 def distillation_panel(
@@ -78,29 +81,29 @@ def distillation_panel(
     alpha: float = 0.7,
     measured: Mapping[tuple[float, float], float] | None = None,
 ) -> Panel:
-    """Drag temperature and alpha, and see what the student is asked to say about a picture.
+    """Drag temperature and alpha, and see the targets of the student and the gradient of its loss.
 
     Args:
-        teacher_logits: ``(N, classes)``; student_logits: likewise.
+        teacher_logits, student_logits: ``(N, classes)``.
         labels: ``(N,)``.
-        images: grey pictures ``(N, H, W)``, uint8, to be shown beside the bars.
-        measured: (temperature, alpha) → validation accuracy of a student that was trained so; the nearest is shown.
+        images: grey images ``(N, H, W)``, uint8, to be shown beside the bars.
+        measured: (temperature, alpha) → validation accuracy of a student trained with them; the nearest is shown.
 
     Raises:
         ValueError: if the numbers of examples or classes differ.
     """
     if teacher_logits.shape != student_logits.shape or len(labels) != len(teacher_logits):
-        shapes = f"{tuple(teacher_logits.shape)}, {tuple(student_logits.shape)} and {len(labels)} labels"
         raise ValueError(
-            f"teacher_logits and student_logits must have the same shape and one label per row, got {shapes}"
+            "teacher_logits and student_logits must have the same shape and one label per row, "
+            f"got {tuple(teacher_logits.shape)}, {tuple(student_logits.shape)} and {len(labels)} labels"
         )
     teachers, students = (one.detach().double().numpy() for one in (teacher_logits, student_logits))
     names = [f"{row + 1}: {classes[int(label)]}" for row, label in enumerate(labels)]
-    shown = [_png(image) for image in images] if images is not None else [""] * len(names)
+    pngs = [_png(image) for image in images] if images is not None else [""] * len(names)
 
-    def compute(picture: int, temperature: float, alpha: float) -> tuple[Pull, str, list[Number]]:
-        result = pull(teachers[picture], students[picture], int(labels[picture]), temperature, alpha)
-        return result, shown[picture], numbers(result) + nearest(measured or {}, temperature, alpha)
+    def compute(picture: int, temperature: float, alpha: float) -> tuple[ImageLoss, str, list[Number]]:
+        loss = image_loss(teachers[picture], students[picture], int(labels[picture]), temperature, alpha)
+        return loss, pngs[picture], numbers(loss) + nearest(measured or {}, temperature, alpha)
 
     return Panel(
         compute,
@@ -114,23 +117,23 @@ def distillation_panel(
     )
 
 
-def draw(result: Pull, png: str, classes: Sequence[str]) -> str:
-    """Probabilities with the picture in their corner, and the push on each logit beside them."""
-    return side_by_side(_probabilities(result, png, classes), _pushes(result, classes))
+def draw(loss: ImageLoss, png: str, classes: Sequence[str]) -> str:
+    """Probabilities and the image, and beside them the negative gradient of each logit."""
+    return side_by_side(_probabilities(loss, png, classes), _gradients(loss, classes))
 
 
-def numbers(result: Pull) -> list[Number]:
+def numbers(loss: ImageLoss) -> list[Number]:
     """Entropy of the targets, and the parts of the loss."""
     return [
-        Number(f"{result.entropy:.2f} bits", "entropy of the teacher's answer", "exact"),
-        Number(f"{result.soft:.3f}", "T² · KL, in nats", "exact"),
-        Number(f"{result.task:.3f}", "cross entropy with the label, in nats", "exact"),
-        Number(f"{result.total:.3f}", "loss", "exact"),
+        Number(f"{loss.entropy:.2f} bits", "entropy of the teacher's answer", "exact"),
+        Number(f"{loss.soft:.3f}", "T² · KL, in nats", "exact"),
+        Number(f"{loss.task:.3f}", "cross entropy with the label, in nats", "exact"),
+        Number(f"{loss.total:.3f}", "loss", "exact"),
     ]
 
 
 def nearest(measured: Mapping[tuple[float, float], float], temperature: float, alpha: float) -> list[Number]:
-    """What was measured nearest to these settings, if anything was; temperatures are compared by their ratio."""
+    """The accuracy measured nearest to these settings, empty if none was; temperatures are compared by ratio."""
     if not measured:
         return []
     at = min(measured, key=lambda one: (abs(math.log2(one[0] / temperature)) / 4) ** 2 + (one[1] - alpha) ** 2)
@@ -138,15 +141,15 @@ def nearest(measured: Mapping[tuple[float, float], float], temperature: float, a
     return [Number(f"{measured[at]:.1%}".replace("%", " %"), caption, "measured")]
 
 
-def _probabilities(result: Pull, png: str, classes: Sequence[str]) -> str:
+def _probabilities(loss: ImageLoss, png: str, classes: Sequence[str]) -> str:
     height = TOP + ROW * len(classes) + 40
     x = Scale(0, 100, LEFT, WIDTH - SIDE - 24)
-    parts = _key()
+    parts = _legend()
     for row, name in enumerate(classes):
         top = TOP + row * ROW
         parts.append(text(LEFT - 6, top + 13, name, anchor="end"))
         for place, (values, (kind, colour)) in enumerate(
-            zip((result.teacher, result.student, result.label), KINDS, strict=True)
+            zip((loss.teacher, loss.student, loss.label), KINDS, strict=True)
         ):
             length = max(x(100 * values[row]) - x.start, 0.0)
             note = f"{kind}, {name}: {100 * values[row]:.1f} %"
@@ -154,13 +157,13 @@ def _probabilities(result: Pull, png: str, classes: Sequence[str]) -> str:
     parts.append(x_axis(x, TOP + ROW * len(classes), "probability (%)", form=plain))
     if png:
         parts.append(f'<image x="{WIDTH - SIDE - 4:g}" y="{TOP:g}" width="{SIDE:g}" height="{SIDE:g}" href="{png}"/>')
-    best = int(result.teacher.argmax())
-    said = f"the teacher gives {100 * result.teacher[best]:.0f} % to {classes[best]}"
-    return chart(parts, width=WIDTH, height=height, title="Targets at this temperature", description=said)
+    best = int(loss.teacher.argmax())
+    description = f"the teacher gives {100 * loss.teacher[best]:.0f} % to {classes[best]}"
+    return chart(parts, width=WIDTH, height=height, title="Targets at this temperature", description=description)
 
 
-def _key() -> list[str]:
-    """Three words in the colours of their bars."""
+def _legend() -> list[str]:
+    """The legend: a name in the colour of each kind of bar."""
     parts, left = [], LEFT
     for kind, colour in KINDS:
         parts.append(f'<rect x="{left:.0f}" y="26" width="10" height="7" class="{colour}"/>')
@@ -169,9 +172,9 @@ def _key() -> list[str]:
     return parts
 
 
-def _pushes(result: Pull, classes: Sequence[str]) -> str:
-    """One step of gradient descent: a bar to the right raises the student's logit of this class."""
-    push = -result.gradient
+def _gradients(loss: ImageLoss, classes: Sequence[str]) -> str:
+    """The direction of gradient descent: a bar to the right raises the student's logit of this class."""
+    push = -loss.gradient
     limit = max(float(numpy.abs(push).max()), 1e-3)
     x = Scale(-limit, limit, LEFT + 8, COMPANION - 16)
     bottom = TOP + ROW * len(classes)
@@ -196,9 +199,9 @@ def _bar(x: float, y: float, width: float, height: float, colour: str, note: str
 
 
 def _png(image: Tensor) -> str:
-    """A grey picture as a data address."""
+    """A grey image as a data URL."""
     from PIL import Image
 
-    target = io.BytesIO()
-    Image.fromarray(image.numpy()).save(target, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(target.getvalue()).decode()
+    stream = io.BytesIO()
+    Image.fromarray(image.numpy()).save(stream, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
