@@ -160,9 +160,9 @@ class Splits:
         return self.train.classes
 
 
-def refuse_test(split: Split, purpose: str) -> None:
+def refuse_test(split: Split | None, purpose: str) -> None:
     """Raise ``TestSplitError`` if ``split`` is the test split; every function that learns calls this first."""
-    if getattr(split, "name", None) == "test":
+    if split is not None and getattr(split, "name", None) == "test":
         raise TestSplitError(
             f"the test split of {split.dataset} must not be {purpose}; use splits.train or splits.validation"
         )

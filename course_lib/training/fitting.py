@@ -93,12 +93,15 @@ def fit(
         TestSplitError: if either split is the test split.
         ValueError: if an argument is out of range, or the training split has fewer than two examples.
     """
-    _check_splits(train, validation)
-    trainer_options = TrainingOptions(epochs=epochs, learning_rate=learning_rate, **options)
-    if validation is None and (trainer_options.keep_best or trainer_options.patience):
+    for split in (train, validation):
+        refuse_test(split, "trained or tuned on")
+    settings = TrainingOptions(epochs=epochs, learning_rate=learning_rate, **options)
+    if len(train) < 2:
+        raise ValueError(f"the training split needs at least 2 examples, got {len(train)}")
+    if validation is None and (settings.keep_best or settings.patience):
         raise ValueError("keep_best and patience need a validation split")
     original_device = next(model.parameters()).device
-    trainer = Trainer(model, train, loss or cross_entropy(), after_step, trainer_options)
+    trainer = Trainer(model, train, loss or cross_entropy(), after_step, settings)
     try:
         trainer.train_epochs(validation)
     except KeyboardInterrupt:
@@ -209,11 +212,3 @@ def seed_everything(seed: int = 0) -> None:
     random.seed(seed)
     numpy.random.seed(seed)
     torch.manual_seed(seed)
-
-
-def _check_splits(train: Split, validation: Split | None) -> None:
-    for split in (train, validation):
-        if split is not None:
-            refuse_test(split, "trained or tuned on")
-    if len(train) < 2:
-        raise ValueError(f"the training split needs at least 2 examples, got {len(train)}")
