@@ -46,7 +46,7 @@ def numbers_row(numbers: Sequence[Number]) -> str:
     cells = []
     for number in numbers:
         tag = f' <span class="course-tag">{number.tag}</span>' if number.tag else ""
-        cells.append(f"<div><b>{escape(number.value)}</b> <span>{_glued(number.caption)}{tag}</span></div>")
+        cells.append(f"<div><b>{escape(number.value)}</b> <span>{_unbroken(number.caption)}{tag}</span></div>")
     return f'<div class="course-numbers">{"".join(cells)}</div>' if cells else ""
 
 
@@ -70,6 +70,6 @@ def _cell(cell: str | Verdict) -> str:
     return f"<td{short}>{escape(cell)}</td>"
 
 
-def _glued(caption: str) -> str:
+def _unbroken(caption: str) -> str:
     """``caption`` escaped, with no line break between a number and its unit."""
     return UNIT.sub("\\1\u00a0\\2", escape(caption))

@@ -1,6 +1,6 @@
-"""The column player of lesson 08: GPTQ on a matrix of 8 × 16, one column at a time, beside round-to-nearest.
+"""The column player of lesson 08: GPTQ on an 8 × 16 matrix, one column at a time, beside round-to-nearest.
 
-All steps are computed once for each number of bits and kind of input; moving the slider only looks up.
+All steps are computed once for each number of bits and kind of inputs; a move of the slider only looks up.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ CELL, LEFT, TOP = 27.0, 8.0, 44.0
 
 
 @dataclass(frozen=True)
-class Step:
-    """What the player shows after ``column`` columns: both ways to round, traced to the end."""
+class PlayerState:
+    """The player after ``column`` columns, with the complete traces of both methods."""
 
     column: int
     bits: int
@@ -38,21 +38,21 @@ class Step:
 
     @property
     def correction(self) -> Tensor:
-        """What the newest column handed on to the later ones."""
+        """Change of the later columns by the newest one."""
         return self.gptq.correction(self.column)
 
 
 def inputs_of(kind: str) -> Tensor:
-    """Inputs ``(256, 16)`` of unit size: either each on its own, or mixed out of six causes and a little noise."""
+    """Inputs ``(256, 16)`` of unit variance: independent, or correlated (six factors and a little noise)."""
     import torch
 
     generator = torch.Generator().manual_seed(8)
     noise = torch.randn(SAMPLES, COLUMNS, generator=generator)
     if kind == APART:
         return noise
-    causes = torch.randn(SAMPLES, 6, generator=generator) @ torch.randn(6, COLUMNS, generator=generator)
-    mixed = causes + 0.5 * noise
-    return mixed / mixed.std(dim=0)
+    factors = torch.randn(SAMPLES, 6, generator=generator) @ torch.randn(6, COLUMNS, generator=generator)
+    correlated = factors + 0.5 * noise
+    return correlated / correlated.std(dim=0)
 
 
 @cache
@@ -63,16 +63,16 @@ def traces(bits: int, kind: str) -> tuple[GPTQTrace, GPTQTrace]:
     from course_lib.quantization import WeightScheme, gptq_trace
 
     weight = torch.randn(ROWS, COLUMNS, generator=torch.Generator().manual_seed(1))
-    rows = inputs_of(kind)
-    hessian, params = rows.T @ rows / SAMPLES, WeightScheme(bits, None).params(weight)
+    X = inputs_of(kind)
+    hessian, params = X.T @ X / SAMPLES, WeightScheme(bits, None).params(weight)
     return gptq_trace(weight, hessian, params), gptq_trace(weight, hessian, params, spread=False)
 
 
 def gptq_panel(column: int = 5) -> Panel:
-    """Step through the columns of a small matrix, and see where the rounding error of each goes."""
+    """Step through the columns of a small matrix, and see how later columns correct the error of each."""
 
-    def compute(column: int, bits: int, inputs: str) -> Step:
-        return Step(column, bits, *traces(bits, inputs))
+    def compute(column: int, bits: int, inputs: str) -> PlayerState:
+        return PlayerState(column, bits, *traces(bits, inputs))
 
     return Panel(
         compute,
@@ -86,32 +86,32 @@ def gptq_panel(column: int = 5) -> Panel:
     )
 
 
-def draw(step: Step) -> str:
-    """The matrix with the newest correction, and the error of the output so far."""
-    return side_by_side(_matrix(step), _errors(step))
+def draw(state: PlayerState) -> str:
+    """The matrix with the newest correction, and the output error after each column."""
+    return side_by_side(_matrix(state), _errors(state))
 
 
-def numbers(step: Step) -> list[Number]:
-    """How much was handed on, and both errors so far."""
-    handed = step.correction.abs().sum().item()
-    gptq, nearest = step.gptq.errors[step.column], step.nearest.errors[step.column]
+def numbers(state: PlayerState) -> list[Number]:
+    """Size of the newest correction, and both output errors so far."""
+    correction = state.correction.abs().sum().item()
+    gptq, nearest = state.gptq.errors[state.column], state.nearest.errors[state.column]
     share = f"{gptq / nearest:.0%}".replace("%", " %") if nearest else "–"
     return [
-        Number(f"{step.column} of {COLUMNS}", "columns are rounded", "exact"),
-        Number(f"{handed:.2f}", "handed on by the newest, all weights together", "exact"),
+        Number(f"{state.column} of {COLUMNS}", "columns are rounded", "exact"),
+        Number(f"{correction:.2f}", "handed on by the newest, all weights together", "exact"),
         Number(f"{gptq:.2f}", f"error of the output, to nearest {nearest:.2f}", "exact"),
         Number(share, "of the error of rounding to nearest", "exact"),
     ]
 
 
-def _matrix(step: Step) -> str:
-    done = step.column
+def _matrix(state: PlayerState) -> str:
+    done = state.column
     parts = [
         _cells(range(done, COLUMNS), "cut", 0.35),
         _cells(range(max(done - 1, 0)), "kept", 0.35),
         _cells(range(max(done - 1, 0), done), "kept", 0.9),
     ]
-    parts += _handed_on(step)
+    parts += _correction(state)
     if done:
         x = LEFT + (done - 1) * CELL
         parts.append(
@@ -121,17 +121,17 @@ def _matrix(step: Step) -> str:
         parts.append(text(LEFT + (column + 0.5) * CELL, TOP - 5, str(column + 1), anchor="middle"))
     parts.append(text(LEFT, TOP + ROWS * CELL + 16, "input channel (column); each row is an output"))
     title = f"Weights after column {done}" if done else "Weights, none rounded yet"
-    description = f"{done} columns rounded; the newest corrected {int((step.correction != 0).sum())} later weights"
+    description = f"{done} columns rounded; the newest corrected {int((state.correction != 0).sum())} later weights"
     width, height = LEFT * 2 + COLUMNS * CELL, TOP + ROWS * CELL + 24
     return chart(parts, width=width, height=height, title=title, description=description)
 
 
-def _handed_on(step: Step) -> list[str]:
-    """What the newest column hands on to those that are still free: the stronger, the more opaque, with its sign."""
-    largest = max(step.gptq.correction(column).abs().max().item() for column in range(1, COLUMNS + 1)) or 1.0
+def _correction(state: PlayerState) -> list[str]:
+    """Cells that the newest column changes: more opaque the larger the change, with its sign."""
+    largest = max(state.gptq.correction(column).abs().max().item() for column in range(1, COLUMNS + 1)) or 1.0
     parts = []
-    for row, column in product(range(ROWS), range(step.column, COLUMNS)):
-        value = step.correction[row, column].item()
+    for row, column in product(range(ROWS), range(state.column, COLUMNS)):
+        value = state.correction[row, column].item()
         share = abs(value) / largest
         if share > 0.02:
             parts.append(_cells((column,), "before", min(1.0, share) ** 0.7, rows=(row,)))
@@ -141,7 +141,7 @@ def _handed_on(step: Step) -> list[str]:
 
 
 def _cells(columns: Iterable[int], colour: str, opacity: float, rows: Iterable[int] = range(ROWS)) -> str:
-    """Squares of one colour as one path: the picture is stored in the notebook, and should be small."""
+    """Squares of one colour as one path, which keeps the picture in the stored notebook small."""
     side = CELL - 2
     squares = (
         f"M{LEFT + column * CELL + 1:g} {TOP + row * CELL + 1:g}h{side:g}v{side:g}h-{side:g}z"
@@ -155,14 +155,14 @@ def _sign(row: int, column: int, value: float) -> str:
     return text(x, y, "+" if value > 0 else "−", anchor="middle", classes="title")
 
 
-def _errors(step: Step) -> str:
+def _errors(state: PlayerState) -> str:
     columns = list(range(COLUMNS + 1))
     series = [
-        charts.Line("to nearest", columns, step.nearest.errors, "before", "square"),
-        charts.Line("GPTQ", columns, step.gptq.errors, "kept", "circle"),
+        charts.Line("to nearest", columns, state.nearest.errors, "before", "square"),
+        charts.Line("GPTQ", columns, state.gptq.errors, "kept", "circle"),
     ]
     return charts.lines(
         series, title="Error of the output so far", x_label="columns rounded", y_label="mean squared error",
-        x_range=(0, COLUMNS), x_ticks=[0, 4, 8, 12, 16], y_range=(0, max(step.nearest.errors + step.gptq.errors)),
-        cursor=step.column,
+        x_range=(0, COLUMNS), x_ticks=[0, 4, 8, 12, 16], y_range=(0, max(state.nearest.errors + state.gptq.errors)),
+        cursor=state.column,
     )  # fmt: skip

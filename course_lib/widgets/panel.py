@@ -1,4 +1,4 @@
-"""A panel: what is computed, what is drawn, what can be moved."""
+"""``Panel``: a pure computation, a pure rendering, and controls."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ RUN_ME = "A picture of the panel as it starts. Run this cell, and you can move i
 class Panel(widgets.VBox):
     """Controls on the left, a picture on the right, one line of numbers below.
 
-    ``compute`` and ``render`` are pure, and are called again, synchronously, at every move. An error in them is shown
-    in the panel and kept in ``error``; it is raised too while the panel is being made, and always when the
-    environment variable ``COURSE_STRICT_WIDGETS`` is 1.
+    ``compute`` and ``render`` are pure and are called, synchronously, whenever a control changes. An error in them is
+    shown in the panel and kept in ``error``. It is also raised by the constructor and, if the environment variable
+    ``COURSE_STRICT_WIDGETS`` is 1, always.
 
     Args:
-        compute: takes the value of every control by name, gives any result.
+        compute: function of the control values by name; returns any result.
         render: result → HTML or SVG text.
         numbers: result → the numbers of the line below the picture.
-        shown: values by name → names of the controls that matter now; the others are hidden.
-        message: result → a remark about the input (what was clamped), or an empty string.
+        shown: values by name → names of the controls to show; the others are hidden.
+        message: result → a remark on the input, or an empty string.
         controls: made by ``slider``, ``log_slider``, ``choice``, ``toggle``.
     """
 
@@ -64,7 +64,7 @@ class Panel(widgets.VBox):
         return {name: control.value for name, control in self.controls.items()}
 
     def update(self) -> None:
-        """Compute and draw anew from the values of the controls."""
+        """Compute and draw from the current values of the controls."""
         try:
             self.result = self._compute(**self.values)
             self.picture.value = self._render(self.result)
@@ -82,9 +82,9 @@ class Panel(widgets.VBox):
     def _wire(self) -> None:
         for name, control in self.controls.items():
             control.label = control.label or name.replace("_", " ").capitalize()
-            control.observe(self._moved, ["value", "notice"])
+            control.observe(self._changed, ["value", "notice"])
 
-    def _moved(self, change: dict[str, Any]) -> None:
+    def _changed(self, change: dict[str, Any]) -> None:
         self._hide()
         self.update()
 
@@ -111,7 +111,7 @@ class Panel(widgets.VBox):
         return heading + (f'<p class="course-subtitle">{escape(self.subtitle)}</p>' if self.subtitle else "")
 
     def static_html(self) -> str:
-        """The panel as it stands now, as one piece of HTML that needs no kernel."""
+        """The current state of the panel as HTML that needs no kernel."""
         rows = "".join(
             f"<dt>{escape(control.label)}</dt><dd>{escape(control.reading)}</dd>"
             for control in self._visible().values()

@@ -1,11 +1,11 @@
-"""The panel of lesson 02: every layer under the roof of the machine, for any batch size and number of threads."""
+"""The panel of lesson 02: every layer under the roofline of a machine, for any batch size and number of threads."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from course_lib.core.formatting import duration
 from course_lib.widgets import charts
@@ -13,23 +13,25 @@ from course_lib.widgets.components import Number, side_by_side
 from course_lib.widgets.controls import log_slider, slider
 from course_lib.widgets.panel import Panel
 
+if TYPE_CHECKING:
+    import pandas
+
+    from course_lib.profiling import Roofline
+
 SHOWN_LAYERS = 6
 
 
-class Roof(Protocol):
-    """What ``profiling.roofline`` gives."""
+class Limits(NamedTuple):
+    """Peak and bandwidth of a machine with a number of threads, and whether they were measured with it."""
 
-    @property
-    def peak_gflops(self) -> float: ...
-    @property
-    def bandwidth_gbs(self) -> float: ...
-    @property
-    def threads(self) -> int: ...
+    peak_gflops: float
+    bandwidth_gbs: float
+    measured: bool
 
 
 @dataclass(frozen=True)
-class Layer:
-    """One row of ``profiling.layers``: work and bytes at the batch size at which it was profiled."""
+class ProfiledLayer:
+    """One row of ``profiling.layers``: work and bytes at the profiled batch size."""
 
     name: str
     macs: float
@@ -40,7 +42,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Position:
-    """A layer at a batch size: FLOP per byte, the speed that the roof allows (GFLOP/s), and its time (ms)."""
+    """A layer at a batch size: FLOP per byte, attainable GFLOP/s, time in ms, and whether it waits for memory."""
 
     name: str
     intensity: float
@@ -51,68 +53,64 @@ class Position:
 
 @dataclass(frozen=True)
 class Positions:
-    """All layers under one roof; ``achieved`` holds what was measured, where the batch size is the profiled one."""
+    """All layers under one roofline; ``achieved`` are measured speeds, at the profiled batch size only."""
 
     batch_size: int
     threads: int
-    peak_gflops: float
-    bandwidth_gbs: float
+    limits: Limits
     layers: Sequence[Position]
     achieved: Sequence[Position]
-    measured_roof: bool
 
     @property
     def milliseconds(self) -> float:
-        """One pass over all layers."""
+        """Time of one pass over all layers."""
         return sum(layer.milliseconds for layer in self.layers)
 
     @property
     def waiting(self) -> float:
-        """Share of the time that is spent in layers which wait for memory."""
+        """Share of the time that is spent in layers that wait for memory."""
         return sum(layer.milliseconds for layer in self.layers if layer.waits) / (self.milliseconds or 1.0)
 
 
-def place(layer: Layer, batch: float, peak_gflops: float, bandwidth_gbs: float) -> Position:
-    """Work and activations grow with the batch, weights are read once: that is why the intensity rises.
+def place(layer: ProfiledLayer, batch: float, limits: Limits) -> Position:
+    """The layer at ``batch`` times the profiled batch size.
 
-    Args:
-        batch: times the batch size at which the layer was profiled.
+    Work and activations grow with the batch while weights are read once, so the intensity rises.
     """
     flops, moved = 2 * layer.macs * batch, layer.weight_bytes + layer.activation_bytes * batch
-    by_memory, by_arithmetic = moved / bandwidth_gbs / 1e9, flops / peak_gflops / 1e9
+    by_memory, by_arithmetic = moved / limits.bandwidth_gbs / 1e9, flops / limits.peak_gflops / 1e9
     seconds = max(by_memory, by_arithmetic)
     return Position(layer.name, flops / moved, flops / seconds / 1e9, 1000 * seconds, by_memory > by_arithmetic)
 
 
-def roof_for(threads: int, roofs: Sequence[Roof]) -> tuple[float, float, bool]:
-    """Peak and bandwidth: as measured with that number of threads, else the nearest with its peak scaled."""
-    nearest = min(roofs, key=lambda roof: abs(roof.threads - threads))
+def limits_for(threads: int, rooflines: Sequence[Roofline]) -> Limits:
+    """The roofline measured with this number of threads, else the nearest one with its peak scaled."""
+    nearest = min(rooflines, key=lambda roofline: abs(roofline.threads - threads))
     scale = threads / nearest.threads
-    return nearest.peak_gflops * scale, nearest.bandwidth_gbs, nearest.threads == threads
+    return Limits(nearest.peak_gflops * scale, nearest.bandwidth_gbs, nearest.threads == threads)
 
 
 def roofline_panel(
-    frame: Any, roofline: Roof | Sequence[Roof], *, batch_size: int = 1, model: str = "the model"
+    frame: pandas.DataFrame, roofline: Roofline | Sequence[Roofline], *, batch_size: int = 1, model: str = "the model"
 ) -> Panel:
     """Drag batch size and threads, and see which layers wait for memory.
 
     Args:
         frame: the table of ``profiling.layers``.
-        roofline: of this machine, one or several with different threads; between them the peak is scaled.
-        batch_size: of the inputs with which ``frame`` was made.
-        model: name to show.
+        roofline: of the machine, one or several with different numbers of threads; between them the peak is scaled.
+        batch_size: of the profiled inputs.
+        model: displayed name.
 
     Raises:
-        ValueError: if no layer of the table does any work.
+        ValueError: if no layer of the table has MACs.
     """
-    roofs = list(roofline) if isinstance(roofline, Sequence) else [roofline]
-    layers = layers_of(frame)
-    most = max(roof.threads for roof in roofs)
+    rooflines = list(roofline) if isinstance(roofline, Sequence) else [roofline]
+    layers, profiled = layers_of(frame), batch_size
+    most = max(roofline.threads for roofline in rooflines)
 
     def compute(batch_size: int, threads: int = most) -> Positions:
-        return positions(layers, batch_size, threads, roofs, profiled)
+        return positions(layers, batch_size, threads, rooflines, profiled)
 
-    profiled = batch_size
     controls: dict[str, Any] = {"batch_size": log_slider(batch_size, 1, 256, label="Batch size", step=math.log10(2))}
     if most > 1:
         controls["threads"] = slider(most, 1, most)
@@ -126,49 +124,44 @@ def roofline_panel(
     )
 
 
-def layers_of(frame: Any) -> list[Layer]:
-    """Rows that do work, as ``Layer``."""
+def layers_of(frame: pandas.DataFrame) -> list[ProfiledLayer]:
+    """The rows with MACs above 0."""
     rows = frame[frame["macs"] > 0].to_dict("records")
     if not rows:
         raise ValueError("frame must hold at least one layer with macs above 0, got none")
-    return [
-        Layer(
-            str(row["name"]),
-            float(row["macs"]),
-            float(row["weight_bytes"]),
-            float(row["activation_bytes"]),
-            float(row["achieved_gflops"]) if row.get("achieved_gflops", 0) > 0 else None,
-        )
-        for row in rows
-    ]
+    numbers = [[float(row[key]) for key in ("macs", "weight_bytes", "activation_bytes")] for row in rows]
+    speeds = [float(row["achieved_gflops"]) if row.get("achieved_gflops", 0) > 0 else None for row in rows]
+    return [ProfiledLayer(str(row["name"]), *n, s) for row, n, s in zip(rows, numbers, speeds, strict=True)]
 
 
-def positions(layers: Sequence[Layer], batch: int, threads: int, roofs: Sequence[Roof], profiled: int) -> Positions:
+def positions(
+    layers: Sequence[ProfiledLayer], batch: int, threads: int, rooflines: Sequence[Roofline], profiled: int
+) -> Positions:
     """Every layer at this batch size and number of threads."""
-    peak, bandwidth, measured = roof_for(threads, roofs)
-    placed = [place(layer, batch / profiled, peak, bandwidth) for layer in layers]
-    seen = [
+    limits = limits_for(threads, rooflines)
+    placed = [place(layer, batch / profiled, limits) for layer in layers]
+    achieved = [
         Position(layer.name, at.intensity, layer.gflops, 0.0, at.waits)
         for layer, at in zip(layers, placed, strict=True)
-        if layer.gflops is not None and batch == profiled and threads == max(roof.threads for roof in roofs)
+        if layer.gflops is not None and batch == profiled and threads == max(roofline.threads for roofline in rooflines)
     ]
-    return Positions(batch, threads, peak, bandwidth, placed, seen, measured)
+    return Positions(batch, threads, limits, placed, achieved)
 
 
 def draw(result: Positions, model: str) -> str:
-    """The roofline with a point per layer, and the layers that take most of the time."""
+    """The roofline with a point per layer, and the slowest layers."""
     slowest = sorted(result.layers, key=lambda layer: -layer.milliseconds)[:SHOWN_LAYERS]
-    seen = sorted(result.achieved, key=lambda at: at.intensity)
-    points = [_point(at, "baseline", "diamond", "measured") for at in seen]
+    achieved = sorted(result.achieved, key=lambda at: at.intensity)
+    points = [_point(at, "baseline", "diamond", "measured") for at in achieved]
     named = {slowest[0].name, max(result.layers, key=lambda at: at.intensity).name}
     for at in result.layers:
-        look = ("threshold", "triangle") if at.waits else ("kept", "circle")
-        points.append(_point(at, *look, at.name if at.name in named else ""))
+        style = ("threshold", "triangle") if at.waits else ("kept", "circle")
+        points.append(_point(at, *style, at.name if at.name in named else ""))
     points = _one_label_each(points)
     main = charts.roofline(
         points,
-        peak_gflops=result.peak_gflops,
-        bandwidth_gbs=result.bandwidth_gbs,
+        peak_gflops=result.limits.peak_gflops,
+        bandwidth_gbs=result.limits.bandwidth_gbs,
         title=f"{model}, batch {result.batch_size}, {result.threads} thread{'s' if result.threads > 1 else ''}",
     )
     companion = charts.bars(
@@ -187,19 +180,19 @@ def _point(at: Position, colour: str, marker: str, label: str) -> charts.Point:
 
 
 def _one_label_each(points: Sequence[charts.Point]) -> list[charts.Point]:
-    """The same label several times ("measured") stays on the last point that has it."""
+    """Points in which a repeated label ("measured") stays on the last one only."""
     keep = {point.label: index for index, point in enumerate(points)}
     return [p if keep[p.label] == index else replace(p, label="") for index, p in enumerate(points)]
 
 
 def numbers(result: Positions) -> list[Number]:
-    """Time and throughput by the roofline, and what the layers wait for."""
+    """Layers and time that wait for memory, time per example, and the roofline."""
     waiting = sum(layer.waits for layer in result.layers)
     per_example = result.milliseconds / result.batch_size
-    roof = "measured" if result.measured_roof else "estimated"
+    limits, tag = result.limits, "measured" if result.limits.measured else "estimated"
     return [
         Number(f"{waiting} of {len(result.layers)}", "layers wait for memory", "estimated"),
         Number(f"{100 * result.waiting:.0f} %", "of the time waits for memory", "estimated"),
         Number(duration(per_example), "per example, at best", "estimated"),
-        Number(f"{result.peak_gflops:,.0f} GFLOP/s", f"peak; memory moves {result.bandwidth_gbs:,.0f} GB/s", roof),
+        Number(f"{limits.peak_gflops:,.0f} GFLOP/s", f"peak; memory moves {limits.bandwidth_gbs:,.0f} GB/s", tag),
     ]

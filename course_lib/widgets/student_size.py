@@ -1,6 +1,6 @@
-"""The panel of lesson 10: where the parameters of a BERT student are, and what was measured for such a student.
+"""The panel of lesson 10: parameters of a BERT student by part, and its measured accuracy.
 
-Parameters are counted by formula at every move; accuracy is only claimed for sizes that were trained beforehand.
+Parameters are counted by formula at every move; accuracy is shown only for sizes that were trained beforehand.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ STAGES = {
 
 
 @dataclass(frozen=True)
-class Counted:
-    """Parameters of each part of a student and of the teacher, and the students that were trained at this size."""
+class StudentSize:
+    """Parameters by part of a student and of the teacher, and results of trained students of this size."""
 
     parts: Mapping[str, int]
     teacher: Mapping[str, int]
@@ -38,6 +38,7 @@ class Counted:
 
     @property
     def total(self) -> int:
+        """Parameters of the student."""
         return sum(self.parts.values())
 
     @property
@@ -47,7 +48,7 @@ class Counted:
 
 
 def count_parts(layers: int, width: int, rows: int, factor: int, inner: int | None = None) -> dict[str, int]:
-    """Parameters by part; a table of all words at full width is not factorised."""
+    """Parameters by part; a word embedding of all words at full width is not factorized."""
     inner = inner or 4 * width
     words = rows * width if rows == VOCABULARY and factor >= width else rows * factor + factor * width
     attention, feed = 4 * (width * width + width), 2 * width * inner + inner + width
@@ -59,21 +60,21 @@ def count_parts(layers: int, width: int, rows: int, factor: int, inner: int | No
 
 
 def stage_panel(stage: str = "a tenth in all") -> Panel:
-    """Choose a stage, or drag depth, width and vocabulary, and see where the parameters are.
+    """Choose a stage, or drag depth, width and vocabulary, and see the parameters of each part.
 
     Args:
-        stage: one of ``STAGES``, where the panel starts.
+        stage: one of ``STAGES``, the start of the panel.
     """
     rows = results("distillation_bert").get("accuracy", {}).get("rows", ())
     teacher = count_parts(**TEACHER)
 
-    def compute(stage: str, layers: int, width: int, rows_kept: int, factor: int) -> Counted:
+    def compute(stage: str, layers: int, width: int, rows_kept: int, factor: int) -> StudentSize:
         if stage != OWN:
             parts = count_parts(**STAGES[stage])
         else:
             parts = count_parts(int(layers), int(width), int(rows_kept), int(factor))
         total = sum(parts.values())
-        return Counted(parts, teacher, stage, [row for row in rows if row["parameters"] == total])
+        return StudentSize(parts, teacher, stage, [row for row in rows if row["parameters"] == total])
 
     return Panel(
         compute,
@@ -90,25 +91,25 @@ def stage_panel(stage: str = "a tenth in all") -> Panel:
     )
 
 
-def draw(counted: Counted) -> str:
-    """A pair of bars for each part, teacher above student, all on one scale."""
-    names = [f"{part}, {who}" for part in counted.parts for who in ("teacher", "student")]
-    values = [float(counts[part]) for part in counted.parts for counts in (counted.teacher, counted.parts)]
-    title = f"{compact(counted.total)} of {compact(sum(counted.teacher.values()))} parameters"
-    colours = ["baseline", "kept"] * len(counted.parts)
+def draw(size: StudentSize) -> str:
+    """A pair of bars for each part, teacher above student, on one scale."""
+    names = [f"{part}, {who}" for part in size.parts for who in ("teacher", "student")]
+    values = [float(counts[part]) for part in size.parts for counts in (size.teacher, size.parts)]
+    title = f"{compact(size.total)} of {compact(sum(size.teacher.values()))} parameters"
+    colours = ["baseline", "kept"] * len(size.parts)
     return side_by_side(charts.bars(names, values, title=title, colours=colours, width=charts.MAIN))
 
 
-def numbers(counted: Counted) -> list[Number]:
-    """Sizes are exact; accuracy is shown where a student of exactly this size was trained."""
-    share = counted.parts["word embedding"] / counted.total
+def numbers(size: StudentSize) -> list[Number]:
+    """Exact sizes; accuracy if a student of exactly this size was trained."""
+    share = size.parts["word embedding"] / size.total
     row = [
-        Number(f"{counted.ratio:.1f} ×", "fewer parameters than the teacher", "exact"),
+        Number(f"{size.ratio:.1f} ×", "fewer parameters than the teacher", "exact"),
         Number(f"{100 * share:.0f} %", "of them are the word embedding", "exact"),
     ]
-    main = next(iter(counted.measured), None)  # the results list a recipe before its variants
+    main = next(iter(size.measured), None)  # the results list a recipe before its variants
     if main is None:
-        return [*row, Number("–", "accuracy: nobody trained this size")]
+        return [*row, Number("–", "accuracy: no student of this size was trained")]
     return [
         *row,
         Number(f"{100 * main['movies']:.1f} %", "of the movie sentences right", "measured"),

@@ -1,8 +1,8 @@
-"""Pictures as text: small inline SVG charts, quick enough to be drawn anew at every move of a slider.
+"""Elements of inline SVG charts, quick enough to be drawn at every move of a slider.
 
-Colours are the names of ``course_lib.core.palette``; the stylesheet of ``course_lib.widgets.theme`` turns them into the
-colours of the theme. Sizes are in SVG units, one of which is about a pixel. Every chart carries its title and a
-description for screen readers.
+Colours are names of ``course_lib.core.palette``, which the stylesheet of ``course_lib.widgets.theme`` maps to the
+colours of the theme. Sizes are in SVG units of about a pixel. Every chart has a title and a description for screen
+readers.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Scale:
 
 
 def plain(value: float) -> str:
-    """A tick: no needless digits, and no minus before zero."""
+    """A number with at most ten significant digits, and without a minus before zero."""
     return f"{value:.10g}" if value else "0"
 
 
@@ -66,7 +66,7 @@ def chart(parts: Iterable[str], *, width: float, height: float, title: str, desc
 
 
 def text(x: float, y: float, content: str, *, anchor: str = "start", classes: str = "", turn: bool = False) -> str:
-    """Letters whose base line is at ``(x, y)``; ``turn`` writes upwards."""
+    """Text whose baseline is at ``(x, y)``; ``turn`` rotates it upwards."""
     turned = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turn else ""
     named = f' class="{classes}"' if classes else ""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{named}{turned}>{escape(content)}</text>'
@@ -92,7 +92,7 @@ def marker(shape: str, x: float, y: float, classes: str, size: float = 3.4, note
 
 
 def x_axis(scale: Scale, y: float, label: str, *, ticks: Sequence[float] | None = None, form: Format = plain) -> str:
-    """A bottom axis with ticks, numbers, and its label (with the unit) below."""
+    """A bottom axis with ticks and numbers, and its label (with the unit) below."""
     parts = [segment(scale.start, y, scale.end, y, "axis")]
     for tick in scale.ticks(round((scale.end - scale.start) / 60)) if ticks is None else ticks:
         parts += [segment(scale(tick), y, scale(tick), y + 4, "axis")]
@@ -102,7 +102,7 @@ def x_axis(scale: Scale, y: float, label: str, *, ticks: Sequence[float] | None 
 
 
 def y_axis(scale: Scale, x: float, right: float, label: str, *, form: Format = plain, count: int = 4) -> str:
-    """A light grid with numbers left of it; the label (with the unit) stands above, so that it reads level."""
+    """Horizontal grid lines with numbers left of them, and the label (with the unit) above."""
     parts = []
     for tick in scale.ticks(count):
         parts += [segment(x, scale(tick), right, scale(tick), "grid")]
@@ -112,5 +112,5 @@ def y_axis(scale: Scale, x: float, right: float, label: str, *, form: Format = p
 
 
 def text_width(content: str) -> float:
-    """About how wide a label is."""
+    """Approximate width of a label."""
     return LETTER_WIDTH * len(content)

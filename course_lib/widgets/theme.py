@@ -1,4 +1,4 @@
-"""How a panel looks: one stylesheet, scoped to ``.course-panel``, that follows the theme of JupyterLab."""
+"""The stylesheet of the panels, scoped to ``.course-panel``, in the colours of JupyterLab's theme."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ RULES = """
 
 
 def stylesheet() -> str:
-    """The ``<style>`` element that every panel, and every static picture of one, carries."""
+    """The ``<style>`` element of every panel and of its static HTML."""
     surfaces = (
         "--ink:var(--jp-ui-font-color1,{});--faint:var(--jp-ui-font-color2,{});"
         "--paper:var(--jp-layout-color1,{});--line:var(--jp-border-color2,{});"
@@ -76,7 +76,7 @@ def stylesheet() -> str:
     light = surfaces.format("#1F2933", "#5B6773", "#FFFFFF", "#D5DBE1") + _variables(LIGHT)
     dark = surfaces.format("#E6E9EC", "#A3ADB7", "#111417", "#353D45") + _variables(DARK)
     dark_panels = ",".join(f"{theme} .course-panel" for theme in DARK_THEMES)
-    # Stored drawings are images on white: in a dark theme they turn dark, and keep their hues.
+    # Stored drawings are images on white: a dark theme inverts them and keeps their hues.
     dark_images = f"{','.join(f'{theme} .course-panel img' for theme in DARK_THEMES)}{{{INVERTED}}}"
     return f"<style>.course-panel{{{light}}}{dark_panels}{{{dark}}}{dark_images}{RULES}{_colour_classes()}</style>"
 

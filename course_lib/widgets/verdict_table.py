@@ -1,4 +1,4 @@
-"""The table that ends a lesson: what was claimed, what was found, and a verdict in words."""
+"""The table that ends a lesson: claim, finding, and a verdict in words."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from course_lib.widgets.theme import stylesheet
 Claim = tuple[str, str, str, str, str]
 
 
-class Picture:
-    """HTML that Jupyter shows in the colours of its theme, and words that stand for it where there is no HTML."""
+class VerdictTable:
+    """HTML that Jupyter displays in the colours of its theme, and plain text for other places."""
 
     def __init__(self, html: str, words: str) -> None:
         self.html, self.words = html, words
@@ -23,13 +23,13 @@ class Picture:
         return f'{stylesheet()}<div class="course-panel">{self.html}</div>'
 
 
-def verdicts(rows: Sequence[Claim], *, found: str = "found") -> Picture:
-    """A table of claims: claim, what it said, what was ``found``, kind of verdict, and the reason in words.
+def verdicts(rows: Sequence[Claim], *, found: str = "found") -> VerdictTable:
+    """A table from rows of claim, claimed figure, ``found`` figure, kind of verdict, and its reason.
 
     Raises:
         ValueError: if a kind is not one of ``course_lib.calculator.verdicts.KINDS``.
     """
-    judged = [(claim, said, seen, components.Verdict(kind, reason)) for claim, said, seen, kind, reason in rows]
-    words = "\n".join(f"{claim}: said {said}, {found} {seen}; {verdict}" for claim, said, seen, verdict in judged)
+    judged = [(claim, said, figure, components.Verdict(kind, reason)) for claim, said, figure, kind, reason in rows]
+    words = "\n".join(f"{claim}: said {said}, {found} {figure}; {verdict}" for claim, said, figure, verdict in judged)
     header = ("claim", "said", found, "verdict")
-    return Picture(components.table(header, judged, caption="Claims and verdicts"), words)
+    return VerdictTable(components.table(header, judged, caption="Claims and verdicts"), words)

@@ -1,4 +1,4 @@
-"""The weights that a panel shows: a tensor, the layers of a model, or those of the shipped ResNet18."""
+"""Weights that a panel shows: a tensor, the layers of a model, or the layers of the shipped ResNet18."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def weights_of(
     """Name → weight of every convolution and linear layer that has one.
 
     Args:
-        subject: a weight, a model, or None for what is shipped.
-        shipped: makes the model that None stands for; ResNet18 as it was trained, when not given.
-        dimensions: weights with fewer are left out.
+        subject: a weight, a model, or None for the shipped model.
+        shipped: returns the model for None; the trained ResNet18 when not given.
+        dimensions: weights with fewer dimensions are left out.
 
     Raises:
-        ValueError: if nothing is left.
+        ValueError: if no weight remains.
     """
     import torch
 

@@ -7,7 +7,7 @@ import pandas
 import pytest
 
 from course_lib.widgets import roofline_panel
-from course_lib.widgets.roofline import Layer, place
+from course_lib.widgets.roofline import Limits, ProfiledLayer, place
 
 
 def frame() -> pandas.DataFrame:
@@ -27,12 +27,12 @@ TWO = SimpleNamespace(peak_gflops=110.0, bandwidth_gbs=16.0, threads=2)
 def test_every_control_of_the_roofline_panel_moves_the_picture(moves):
     panel = roofline_panel(frame(), [ONE, TWO], model="Tiny")
     assert moves(panel, "batch_size", 64) and moves(panel, "threads", 1)
-    assert panel.result.peak_gflops == 60.0 and panel.result.measured_roof
+    assert panel.result.limits.peak_gflops == 60.0 and panel.result.limits.measured
 
 
 def test_a_larger_batch_reads_the_weights_once_and_waits_less_for_memory():
-    layer = Layer("big", 2e6, 8e6, 9e3, None)
-    one, many = (place(layer, batch, 110.0, 16.0) for batch in (1, 64))
+    layer = ProfiledLayer("big", 2e6, 8e6, 9e3, None)
+    one, many = (place(layer, batch, Limits(110.0, 16.0, True)) for batch in (1, 64))
     assert one.intensity == pytest.approx(4e6 / 8.009e6) and one.waits
     assert many.intensity == pytest.approx(64 * 4e6 / (8e6 + 64 * 9e3)) and not many.waits
     assert one.milliseconds == pytest.approx(8.009e6 / 16e9 * 1000)
@@ -50,7 +50,7 @@ def test_measured_speeds_are_drawn_only_where_they_were_measured():
 def test_between_measured_threads_the_peak_is_scaled_and_marked():
     panel = roofline_panel(frame(), TWO)
     panel.controls["threads"].value = 1
-    assert panel.result.peak_gflops == 55.0 and not panel.result.measured_roof
+    assert panel.result.limits.peak_gflops == 55.0 and not panel.result.limits.measured
     assert "estimated" in panel.numbers.value and "measured" not in panel.numbers.value
 
 

@@ -1,4 +1,4 @@
-"""The panel of lesson 10 counts the parameters of a student exactly, and claims no accuracy that nobody measured."""
+"""The panel of lesson 10 counts the parameters of a student exactly, and shows no accuracy without a measurement."""
 
 from __future__ import annotations
 
@@ -33,6 +33,6 @@ def test_own_sizes_are_dragged_and_nothing_is_claimed_for_them():
     panel.controls["stage"].value = OWN
     panel.controls["layers"].value = 5
     assert panel.result.total > tenth and panel.result.measured == []
-    assert "nobody trained this size" in panel.numbers.value
+    assert "no student of this size was trained" in panel.numbers.value
     panel.controls["stage"].value = "the teacher"
     assert panel.result.ratio == 1
