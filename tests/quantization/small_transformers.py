@@ -1,10 +1,11 @@
-"""Transformers that are built in milliseconds, one of each kind, and data for them."""
+"""Small transformers, one of each kind, with tokens for them, and inputs of single layers."""
 
 from __future__ import annotations
 
 import torch
 
 from course_lib import data, models
+from course_lib.quantization import LayerInputs
 
 CONFIGS = {
     "llama": {
@@ -28,7 +29,7 @@ KINDS = tuple(CONFIGS)
 
 
 def small(kind: str) -> torch.nn.Module:
-    """A model of this kind whose weights fp16 holds exactly, with norms and biases that are not trivial."""
+    """A model of this kind whose weights are exact in fp16, with norms and biases that are not trivial."""
     torch.manual_seed(0)
     builder = "bert" if kind == "bert" else "causal_lm"
     chosen = {} if kind == "bert" else {"model_type": kind}
@@ -50,3 +51,17 @@ def tokens(name: str = "train", count: int = 16, length: int = 24, seed: int = 0
     return data.Split(
         "fake", name, {"input_ids": ids, "attention_mask": mask}, torch.zeros(count, dtype=torch.int64), ("a",)
     )
+
+
+def statistics(rows: torch.Tensor) -> LayerInputs:
+    """``LayerInputs`` of these rows."""
+    inputs = LayerInputs.empty(rows.shape[1])
+    inputs.add(rows)
+    return inputs
+
+
+def correlated_rows(count: int = 200, width: int = 32) -> torch.Tensor:
+    """Correlated inputs, some of which are large."""
+    torch.manual_seed(1)
+    mixed = torch.randn(count, width) @ torch.randn(width, width)
+    return mixed * torch.logspace(-1, 0.5, width)

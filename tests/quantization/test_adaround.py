@@ -10,7 +10,7 @@ from course_lib import data, models, storage
 from course_lib.architectures import input_quantizers
 from course_lib.quantization import QuantizedTensor, quantize_tensor, quantized_weights
 from course_lib.quantization.adaround import adaround, patches, rectified_sigmoid, round_adaptively
-from course_lib.quantization.mse_scale import best_step, best_weight_params
+from course_lib.quantization.mse_scale import best_weight_params
 
 SMALL = {"iterations": 60, "progress": False}
 
@@ -125,21 +125,3 @@ def test_bad_calibration_is_said(model):
 def test_the_test_split_is_refused(model):
     with pytest.raises(data.TestSplitError):
         adaround(model, images("test"), **SMALL)
-
-
-def test_the_best_step_loses_least_and_keeps_constants():
-    values = torch.randn(4, 1000, generator=torch.Generator().manual_seed(0))
-    values[0] = 0.7
-    steps = best_step(values, -8, 7)[:, None]
-
-    def loss(scale):
-        return ((values / scale).round().clamp(-8, 7) * scale - values).square().sum(dim=1)
-
-    assert (loss(steps) <= loss(values.abs().amax(dim=1, keepdim=True) / 7) + 1e-6).all()
-    assert best_step(torch.zeros(1, 5), -8, 7) > 0
-    for one in (torch.tensor([[-1.0, 0.1]]), torch.tensor([[1.0, -0.1]])):
-        assert best_step(one, -128, 127) * 128 >= 0.98, "neither end of the range is forgotten"
-    with pytest.raises(ValueError, match="NaN"):
-        best_step(torch.tensor([[float("nan")]]), -8, 7)
-    with pytest.raises(ValueError, match="empty"):
-        best_step(torch.zeros(0, 3), -8, 7)

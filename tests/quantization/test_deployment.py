@@ -8,8 +8,7 @@ from torch import nn
 from course_lib import models, profiling, report, training
 from course_lib.data import Split, TestSplitError
 from course_lib.quantization import deploy_dynamic, deploy_static, post_training_quantization, sqnr_db
-
-from .conftest import images
+from tests.quantization.conftest import images
 
 BERT = {
     "builder": "bert",

@@ -1,4 +1,4 @@
-"""Quantized models in a file: true sizes, the same logits, and notes that must not go stale."""
+"""Quantized models in a file: true sizes, the same logits, and encodings that must match the weights."""
 
 import copy
 import math
@@ -8,16 +8,12 @@ import torch
 
 from course_lib import models, storage
 from course_lib.quantization import (
-    QuantizedTensor,
     dequantize,
-    nf4,
-    nf4_table,
     pack,
     quantize_tensor,
     quantized_bytes,
     quantized_weights,
     set_weights,
-    sqnr_db,
     unpack,
     weight_params,
 )
@@ -92,7 +88,7 @@ def test_scales_that_fp16_holds_take_two_bytes():
     assert quantized_bytes({"w": quantize_tensor(w, weight_params(w, 4))}) == 1024 + 4 * 32
 
 
-def test_storage_reads_a_packed_file_without_this_room(tmp_path):
+def test_storage_reads_a_packed_file_without_quantization(tmp_path):
     import subprocess
     import sys
 
@@ -103,7 +99,7 @@ def test_storage_reads_a_packed_file_without_this_room(tmp_path):
     assert finished.stdout.strip() == "False"
 
 
-def test_weights_that_were_changed_afterwards_are_not_stored_under_an_old_note(tmp_path):
+def test_weights_that_were_changed_afterwards_are_not_stored_with_their_old_encoding(tmp_path):
     model = quantize_all(models.build(MLP))
     with torch.no_grad():
         model.get_parameter("1.weight").mul_(2)
@@ -113,7 +109,7 @@ def test_weights_that_were_changed_afterwards_are_not_stored_under_an_old_note(t
     assert storage.inspect(storage.save(model, tmp_path / "auto.safetensors"))[0].encoding == "bitmask"
 
 
-def test_a_note_goes_along_with_a_copy_and_grows_by_what_is_set():
+def test_encodings_are_copied_with_a_model_and_extended_by_set_weights():
     model = quantize_all(models.build(MLP))
     assert set(quantized_weights(copy.deepcopy(model))) == {"1.weight", "3.weight"}
     bias = quantize_tensor(model.get_parameter("1.bias"), weight_params(model.get_parameter("1.bias"), 8, "per_tensor"))
@@ -138,50 +134,3 @@ def test_tied_weights_are_stored_once_under_any_of_their_names(tmp_path):
     set_weights(model, {"3.weight": quantize_tensor(w, weight_params(w, 4))})
     records = {r.name: r for r in storage.inspect(storage.save(model, tmp_path / "tied.safetensors"))}
     assert (records["1.weight"].encoding, records["3.weight"].encoding) == ("packed", "shared")
-
-
-def test_the_nf4_table_is_the_published_one():
-    published = [-1.0, -0.6962, -0.5251, -0.3949, -0.2844, -0.1848, -0.0911, 0.0,
-                 0.0796, 0.1609, 0.2461, 0.3379, 0.4407, 0.5626, 0.7230, 1.0]  # fmt: skip
-    assert nf4_table().tolist() == pytest.approx(published, abs=1e-4)
-
-
-@pytest.mark.parametrize("double", [True, False])
-@pytest.mark.parametrize("shape", [(3, 64), (96, 256), (513, 64)])
-def test_nf4_beats_four_even_bits_on_normal_weights_and_counts_its_scales(tmp_path, shape, double):
-    w = torch.randn(shape) / 10
-    encoded = nf4(w, double=double)
-    groups = w.numel() // 64
-    blocks = math.ceil(groups / 256)
-    scales = groups + 5 * blocks if double else 4 * groups
-    assert encoded.bytes == w.numel() // 2 + 64 + scales
-    even = quantize_tensor(w, weight_params(w, 4, "group", group_size=64)).values()
-    assert sqnr_db(w, storage.decode(encoded)) > sqnr_db(w, even) + 0.5
-
-
-def test_nf4_in_a_model_is_stored_and_loaded(tmp_path):
-    model = models.build(MLP)
-    set_weights(model, {"1.weight": nf4(model.get_parameter("1.weight"))})
-    loaded = storage.load(storage.save(model, tmp_path / "nf4.safetensors"))
-    x = torch.randn(4, 64)
-    assert torch.equal(models.forward(loaded, x), models.forward(model, x))
-    assert quantized_weights(loaded) == {}
-    with pytest.raises(ValueError, match="must be 'packed', got 'codebook'"):
-        unpack(storage.encodings_of(loaded)["1.weight"])
-
-
-def test_nf4_refuses_what_it_cannot_cut_and_keeps_zeros():
-    with pytest.raises(ValueError, match="group_size must be a divisor of the 10 inputs"):
-        nf4(torch.randn(4, 10))
-    with pytest.raises(ValueError, match="weight is empty"):
-        nf4(torch.empty(0, 64))
-    assert torch.equal(storage.decode(nf4(torch.zeros(2, 64))), torch.zeros(2, 64))
-
-
-def test_sqnr_is_six_decibels_for_a_bit():
-    w = torch.rand(20_000) * 2 - 1
-    decibels = [sqnr_db(w, quantize_tensor(w, weight_params(w, b, "per_tensor")).values()) for b in (6, 7, 8)]
-    assert decibels[1] - decibels[0] == pytest.approx(6.02, abs=0.3)
-    assert decibels[2] - decibels[1] == pytest.approx(6.02, abs=0.3)
-    assert sqnr_db(w, w) == float("inf")
-    assert isinstance(quantize_tensor(w, weight_params(w, 8, "per_tensor")), QuantizedTensor)
