@@ -58,6 +58,30 @@ def test_build_writes_once_and_check_reports_a_drift(tmp_path, solution, monkeyp
     assert building.build([source], check=True, destination=exercises) == [target]
 
 
+def test_the_answers_are_written_as_the_reference_of_their_lesson(tmp_path, solution, monkeypatch):
+    monkeypatch.setattr(building, "lint", lambda *_: [])
+    monkeypatch.setattr(building, "REFERENCES", tmp_path)
+    (tmp_path / "lesson_99").mkdir()
+    source, exercises, reference = (
+        tmp_path / "99_doubling.ipynb",
+        tmp_path / "out",
+        tmp_path / "lesson_99" / "reference.py",
+    )
+    solution.cells[1].source = "import math, os\n" + solution.cells[1].source
+    solution.cells[3].source = solution.cells[3].source.replace("value + value", "math.fsum([value, value])")
+    nbformat.write(solution, source)
+    assert building.build([source], check=True, destination=exercises) == [reference] and not reference.exists()
+    assert building.build([source], destination=exercises) == [reference, exercises / source.name]
+    text = reference.read_text()
+    assert "import math\n" in text and "os" not in text and "SOLUTION" not in text and "check" not in text
+    namespace: dict = {}
+    exec(text, namespace)
+    assert [namespace[f"double_{number}"](4) for number in range(1, 5)] == [8] * 4
+    reference.write_text(text + "\n# changed by hand\n")
+    assert building.build([source], check=True, destination=exercises) == [reference]
+    assert building.build([source], destination=exercises) == [reference] and reference.read_text() == text
+
+
 def test_a_solution_that_breaks_a_rule_is_not_written(tmp_path, solution):
     source = tmp_path / "99_doubling.ipynb"
     nbformat.write(solution, source)

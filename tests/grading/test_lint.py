@@ -70,6 +70,14 @@ def test_a_solution_line_in_another_cell_is_a_leak(solution):
     assert "occurs in the exercise" in problems(solution)
 
 
+@pytest.mark.parametrize("module", ["lesson_04.reference", "lesson_04.questions", "lesson_04", "small_network"])
+def test_a_notebook_imports_from_a_playground_only(solution, module):
+    solution.cells[1].source = "from course_lib.learning.exercises.lesson_04.playground import ResidualNet"
+    assert "playground" not in problems(solution)
+    solution.cells[1].source = f"from course_lib.learning.exercises.{module} import ResidualNet"
+    assert "imports from the playground of a lesson only, not from course_lib.learning.exercises" in problems(solution)
+
+
 def test_markers_and_outputs_left_in_the_exercise_are_found(solution):
     made = exercise(solution)
     made.cells[3].source += "\n### END SOLUTION"
