@@ -1,4 +1,4 @@
-"""What the measuring instruments cost: loading a baseline, storing it, counting, exporting, comparing.
+"""Time that measurements take: loading a baseline, storing it, counting, exporting, comparing.
 
     python benchmarks/instruments.py [--quick] [--json FILE]
 
@@ -17,11 +17,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from common import Results, parser
 from torch import nn
 
-from course_lib import data, models, profiling, report, storage
+from course_lib import data, models, profiling, pruning, report, storage
 
 GOAL_SECONDS = 1.5
 DATA = {"resnet18": "fashion_mnist", "minilm": "sentiment"}
@@ -37,7 +36,7 @@ print(json.dumps(time.perf_counter() - start))
 
 
 def loading(runs: int) -> Iterator[dict[str, Any]]:
-    """Seconds until a baseline can be used, median over fresh processes."""
+    """Seconds until a baseline is loaded, median over fresh processes."""
     for name in models.BASELINES:
         command = [sys.executable, "-c", LOADING, name]
         seconds = statistics.median(
@@ -51,17 +50,15 @@ def storing(runs: int) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         for name in models.BASELINES:
             for sparsity in (0.0, 0.9):
-                model = thinned(models.load(name), sparsity)
+                model = pruning.prune_layerwise(models.load(name), sparsity)
                 for dtype in ("fp32", "fp16"):
                     file = Path(folder) / "model.safetensors"
+                    save = seconds_of(lambda m=model, f=file, d=dtype: storage.save(m, f, dtype=d), runs)
                     yield {
-                        "model": name,
-                        "layer_sparsity": sparsity,
-                        "dtype": dtype,
-                        "save_s": seconds_of(lambda m=model, f=file, d=dtype: storage.save(m, f, dtype=d), runs),
+                        "model": name, "layer_sparsity": sparsity, "dtype": dtype, "save_s": save,
                         "load_s": seconds_of(lambda f=file: storage.load(f), runs),
                         "bytes": storage.stored_bytes(file),
-                    }
+                    }  # fmt: skip
 
 
 def measuring(examples: int) -> Iterator[dict[str, Any]]:
@@ -69,7 +66,7 @@ def measuring(examples: int) -> Iterator[dict[str, Any]]:
     for name, dataset in DATA.items():
         split = data.load(dataset).validation.subset(examples)
         before = models.load(name)
-        after, one = thinned(models.load(name), 0.9), split.example(1)
+        after, one = pruning.prune_layerwise(before, 0.9), split.example(1)
         parts: dict[str, Callable[[], object]] = {
             "layer table, timed": lambda m=before, x=one: profiling.layers(m, x),
             "ONNX, first of its shape": lambda m=before, x=one: profiling.onnx(m, x).close(),
@@ -84,35 +81,24 @@ def measuring(examples: int) -> Iterator[dict[str, Any]]:
 
 
 def compare(before: nn.Module, after: nn.Module, split: data.Split, **parts: bool) -> report.Comparison:
-    """A comparison of which only the named parts are measured."""
-    chosen = {"latency": False, "memory": False} | parts
-    return report.compare(before, after, on=split, progress=False, **chosen)
+    """A comparison that measures only the named parts."""
+    return report.compare(before, after, on=split, progress=False, **({"latency": False, "memory": False} | parts))
 
 
 def limits() -> Iterator[dict[str, Any]]:
-    """The roofline of this machine, measured anew."""
+    """The roofline of this machine, measured again."""
     for threads in (1, 2):
         start = time.perf_counter()
-        roof = profiling.roofline(threads, refresh=True)
+        roofline = profiling.roofline(threads, refresh=True)
         seconds = time.perf_counter() - start
         yield {
-            "threads": threads, "peak_gflops": roof.peak_gflops, "bandwidth_gbs": roof.bandwidth_gbs,
-            "ridge_flop_per_byte": roof.ridge, "seconds": seconds,
+            "threads": threads, "peak_gflops": roofline.peak_gflops, "bandwidth_gbs": roofline.bandwidth_gbs,
+            "ridge_flop_per_byte": roofline.ridge, "seconds": seconds,
         }  # fmt: skip
 
 
-def thinned(model: nn.Module, sparsity: float) -> nn.Module:
-    """``model`` with the smallest weights of each layer set to zero, in place."""
-    with torch.no_grad():
-        for layer in models.prunable_layers(model).values():
-            weight = layer.get_parameter("weight")
-            dropped = round(sparsity * weight.numel())
-            weight.view(-1)[weight.abs().flatten().argsort()[:dropped]] = 0
-    return model
-
-
 def seconds_of(work: Callable[[], object], runs: int) -> float:
-    """Median wall-clock time."""
+    """Median wall-clock time of ``runs`` calls."""
     times = []
     for _ in range(runs):
         start = time.perf_counter()
@@ -122,6 +108,7 @@ def seconds_of(work: Callable[[], object], runs: int) -> float:
 
 
 def main() -> None:
+    """Measure and print all tables."""
     arguments = parser(__doc__).parse_args()
     runs = 2 if arguments.quick else 5
     results = Results(__doc__, arguments, runs=runs)

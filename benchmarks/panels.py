@@ -1,9 +1,9 @@
-"""How long a panel takes to answer a move of a control: callback time, p50 and p95, for every control of every panel.
+"""Time that a panel takes to answer a move of a control: p50 and p95 for every control of every panel.
 
     python benchmarks/panels.py [--quick] [--json FILE]
 
-The time is that from setting the value to the new picture being ready, in the kernel; the browser comes on top. The
-goal is 100 ms at p95.
+Measured in the kernel, from setting the value until the new picture is ready; the time of the browser is not included.
+The goal is 100 ms at p95.
 """
 
 from __future__ import annotations
@@ -23,20 +23,18 @@ from course_lib.widgets.controls import Choice, Control, Slider, Toggle
 
 GOAL_MS = 100.0
 TECHNIQUE_OF = {strength: technique for technique, strength in STRENGTHS.items()}
-
-
-SHOWN = 8  # pictures in the panel of distillation, as in its lesson
+IMAGES = 8  # in the distillation panel, as in its lesson
 
 
 def panels() -> Iterator[tuple[str, Panel, float]]:
-    """Name, panel, and the seconds it took to make; on the shipped models."""
+    """Name, panel, and the seconds to make it, on the shipped models."""
     model = models.load("resnet18")
-    images = data.load("fashion_mnist").validation.subset(SHOWN)
-    frame, roof = profiling.layers(model, images.example(1)), profiling.roofline()
+    images = data.load("fashion_mnist").validation.subset(IMAGES)
+    frame, roofline = profiling.layers(model, images.example(1)), profiling.roofline()
     logits = training.predict_logits(model, images)
     makers = {
         "calculator_panel": widgets.calculator_panel,
-        "roofline_panel, ResNet18": lambda: widgets.roofline_panel(frame, roof, model="ResNet18"),
+        "roofline_panel, ResNet18": lambda: widgets.roofline_panel(frame, roofline, model="ResNet18"),
         "sparsity_panel, ResNet18": lambda: widgets.sparsity_panel(model),
         "sparsity_panel, MiniLM": lambda: widgets.sparsity_panel(models.load("minilm")),
         "width_panel": widgets.width_panel,
@@ -58,7 +56,7 @@ def panels() -> Iterator[tuple[str, Panel, float]]:
 
 
 def values(control: Control, moves: int) -> list[Any]:
-    """Values that go through the whole range of a control, none of them twice in a row."""
+    """Values over the whole range of a control, each different from the one before."""
     if isinstance(control, Toggle):
         return [not control.value, control.value] * (moves // 2)
     if isinstance(control, Choice):
@@ -73,7 +71,7 @@ def values(control: Control, moves: int) -> list[Any]:
 
 
 def milliseconds(control: Control, moves: int) -> list[float]:
-    """Time of each move."""
+    """Milliseconds of each move."""
     times = []
     for value in values(control, moves):
         start = time.perf_counter()
@@ -99,6 +97,7 @@ def rows(moves: int) -> Iterator[dict[str, Any]]:
 
 
 def main() -> None:
+    """Measure and print the table."""
     arguments = parser(__doc__).parse_args()
     moves = 50 if arguments.quick else 200
     results = Results(__doc__, arguments, runs=moves)

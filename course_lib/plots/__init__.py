@@ -7,13 +7,7 @@ give the same bytes.
 from course_lib.plots.general import bars, curves, size_front
 from course_lib.plots.lowrank import energy_curve, filter_banks
 from course_lib.plots.profiling import layer_bars, roofline
-from course_lib.plots.pruning import (
-    accuracy_curves,
-    schedule_curves,
-    seed_intervals,
-    sensitivity_map,
-    weight_histogram,
-)
+from course_lib.plots.pruning import accuracy_curves, schedule_curves, seed_intervals, sensitivity_map, weight_histogram
 
 __all__ = [
     "accuracy_curves", "bars", "curves", "energy_curve", "filter_banks", "layer_bars", "roofline", "schedule_curves",

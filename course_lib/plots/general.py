@@ -46,13 +46,7 @@ def bars(
 
 
 def curves(
-    frame: pandas.DataFrame,
-    *,
-    title: str,
-    x_label: str,
-    y_label: str,
-    cursor: float | None = None,
-    log: bool = False,
+    frame: pandas.DataFrame, *, title: str, x_label: str, y_label: str, cursor: float | None = None, log: bool = False
 ) -> Picture:
     """One curve per column of ``frame`` over its index; ``cursor`` marks one x; ``log`` applies to both axes."""
     with style.context(STYLE):

@@ -67,11 +67,8 @@ def measure_all(
         for name, file in zip(
             tqdm(names, desc="evaluate", disable=not protocol.progress, leave=False), files, strict=True
         ):
-            if isinstance(file, profiling.Deployed):
-                measured.append((_deployed_row(name, file, protocol), file))
-            else:
-                model = storage.load(file)
-                measured.append((_row(name, file, model, protocol), model))
+            loaded = file if isinstance(file, profiling.Deployed) else storage.load(file)
+            measured.append((_row(name, file, loaded, protocol), loaded))
         if protocol.memory:
             measured = [
                 (replace(row, memory=peak), model)
@@ -80,36 +77,31 @@ def measure_all(
     return measured
 
 
-def _row(name: str, path: Path, model: nn.Module, protocol: Protocol) -> Row:
-    records = [record for record in storage.inspect(path) if record.dtype in ("fp32", "fp16")]
-    kinds = sorted({record.encoding for record in records if record.encoding != "shared"})
-    dtypes = sorted({record.dtype for record in records})
+def _row(name: str, file: Path | profiling.Deployed, loaded: Loaded, protocol: Protocol) -> Row:
+    model = loaded.model if isinstance(loaded, profiling.Deployed) else loaded
+
+    def evaluate(split: Split) -> training.Evaluation:
+        if isinstance(loaded, profiling.Deployed):
+            return training.judge(loaded.logits(split), split)
+        return training.evaluate(loaded, split)
+
     return Row(
         name=name,
-        stored_bytes=storage.stored_bytes(path),
-        stored_as=f"{', '.join(kinds)} {'/'.join(dtypes)}",
+        stored_bytes=file.stored_bytes if isinstance(file, profiling.Deployed) else storage.stored_bytes(file),
+        stored_as="ONNX" if isinstance(file, profiling.Deployed) else _encodings(file),
         parameters=profiling.count_parameters(model),
         nonzeros=profiling.count_nonzeros(model),
         macs=profiling.count_macs(model, protocol.on.example(1)),
-        evaluation=training.evaluate(model, protocol.on),
-        domains={domain: training.evaluate(model, split) for domain, split in protocol.domains.items()},
-    )
-
-
-def _deployed_row(name: str, deployed: profiling.Deployed, protocol: Protocol) -> Row:
-    def evaluate(split: Split) -> training.Evaluation:
-        return training.judge(deployed.logits(split), split)
-
-    return Row(
-        name=name,
-        stored_bytes=deployed.stored_bytes,
-        stored_as="ONNX",
-        parameters=profiling.count_parameters(deployed.model),
-        nonzeros=profiling.count_nonzeros(deployed.model),
-        macs=profiling.count_macs(deployed.model, protocol.on.example(1)),
         evaluation=evaluate(protocol.on),
         domains={domain: evaluate(split) for domain, split in protocol.domains.items()},
     )
+
+
+def _encodings(path: Path) -> str:
+    """Encodings and value types in a stored file, for example ``"bitmask, dense fp16"``."""
+    records = [record for record in storage.inspect(path) if record.dtype in ("fp32", "fp16")]
+    kinds = sorted({record.encoding for record in records if record.encoding != "shared"})
+    return f"{', '.join(kinds)} {'/'.join(sorted({record.dtype for record in records}))}"
 
 
 def _peaks(files: Sequence[Path | profiling.Deployed], protocol: Protocol) -> list[profiling.PeakMemory | None]:
