@@ -19,7 +19,7 @@ BATCH_SIZES = (1, 32, 1024)
 SIZE_REASONS = {
     "pruning": "where the kept weights belong costs bytes too",
     "quantization": "scales and zero-points cost bytes too",
-    "distillation": "a student has what its size says",
+    "distillation": "a student is dense, without any overhead",
     "low_rank": "two factors are smaller only below half the rank",
 }
 SPEED_REASONS = {

@@ -126,12 +126,15 @@ def roofline_panel(
 
 def layers_of(frame: pandas.DataFrame) -> list[ProfiledLayer]:
     """The rows with MACs above 0."""
-    rows = frame[frame["macs"] > 0].to_dict("records")
-    if not rows:
+    busy = frame[frame["macs"] > 0]
+    if busy.empty:
         raise ValueError("frame must hold at least one layer with macs above 0, got none")
-    numbers = [[float(row[key]) for key in ("macs", "weight_bytes", "activation_bytes")] for row in rows]
-    speeds = [float(row["achieved_gflops"]) if row.get("achieved_gflops", 0) > 0 else None for row in rows]
-    return [ProfiledLayer(str(row["name"]), *n, s) for row, n, s in zip(rows, numbers, speeds, strict=True)]
+    numbers = busy[["macs", "weight_bytes", "activation_bytes"]].astype(float).itertuples(index=False, name=None)
+    speeds = [float(speed) if speed > 0 else None for speed in busy.get("achieved_gflops", [0.0] * len(busy))]
+    return [
+        ProfiledLayer(str(name), macs, weights, activations, speed)
+        for name, (macs, weights, activations), speed in zip(busy["name"], numbers, speeds, strict=True)
+    ]
 
 
 def positions(
