@@ -17,18 +17,21 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pandas
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from course_lib import profiling, report, training
+from course_lib import assets, data, models, profiling, report, storage, training
 from course_lib.core.atomic_write import write_atomically
 from course_lib.core.formatting import compact
 from course_lib.report.tables import text_table
+
+QUICK_RUNS = 15
 
 
 def parser(
@@ -133,3 +136,72 @@ def points_gained(before: Tensor, after: Tensor) -> dict[str, Any]:
         "points": 100 * (new - old), "points_low": 100 * old * (low - 1), "points_high": 100 * old * (high - 1),
         "significant": low > 1 or high < 1,
     }  # fmt: skip
+
+
+def rows_of(comparison: report.Comparison) -> list[dict[str, Any]]:
+    """Print a comparison, and return its rows as the results file stores them."""
+    print(comparison)
+    return json.loads(comparison.to_json())["rows"]
+
+
+def retained(row: Mapping[str, Any]) -> str:
+    """Retained accuracy of a row with its interval, as text for a card."""
+    return f"{row['retained']:.1%} ({row['retained_low']:.1%} to {row['retained_high']:.1%})"
+
+
+def measure_shipped(
+    description: str | None,
+    arguments: argparse.Namespace,
+    baseline: str,
+    files: Mapping[str, str],
+    on: data.Split,
+    stored: Iterable[Mapping[str, Any]],
+    *,
+    size: str = "parameters",
+    columns: Sequence[str] = (),
+) -> None:
+    """What --quick does: measure shipped files beside their baseline, and print the stored measurements as well.
+
+    Args:
+        files: name in the table → name of the asset.
+        size: a column beside those of bytes, accuracy and speed.
+        columns: of the stored rows; the same by default.
+    """
+    results = Results(description, arguments, runs=QUICK_RUNS)
+    comparison = report.compare(
+        models.load(baseline), *(assets.path(file) for file in files.values()), on=on, names=[baseline, *files],
+        runs=QUICK_RUNS, settings=((1, 2),), memory=False,
+    )  # fmt: skip
+    print(f"\n{comparison}")
+    shown = ("name", "stored_bytes", size, "accuracy", "retained", "speedup", "speedup_over_eager")
+    results.table("now", [{key: row.to_dict()[key] for key in shown} for row in comparison.rows])
+    results.table("when shipped", [{key: row.get(key) for key in columns or shown} for row in stored])
+    results.save()
+
+
+def stop_if_interrupted(history: training.History) -> None:
+    """Go on with the interruption that ``training.fit`` has caught; a checkpoint keeps what is trained."""
+    if history.interrupted:
+        raise KeyboardInterrupt
+
+
+def made_once(file: Path, make: Callable[[], nn.Module], dtype: str = "fp16") -> Path:
+    """``file`` with the model of ``make``, which is called only if there is no such file."""
+    if not file.exists():
+        start = time.perf_counter()
+        storage.save(make(), file, dtype=dtype)
+        print(f"{file.stem}: {time.perf_counter() - start:.0f} s", flush=True)
+    return file
+
+
+def measured_once(file: Path, measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """The row in ``file``, which is measured only if there is no such file."""
+    if not file.exists():
+        write_atomically(file, json.dumps(measure()))
+    return read(file)
+
+
+@cache
+def sentiment() -> dict[str, data.Splits]:
+    """Domain → its splits."""
+    return {domain: data.load("sentiment", domain=domain) for domain in data.SENTIMENT_DOMAINS}

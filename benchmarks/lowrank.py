@@ -1,24 +1,22 @@
-"""Low-rank factorization, measured: accuracy, stored bytes and speed of ResNet18 and MiniLM as products.
+"""Low-rank factorization, measured: accuracy, stored bytes and speed of ResNet18 and MiniLM with factored layers.
 
     python benchmarks/lowrank.py --quick         # re-measure the shipped factored file (≤ 3 minutes)
     python benchmarks/lowrank.py                 # everything, on the shipped splits
     python benchmarks/lowrank.py --only minilm
 
-Each part is merged into the results file when it is done, and a training that was interrupted goes on from
-runs/lowrank/. --json names another results file.
+Each part is merged into the results file when it is done, and an interrupted training resumes from runs/lowrank/.
+--json names another results file.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import lowrank_parts as parts
 from build_assets import build_manifest
-from common import Results, merge, parser, quality, read
+from common import measure_shipped, merge, parser, quality, read, retained, rows_of
 
 from course_lib import assets, data, lowrank, models, report, storage, training
 from course_lib.core.atomic_write import write_atomically
@@ -27,7 +25,6 @@ RESULTS = assets.FOLDER / "results"
 FILE = RESULTS / "lowrank.json"
 SHIPPED = RESULTS / "resnet18_lowrank.safetensors"
 NAMES = ["baseline", "low-rank, fp32 values", "low-rank, fp16 values"]
-QUICK_RUNS = 15
 Part = Callable[[data.Splits], Iterable[parts.Row]]
 
 CARD = """# Factored ResNet18 on Fashion-MNIST
@@ -47,31 +44,15 @@ and threads stand beside each table in it. Licence: Apache-2.0. For teaching com
 """
 
 
-def quick(arguments: argparse.Namespace) -> None:
-    """Measure the file as it is shipped, and set what was measured when it was made beside it."""
-    results = Results(__doc__, arguments, runs=QUICK_RUNS)
-    table = report.compare(
-        models.load("resnet18"), assets.path("resnet18_lowrank"), on=data.load("fashion_mnist").test,
-        names=[NAMES[0], NAMES[2]], runs=QUICK_RUNS, settings=((1, 2),), memory=False,
-    )  # fmt: skip
-    print(f"\n{table}")
-    shown = ("name", "stored_bytes", "parameters", "accuracy", "retained", "speedup", "speedup_over_eager")
-    results.table("now", [{key: row.to_dict()[key] for key in shown} for row in table.rows])
-    results.table(
-        "when shipped", [{key: row[key] for key in shown} for row in assets.results("lowrank")["compare"]["rows"]]
-    )
-    results.save()
-
-
 def tuned(target: str) -> Part:
-    """The part that factors ResNet18 down to one target, fine-tunes it, and measures it."""
+    """The part that factors ResNet18 to one target size, fine-tunes it, and measures it."""
 
     def part(splits: data.Splits) -> Iterable[parts.Row]:
         before = models.load("resnet18")
         model, row = parts.tuned_resnet18(target, read(FILE)["forms"]["rows"], splits)
         smaller = lowrank.parameters(before) / lowrank.parameters(model)
-        answers = [training.evaluate(one, splits.test) for one in (model, before)]
-        yield {**row, "smaller": smaller, **quality(*answers)}
+        after, baseline = (training.evaluate(one, splits.test) for one in (model, before))
+        yield {**row, "smaller": smaller, **quality(after, baseline)}
 
     return part
 
@@ -82,9 +63,7 @@ def compare(splits: data.Splits) -> Iterable[parts.Row]:
     storage.save(model, SHIPPED, dtype="fp16")
     fp32 = storage.save(model, parts.RUNS / "resnet18_3_fp32.safetensors")
     before = models.load("resnet18")
-    table = report.compare(before, fp32, SHIPPED, on=splits.test, names=NAMES, memory=False)
-    print(table)
-    yield from json.loads(table.to_json())["rows"]
+    return rows_of(report.compare(before, fp32, SHIPPED, on=splits.test, names=NAMES, memory=False))
 
 
 def speeds(splits: data.Splits) -> Iterable[parts.Row]:
@@ -120,26 +99,24 @@ def write_card(results: dict[str, Any]) -> None:
     """The card of the shipped file, with the figures of the results file."""
     lines = []
     for row in results["compare"]["rows"][:3]:
-        retained = f"{row['retained']:.1%} ({row['retained_low']:.1%} to {row['retained_high']:.1%})"
-        lines.append(
-            f"| {row['name']} | {row['stored_bytes']:,} | {row['parameters']:,} | {row['accuracy']:.2%} | {retained} |"
-        )
+        counts = f"{row['stored_bytes']:,} | {row['parameters']:,}"
+        lines.append(f"| {row['name']} | {counts} | {row['accuracy']:.2%} | {retained(row)} |")
     shipped = next(row for row in results["tuned"]["rows"] if row["target"] == "3")
     kinds = sorted({entry[0] for entry in shipped["plan"].values()})
     text = CARD.format(
-        rows="\n".join(lines),
-        kinds=" and ".join(kinds),
-        smaller=shipped["smaller"],
-        epochs=len(shipped["validation"]),
-        images=shipped["images"],
-    )
+        rows="\n".join(lines), kinds=" and ".join(kinds), smaller=shipped["smaller"],
+        epochs=len(shipped["validation"]), images=shipped["images"],
+    )  # fmt: skip
     write_atomically(assets.FOLDER / "cards" / "resnet18_lowrank.md", text)
 
 
 def main() -> None:
+    """Measure the parts that were asked for."""
     arguments = parser(__doc__, parts=PARTS).parse_args()
     if arguments.quick:
-        quick(arguments)
+        stored = assets.results("lowrank")["compare"]["rows"]
+        files = {NAMES[2]: "resnet18_lowrank"}
+        measure_shipped(__doc__, arguments, "resnet18", files, data.load("fashion_mnist").test, stored)
         return
     parts.RUNS.mkdir(parents=True, exist_ok=True)
     target = arguments.json or FILE

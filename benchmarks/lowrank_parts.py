@@ -1,4 +1,4 @@
-"""The measurements behind benchmarks/lowrank.py: each function makes the rows of one part of the results.
+"""The measurements of benchmarks/lowrank.py: each function yields the rows of one part of the results.
 
 Hyper-parameters were chosen on validation; the test split is read for the rows that are reported, and for nothing else.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas
 import torch
-from common import quality
+from common import made_once, quality, rows_of, sentiment, stop_if_interrupted
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -38,17 +38,17 @@ MINILM = {
     "batch_size": 32, "precision": "bf16", "seed": 0,
 }  # fmt: skip
 IMAGES = 6000  # of the shipped training images: one short epoch is enough
-TEMPERATURE, ANSWERS = 4.0, 0.5  # of MiniLM's training: of the softened answers, and their weight
+TEMPERATURE, SOFT = 4.0, 0.5  # of the soft targets in MiniLM's training, and their weight
 TARGETS = {"3": 1 / 3, "8": 1 / 8}  # name → parameters, as a share of ResNet18's
 
 
 def convolutions(model: nn.Module) -> list[str]:
-    """Layers with a kernel, apart from the first one: its three input channels leave nothing to save."""
+    """Convolutions with a kernel, except the first one, which has only three input channels."""
     return [name for name in lowrank.factorable(model, "tucker") if name != "conv1"]
 
 
 def untrained(splits: data.Splits) -> Iterator[Row]:
-    """ResNet18 with every convolution at the same size, factored in three ways and not trained: 1,000 test images."""
+    """ResNet18 with every convolution at the same size, factored in three ways, not trained, on 1,000 test images."""
     model, test = models.load("resnet18").to(memory_format=torch.channels_last), splits.test.subset(1000)
     layers = convolutions(model)
     moments = lowrank.output_moments(model, splits.train.subset(CALIBRATION), layers)
@@ -62,16 +62,13 @@ def untrained(splits: data.Splits) -> Iterator[Row]:
 
 
 def seconds(splits: data.Splits) -> Iterator[Row]:
-    """How long it takes to factor all convolutions; to be run on a machine that does nothing else."""
+    """Seconds to factor all convolutions; to be run on an idle machine."""
     model = models.load("resnet18")
     layers = convolutions(model)
     started = time.perf_counter()
     moments = lowrank.output_moments(model, splits.train.subset(CALIBRATION), layers)
-    yield {
-        "what": f"moments of {CALIBRATION:,} images",
-        "layers": len(layers),
-        "seconds": time.perf_counter() - started,
-    }
+    what, elapsed = f"moments of {CALIBRATION:,} images", time.perf_counter() - started
+    yield {"what": what, "layers": len(layers), "seconds": elapsed}
     for way, (kind, aware) in {**WAYS, "CP": ("cp", False)}.items():
         started = time.perf_counter()
         plan = lowrank.plan_for_size(model, 1 / 3, kind, layers)
@@ -80,7 +77,7 @@ def seconds(splits: data.Splits) -> Iterator[Row]:
 
 
 def forms(splits: data.Splits) -> Iterator[Row]:
-    """Tucker-2 forms of every convolution: their numbers, and the validation loss that each adds."""
+    """Tucker-2 forms of every convolution: their parameters, and the validation loss that each adds."""
     model = models.load("resnet18").to(memory_format=torch.channels_last)
     table = lowrank.candidates(model, (0.08, 0.2, 0.35, 0.5), ("tucker",), convolutions(model))
     table = lowrank.sensitivity_scan(model, splits.validation.subset(300), table)
@@ -88,7 +85,7 @@ def forms(splits: data.Splits) -> Iterator[Row]:
 
 
 def chosen_plan(target: str, rows: list[Row]) -> dict[str, Any]:
-    """A third: every convolution alike, so that all of them become faster. Less: ranks by measured harm."""
+    """Ranks at a third: the same share of every convolution, so that all become faster; below, by measured harm."""
     model = models.load("resnet18")
     if target == "3":
         return lowrank.plan_for_size(model, 0.31, "tucker", convolutions(model))
@@ -98,12 +95,9 @@ def chosen_plan(target: str, rows: list[Row]) -> dict[str, Any]:
 
 
 def tuned_resnet18(target: str, rows: list[Row], splits: data.Splits) -> tuple[nn.Module, Row]:
-    """ResNet18 at one target after fine-tuning; trained now if it is not in runs/ yet."""
-    model, file, notes = (
-        models.load("resnet18"),
-        RUNS / f"resnet18_{target}.safetensors",
-        RUNS / f"resnet18_{target}.json",
-    )
+    """ResNet18 at one target size after fine-tuning; trained if it is not in runs/ yet."""
+    model = models.load("resnet18")
+    file, notes = (RUNS / f"resnet18_{target}.{ending}" for ending in ("safetensors", "json"))
     if not file.exists():
         plan = chosen_plan(target, rows)
         cut = lowrank.factorize(model, plan)
@@ -112,8 +106,7 @@ def tuned_resnet18(target: str, rows: list[Row], splits: data.Splits) -> tuple[n
             cut, splits.train.subset(IMAGES), splits.validation, original=model.to(memory_format=torch.channels_last),
             checkpoint=RUNS / f"resnet18_{target}.checkpoint", **RESNET18,
         )  # fmt: skip
-        if result.history.interrupted:
-            raise KeyboardInterrupt
+        stop_if_interrupted(result.history)
         row = {
             "untrained_validation": training.evaluate(cut.model, splits.validation).accuracy,
             "validation": result.history.validation_accuracy,
@@ -127,7 +120,7 @@ def tuned_resnet18(target: str, rows: list[Row], splits: data.Splits) -> tuple[n
 
 
 def speeds(before: nn.Module, plans: dict[str, Any], split: data.Split) -> Iterator[Row]:
-    """How fast each plan is; only the shapes matter for that, so nothing is trained."""
+    """Speed with each plan; it depends on the shapes only, so nothing is trained."""
     cut = {target: lowrank.factorize(before, plan).model for target, plan in plans.items()}
     names, settings = ["baseline", *cut], ((1, 2), (32, 2))
     table = report.compare(before, *cut.values(), on=split, names=names, settings=settings, memory=False)
@@ -144,8 +137,8 @@ def minilm_layers(model: nn.Module) -> list[str]:
     return [name for name in lowrank.factorable(model, "svd") if ".encoder." in name]
 
 
-def same_states(original: nn.Module) -> training.Loss:
-    """Loss of MiniLM: every layer shall give what it gave in the original, and the answers shall be the same.
+def hidden_state_loss(original: nn.Module) -> training.Loss:
+    """Loss of MiniLM: the hidden states of every layer and the soft targets of the original are matched.
 
     Source: Jiao et al., TinyBERT: Distilling BERT for Natural Language Understanding, 2020.
     """
@@ -153,51 +146,51 @@ def same_states(original: nn.Module) -> training.Loss:
 
     def loss(model: nn.Module, inputs: Any, labels: Tensor) -> Tensor:
         with torch.no_grad():
-            wanted = teacher(**inputs, output_hidden_states=True)
-        given = model(**inputs, output_hidden_states=True)
-        words = inputs["attention_mask"].bool()
-        pairs = list(zip(given.hidden_states[1:], wanted.hidden_states[1:], strict=True))
-        states = [F.mse_loss(one[words].float(), two[words].float()) / two[words].float().var() for one, two in pairs]
-        return torch.stack(states).mean() + ANSWERS * soft_target_loss(given.logits, wanted.logits, TEMPERATURE)
+            target = teacher(**inputs, output_hidden_states=True)
+        output = model(**inputs, output_hidden_states=True)
+        mask = inputs["attention_mask"].bool()
+        states = [
+            F.mse_loss(ours[mask].float(), theirs[mask].float()) / theirs[mask].float().var()
+            for ours, theirs in zip(output.hidden_states[1:], target.hidden_states[1:], strict=True)
+        ]
+        return torch.stack(states).mean() + SOFT * soft_target_loss(output.logits, target.logits, TEMPERATURE)
 
     return loss
 
 
 def tuned_minilm(splits: data.Splits, size: float = 0.5) -> tuple[lowrank.LowRankResult, nn.Module]:
-    """MiniLM with its encoder at half the size: cut by data-aware SVD, and after fine-tuning."""
-    model, file = models.load("minilm"), RUNS / f"minilm_{size:g}.safetensors"
+    """MiniLM with its encoder at half the size: after data-aware SVD, and after fine-tuning."""
+    model = models.load("minilm")
     layers = minilm_layers(model)
     moments = lowrank.output_moments(model, splits.train.subset(CALIBRATION), layers, batch_size=128)
     cut = lowrank.factorize(model, lowrank.plan_for_size(model, size, layers=layers), moments)
-    if not file.exists():
-        result = lowrank.fine_tune(
-            cut, splits.train, loss=same_states(model), checkpoint=RUNS / f"minilm_{size:g}.checkpoint", **MINILM
-        )
-        if result.history.interrupted:
-            raise KeyboardInterrupt
+
+    def make() -> nn.Module:
+        checkpoint = RUNS / f"minilm_{size:g}.checkpoint"
+        result = lowrank.fine_tune(cut, splits.train, loss=hidden_state_loss(model), checkpoint=checkpoint, **MINILM)
+        stop_if_interrupted(result.history)
         print(f"validation {training.evaluate(result.model, splits.validation).accuracy}")
-        storage.save(result.model, file)
-    return cut, storage.load(file)
+        return result.model
+
+    return cut, storage.load(made_once(RUNS / f"minilm_{size:g}.safetensors", make, "fp32"))
 
 
 def minilm(_: data.Splits) -> Iterator[Row]:
-    """MiniLM with its encoder at half its size, cut and tuned on movies, and tested on every domain."""
-    splits = {domain: data.load("sentiment", domain=domain) for domain in data.SENTIMENT_DOMAINS}
-    movies, model = splits["movies"], models.load("minilm")
+    """MiniLM with its encoder at half its size, factored and tuned on movies, and tested on every domain."""
+    movies, model = sentiment()["movies"], models.load("minilm")
     cut, tuned = tuned_minilm(movies)
     table = report.compare(
-        model, cut.model, tuned, on=movies.test, domains={name: one.test for name, one in splits.items()},
+        model, cut.model, tuned, on=movies.test, domains={name: one.test for name, one in sentiment().items()},
         names=["baseline", "data-aware SVD, not trained", "data-aware SVD, fine-tuned"],
         settings=((1, 2),), memory=False,
     )  # fmt: skip
-    print(table)
-    encoder = [sum(lowrank.parameters(one.bert.encoder) for one in [which]) for which in (model, tuned)]
-    for row in json.loads(table.to_json())["rows"]:
-        yield {**row, "encoder_smaller": 1.0 if row["name"] == "baseline" else encoder[0] / encoder[1]}
+    before, after = (lowrank.parameters(one.bert.encoder) for one in (model, tuned))
+    for row in rows_of(table):
+        yield {**row, "encoder_smaller": 1.0 if row["name"] == "baseline" else before / after}
 
 
 def embedding(_: data.Splits) -> Iterator[Row]:
-    """MiniLM with its word table as a product, not trained: how much of it is needed."""
+    """MiniLM with its word embedding factored, not trained: the rank that is needed."""
     movies, model = data.load("sentiment"), models.load("minilm")
     name = "bert.embeddings.word_embeddings"
     before = training.evaluate(model, movies.test)

@@ -5,12 +5,11 @@
     python benchmarks/pruning.py --only lottery --source DIR
 
 Without --source the 20,000 shipped training images are used instead of all 58,000. Each part is merged into the results
-file when it is done, and a training that was interrupted goes on from runs/pruning/. --json names another results file.
+file when it is done, and an interrupted training resumes from runs/pruning/. --json names another results file.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 
 import pruning_parts as parts
 from build_assets import build_manifest
-from common import Results, merge, parser, read
+from common import measure_shipped, merge, parser, read, retained, rows_of
 from train_baselines import full_fashion_mnist
 
 from course_lib import assets, data, models, report, storage
@@ -28,7 +27,6 @@ RESULTS = assets.FOLDER / "results"
 FILE = RESULTS / "pruning.json"
 SHIPPED = {name: RESULTS / f"resnet18_pruned_{name}.safetensors" for name in ("90", "95")}
 LABELS = {name: f"{name} %, fp16 values" for name in SHIPPED}
-QUICK_RUNS = 15
 Part = Callable[[data.Splits], Iterable[parts.Row]]
 
 
@@ -49,34 +47,15 @@ and threads stand beside each table in it. Licence: Apache-2.0. For teaching com
 """
 
 
-def quick(arguments: argparse.Namespace) -> None:
-    """Measure the files as they are shipped, and set what was measured when they were made beside it."""
-    results = Results(__doc__, arguments, runs=QUICK_RUNS)
-    table = report.compare(
-        models.load("resnet18"), *(assets.path(f"resnet18_pruned_{name}") for name in SHIPPED),
-        on=data.load("fashion_mnist").test, names=["baseline", *LABELS.values()], runs=QUICK_RUNS, settings=((1, 2),),
-        memory=False,
-    )  # fmt: skip
-    print(f"\n{table}")
-    shown = ("name", "stored_bytes", "sparsity", "accuracy", "retained", "speedup", "speedup_over_eager")
-    results.table("now", [{key: row.to_dict()[key] for key in shown} for row in table.rows])
-    results.table(
-        "when shipped", [{key: row[key] for key in shown} for row in assets.results("pruning")["compare"]["rows"]]
-    )
-    results.save()
-
-
 def compare(splits: data.Splits) -> Iterable[parts.Row]:
     """Write the shipped files, and compare them and the fp32 one with the baseline."""
     for name, file in SHIPPED.items():
         storage.save(parts.gradual_model(name, splits)[0], file, dtype="fp16")
     fp32 = parts.RUNS / "resnet18_90_fp32.safetensors"
-    table = report.compare(
+    return rows_of(report.compare(
         models.load("resnet18"), fp32, SHIPPED["90"], SHIPPED["95"], on=splits.test,
         names=["baseline", "90 %, fp32 values", *LABELS.values()],
-    )  # fmt: skip
-    print(table)
-    yield from json.loads(table.to_json())["rows"]
+    ))  # fmt: skip
 
 
 PARTS: dict[str, tuple[str, Part]] = {
@@ -130,10 +109,8 @@ def write_card(results: dict[str, Any]) -> None:
     """The card of the shipped files, with the figures of the results file."""
     lines = []
     for row in results["compare"]["rows"]:
-        retained = f"{row['retained']:.1%} ({row['retained_low']:.1%} to {row['retained_high']:.1%})"
-        lines.append(
-            f"| {row['name']} | {row['stored_bytes']:,} | {row['nonzeros']:,} | {row['accuracy']:.2%} | {retained} |"
-        )
+        counts = f"{row['stored_bytes']:,} | {row['nonzeros']:,}"
+        lines.append(f"| {row['name']} | {counts} | {row['accuracy']:.2%} | {retained(row)} |")
     recipes = {row["name"]: row for row in results["fine_tuned"]["rows"]}
     epochs = [recipes[name]["epochs"] for name in SHIPPED]
     text = CARD.format(rows="\n".join(lines), first=epochs[0], more=epochs[1])
@@ -141,11 +118,15 @@ def write_card(results: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    """Measure the parts that were asked for."""
     options = parser(__doc__, parts=PARTS)
     options.add_argument("--source", type=Path, help="folder with fashion-mnist/, for all 58,000 training images")
     arguments = options.parse_args()
     if arguments.quick:
-        quick(arguments)
+        files = {LABELS[name]: f"resnet18_pruned_{name}" for name in SHIPPED}
+        stored = assets.results("pruning")["compare"]["rows"]
+        test = data.load("fashion_mnist").test
+        measure_shipped(__doc__, arguments, "resnet18", files, test, stored, size="sparsity")
         return
     splits = full_fashion_mnist(arguments.source) if arguments.source else data.load("fashion_mnist")
     target = arguments.json or FILE

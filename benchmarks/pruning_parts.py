@@ -1,4 +1,4 @@
-"""The measurements behind benchmarks/pruning.py: each function makes the rows of one part of the results.
+"""The measurements of benchmarks/pruning.py: each function yields the rows of one part of the results.
 
 Hyper-parameters were chosen on validation; the test split is read for the rows that are reported, and for nothing else.
 """
@@ -6,7 +6,6 @@ Hyper-parameters were chosen on validation; the test split is read for the rows 
 from __future__ import annotations
 
 import io
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common import quality
+from common import made_once, quality, rows_of, sentiment, stop_if_interrupted
 from torch import nn
 from torch.nn.utils import prune
 
@@ -57,8 +56,8 @@ RECIPES = {
 }
 
 
-def answers(model: nn.Module, split: data.Split) -> training.Evaluation:
-    """What a model says about a split; pictures go faster with their channels last."""
+def evaluate(model: nn.Module, split: data.Split) -> training.Evaluation:
+    """A model on a split; convolutions are faster with channels last."""
     if isinstance(split.inputs, torch.Tensor) and split.inputs.dim() > 2:
         model.to(memory_format=torch.channels_last)
     return training.evaluate(model, split, progress=True)
@@ -74,40 +73,34 @@ def stored(model: nn.Module, name: str) -> Row:
 
 
 def cut_only(splits: data.Splits) -> Iterator[Row]:
-    """ResNet18 with its smallest weights cut away and no training afterwards."""
+    """ResNet18 with its smallest weights set to zero, not fine-tuned."""
     model = models.load("resnet18")
-    before = answers(model, splits.test)
+    before = evaluate(model, splits.test)
     yield {"method": "none", "sparsity": 0.0, **quality(before, before)}
     for method, prune_by in (("global", pruning.prune_global), ("layerwise", pruning.prune_layerwise)):
         for sparsity in CUTS:
-            yield {
-                "method": method,
-                "sparsity": sparsity,
-                **quality(answers(prune_by(model, sparsity), splits.test), before),
-            }
+            after = evaluate(prune_by(model, sparsity), splits.test)
+            yield {"method": method, "sparsity": sparsity, **quality(after, before)}
 
 
-def baseline_answers(splits: data.Splits) -> training.Evaluation:
-    """The baseline's answers on test, kept in runs/ because every part compares with them."""
+def baseline_evaluation(splits: data.Splits) -> training.Evaluation:
+    """The baseline on test, kept in runs/ because every part compares with it."""
     file = RUNS / "baseline_predictions.pt"
     if not file.exists():
         RUNS.mkdir(parents=True, exist_ok=True)
-        torch.save(answers(models.load("resnet18"), splits.test).predictions, file)
+        torch.save(evaluate(models.load("resnet18"), splits.test).predictions, file)
     return training.Evaluation(torch.load(file), splits.test.labels, float("nan"), splits.classes)
 
 
 def gradual_model(name: str, splits: data.Splits) -> tuple[nn.Module, Row]:
-    """The ResNet18 of one recipe and what its training cost; trained now if it is not in runs/ yet."""
+    """The ResNet18 of one recipe and what its training took; trained if it is not in runs/ yet."""
     recipe, file = RECIPES[name], RUNS / f"gradual_{name}.safetensors"
     train = splits.train.subset(recipe.images)
     started = time.perf_counter()
     row = {
-        "name": name,
-        "sparsity": recipe.final,
-        "epochs": recipe.epochs,
-        "images": len(train),
+        "name": name, "sparsity": recipe.final, "epochs": recipe.epochs, "images": len(train),
         "learning_rate": recipe.learning_rate,
-    }
+    }  # fmt: skip
     if file.exists():
         return storage.load(file), row
     model = models.load("resnet18") if recipe.start == "baseline" else gradual_model(recipe.start, splits)[0]
@@ -116,8 +109,7 @@ def gradual_model(name: str, splits: data.Splits) -> tuple[nn.Module, Row]:
         final_sparsity=recipe.final, epochs=recipe.epochs, loss=training.cross_entropy(label_smoothing=0.05),
         learning_rate=recipe.learning_rate, checkpoint=RUNS / f"gradual_{name}.checkpoint", **RESNET18,
     )  # fmt: skip
-    if result.history.interrupted:
-        raise KeyboardInterrupt
+    stop_if_interrupted(result.history)
     row |= {"validation": result.history.validation_accuracy, "minutes": (time.perf_counter() - started) / 60}
     storage.save(result.model, file)
     (RUNS / f"gradual_{name}.checkpoint").unlink(missing_ok=True)
@@ -130,7 +122,7 @@ def fine_tuned(name: str) -> Callable[[data.Splits], Iterator[Row]]:
     def part(splits: data.Splits) -> Iterator[Row]:
         model, row = gradual_model(name, splits)
         counts = {"measured_sparsity": pruning.sparsity(model), "start": RECIPES[name].start}
-        after = quality(answers(model, splits.test), baseline_answers(splits))
+        after = quality(evaluate(model, splits.test), baseline_evaluation(splits))
         yield {**row, **counts, **after, **stored(model, f"resnet18_{name}")}
 
     return part
@@ -144,47 +136,44 @@ def sensitivity(splits: data.Splits) -> Iterator[Row]:
 
 
 def lottery(splits: data.Splits) -> Iterator[Row]:
-    """LeNet-300-100: tickets and their controls, three seeds, judged on 10,000 training images that were held out."""
+    """LeNet-300-100: tickets and their controls, three seeds, evaluated on 10,000 held-out training images."""
     flat = pruning.flatten_images(splits.train)
     held_out = len(flat) // 6
     train = replace(flat, inputs=flat.inputs[held_out:], labels=flat.labels[held_out:])
-    judge = replace(flat, name="validation", inputs=flat.inputs[:held_out], labels=flat.labels[:held_out])
+    validation = replace(flat, name="validation", inputs=flat.inputs[:held_out], labels=flat.labels[:held_out])
     for seed in range(3):
         result = pruning.lottery_ticket(
             lambda: models.build({"builder": "mlp", "arguments": {"sizes": [784, 300, 100, 10]}}),
-            train, judge, 5, final_sparsity=0.98, epochs=3, controls="every", seed=seed,
+            train, validation, 5, final_sparsity=0.98, epochs=3, controls="every", seed=seed,
         )  # fmt: skip
         yield from ({"seed": seed, **row} for row in result.frame.to_dict("records"))
 
 
 def minilm_file(sparsity: float, movies: data.Splits) -> Path:
-    """The MiniLM whose encoder was pruned on movies, as a file with fp16 values; made now if it is not in runs/ yet."""
-    file = RUNS / f"minilm_gradual_{sparsity:.0%}.safetensors"
-    if not file.exists():
-        result = pruning.prune_gradually(
-            models.load("minilm"), movies.train, movies.validation, final_sparsity=sparsity, **MINILM
-        )
-        if result.history.interrupted:
-            raise KeyboardInterrupt
-        storage.save(result.model, file, dtype="fp16")
-    return file
+    """MiniLM with its encoder pruned on movies, as a file in runs/ with fp16 values."""
+
+    def make() -> nn.Module:
+        minilm = models.load("minilm")
+        result = pruning.prune_gradually(minilm, movies.train, movies.validation, final_sparsity=sparsity, **MINILM)
+        stop_if_interrupted(result.history)
+        return result.model
+
+    return made_once(RUNS / f"minilm_gradual_{sparsity:.0%}.safetensors", make)
 
 
 def minilm(_: data.Splits) -> Iterator[Row]:
-    """MiniLM at 50 % and 80 % of its encoder's weights, tuned on movies and tested on every domain; embeddings stay."""
-    splits = {domain: data.load("sentiment", domain=domain) for domain in data.SENTIMENT_DOMAINS}
-    movies = splits["movies"]
+    """MiniLM with 50 % and 80 % of its encoder's weights pruned, tuned on movies and tested on every domain."""
+    movies = sentiment()["movies"]
     files = [minilm_file(sparsity, movies) for sparsity in MINILM_SPARSITIES]
-    table = report.compare(
-        models.load("minilm"), *files, on=movies.test, domains={name: one.test for name, one in splits.items()},
+    rows = rows_of(report.compare(
+        models.load("minilm"), *files, on=movies.test, domains={name: one.test for name, one in sentiment().items()},
         names=["baseline", *(f"encoder {sparsity:.0%}, fp16 values" for sparsity in MINILM_SPARSITIES)],
-    )  # fmt: skip
-    print(table)
+    ))  # fmt: skip
     cut = {0.0: models.load("minilm")} | {
         sparsity: pruning.prune_layerwise(models.load("minilm"), sparsity) for sparsity in MINILM_SPARSITIES
     }
-    for (sparsity, model), row in zip(cut.items(), json.loads(table.to_json())["rows"], strict=True):
-        yield {**row, "encoder_sparsity": sparsity, "cut_only_accuracy": answers(model, movies.test).accuracy}
+    for (sparsity, model), row in zip(cut.items(), rows, strict=True):
+        yield {**row, "encoder_sparsity": sparsity, "cut_only_accuracy": evaluate(model, movies.test).accuracy}
 
 
 def size_trap(_: data.Splits) -> Iterator[Row]:
@@ -210,18 +199,15 @@ def csr_break_even(_: data.Splits) -> Iterator[Row]:
         for sparsity in (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99):
             dense = weight * pruning.magnitude_mask(weight, sparsity)
             timed = _interleaved({"dense": dense, "csr": dense.to_sparse_csr()}, right)
-            row = {
-                "rows": 512,
-                "inner": 4608,
-                "columns": columns,
-                "sparsity": sparsity,
-                "threads": torch.get_num_threads(),
-            }
-            yield {**row, "dense_ms": timed["dense"], "csr_ms": timed["csr"], "speedup": timed["dense"] / timed["csr"]}
+            yield {
+                "rows": 512, "inner": 4608, "columns": columns, "sparsity": sparsity,
+                "threads": torch.get_num_threads(), "dense_ms": timed["dense"], "csr_ms": timed["csr"],
+                "speedup": timed["dense"] / timed["csr"],
+            }  # fmt: skip
 
 
 def _interleaved(matrices: dict[str, torch.Tensor], right: torch.Tensor, runs: int = 31) -> dict[str, float]:
-    """Median milliseconds of ``matrix @ right``, taken in turns, three runs of warm-up left out."""
+    """Median milliseconds of ``matrix @ right``, interleaved, after three runs of warm-up."""
     times: dict[str, list[float]] = {name: [] for name in matrices}
     for _ in range(runs + 3):
         for name, matrix in matrices.items():

@@ -19,7 +19,7 @@ from typing import Any
 
 from build_assets import build_manifest
 from common import Results, merge, parser, quality, read
-from pruning_parts import answers
+from pruning_parts import evaluate
 
 from course_lib import assets, data, models, report, storage, training
 from course_lib import quantization as q
@@ -66,7 +66,7 @@ def measured(after: training.Evaluation, before: training.Evaluation) -> Row:
 def weights() -> Iterator[Row]:
     """ResNet18, weights only: test accuracy, stored bytes and SQNR for every bit width and granularity."""
     test, exact = fashion().test.subset(MANY), q.fold_batchnorm(models.load("resnet18"))
-    before = answers(exact, test)
+    before = evaluate(exact, test)
     yield {"granularity": "none", "bits": 32, "stored_bytes": None, "sqnr_db": {}, **measured(before, before)}
     layers = q.quantizable_layers(exact).items()
     for granularity in GRANULARITIES:
@@ -78,7 +78,7 @@ def weights() -> Iterator[Row]:
             yield {
                 "granularity": granularity, "bits": bits, "stored_bytes": storage.stored_bytes(file),
                 "sqnr_db": dict(zip(table.tensor, table.sqnr_db.round(2), strict=True)),
-                **measured(answers(model, test), before),
+                **measured(evaluate(model, test), before),
             }  # fmt: skip
 
 
@@ -86,14 +86,14 @@ def calibration() -> Iterator[Row]:
     """ResNet18, 8-bit weights, activations of 8 to 2 bits: accuracy with the ranges of each observer."""
     splits, model = fashion(), models.load("resnet18")
     test, calibration_split = splits.test.subset(SOME), splits.validation.subset(CALIBRATION)
-    before = answers(q.fold_batchnorm(model), test)
+    before = evaluate(q.fold_batchnorm(model), test)
     for method in q.OBSERVERS:
         for bits in ACTIVATION_BITS:
             result = q.post_training_quantization(model, calibration_split, method=method, activation_bits=bits)
             sqnr = q.output_report(result.exact, result.model, splits.validation).set_index("layer").sqnr_db
             yield {
                 "method": method, "activation_bits": bits, "sqnr_db_of_logits": sqnr["fc"],
-                "mean_sqnr_db": sqnr.mean(), **measured(answers(result.model, test), before),
+                "mean_sqnr_db": sqnr.mean(), **measured(evaluate(result.model, test), before),
             }  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def repairs() -> Iterator[Row]:
     """ResNet18, weights only: accuracy after equalization and bias correction, per tensor and per channel."""
     splits, exact = fashion(), q.fold_batchnorm(models.load("resnet18"))
     test, calibration_split = splits.test.subset(SOME), splits.validation.subset(CALIBRATION)
-    before, equalized = answers(exact, test), q.equalize(exact)
+    before, equalized = evaluate(exact, test), q.equalize(exact)
     for granularity in ("per_tensor", "per_channel"):
         for bits in (6, 4, 3):
             plain, even = (q.quantize_weights(model, Scheme(bits, granularity)) for model in (exact, equalized))
@@ -113,7 +113,7 @@ def repairs() -> Iterator[Row]:
             }
             for name, model in variants.items():
                 yield {"granularity": granularity, "bits": bits, "repair": name,
-                       **measured(answers(model, test), before)}  # fmt: skip
+                       **measured(evaluate(model, test), before)}  # fmt: skip
 
 
 def saturation() -> Iterator[Row]:
@@ -122,7 +122,7 @@ def saturation() -> Iterator[Row]:
     calibration_split, test = splits.validation.subset(CALIBRATION), splits.test.subset(SOME)
     for bits in (8, 7):
         result = q.post_training_quantization(model, calibration_split, weights=Scheme(bits))
-        before, after = answers(result.exact, test), answers(result.model, test)
+        before, after = evaluate(result.exact, test), evaluate(result.model, test)
         yield {"weight_bits": bits, "sums": "exact", "sqnr_db": layer_sqnr(result), **measured(after, before)}
         with q.saturating_layers(result.model):
             sqnr, after = layer_sqnr(result), training.evaluate(result.model, test, batch_size=50)

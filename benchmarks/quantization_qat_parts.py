@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from common import quality
-from pruning_parts import Row, answers, baseline_answers
+from pruning_parts import Row, baseline_evaluation, evaluate
 from torch import nn
 
 from course_lib import data, models, quantization, storage, training
@@ -67,9 +67,9 @@ def resnet18() -> nn.Module:
 def row_of(name: str, model: nn.Module, splits: data.Splits, **facts: Any) -> Row:
     """Store ``model``, load it again, and evaluate the loaded model on the test split."""
     file = storage.save(model.to(memory_format=torch.contiguous_format), RUNS / f"{name}.safetensors")
-    after = answers(storage.load(file), splits.test)
+    after = evaluate(storage.load(file), splits.test)
     size = storage.stored_bytes(file)
-    return {"name": name, **facts, "stored_bytes": size, **quality(after, baseline_answers(splits))}
+    return {"name": name, **facts, "stored_bytes": size, **quality(after, baseline_evaluation(splits))}
 
 
 def round_to_nearest(bits: int) -> Part:

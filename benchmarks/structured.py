@@ -5,8 +5,8 @@
     python benchmarks/structured.py --only points
 
 Everything is trained on the 20,000 images that are shipped. Each part is merged into the results file when it is done;
-models are kept in runs/structured/, where a training that was interrupted goes on. The comparison with Torch-Pruning
-needs the extra [peers]. --json names another results file.
+models are kept in runs/structured/, where an interrupted training resumes. The comparison with Torch-Pruning needs the
+extra [peers]. --json names another results file.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ from typing import Any
 
 import structured_parts as parts
 from build_assets import build_manifest
-from common import Results, merge, parser, read
-from gradient_parts import gradients
+from common import measure_shipped, merge, parser, read, retained
+from structured_gradients import gradients
 
-from course_lib import assets, data, models, report
+from course_lib import assets, data
 from course_lib.core.atomic_write import write_atomically
 
 RESULTS = assets.FOLDER / "results"
 FILE = RESULTS / "structured.json"
 SHIPPED = {"best_3.7": "resnet18_structured_4", "best_11": "resnet18_structured_11"}
-QUICK_RUNS = 15
 Part = Callable[[data.Splits], Iterable[parts.Row]]
 
 CARD = """# ResNet18 with fewer channels, on Fashion-MNIST
@@ -58,40 +57,25 @@ PARTS: dict[str, Part] = {
 }
 
 
-def quick(arguments: Any) -> None:
-    """Measure the files as they are shipped, and set what was measured when they were made beside it."""
-    results = Results(__doc__, arguments, runs=QUICK_RUNS)
-    table = report.compare(
-        models.load("resnet18"), *(assets.path(name) for name in SHIPPED.values()), on=data.load("fashion_mnist").test,
-        names=["baseline", *SHIPPED.values()], runs=QUICK_RUNS, settings=((1, 2),), memory=False,
-    )  # fmt: skip
-    print(f"\n{table}")
-    shown = ("name", "stored_bytes", "macs", "accuracy", "retained", "speedup", "speedup_over_eager")
-    results.table("now", [{key: row.to_dict()[key] for key in shown} for row in table.rows])
-    rows = [row for row in assets.results("structured")["points"]["rows"] if "best" in row["name"]]
-    results.table("when shipped", [{key: row[key] for key in shown} for row in rows])
-    results.save()
-
-
 def ship(results: dict[str, Any]) -> None:
     """Copy the files of the best recipe, and write their card."""
     for name, shipped in SHIPPED.items():
         shutil.copy(parts.RUNS / f"{name}.safetensors", RESULTS / f"{shipped}.safetensors")
     lines = []
     for row in results["points"]["rows"]:
-        retained = f"{row['retained']:.1%} ({row['retained_low']:.1%} to {row['retained_high']:.1%})"
-        lines.append(
-            f"| {row['name']} | {row['stored_bytes']:,} | {row['macs']:,} | {row['accuracy']:.2%} | {retained} "
-            f"| {row['speedup'] or 1:.1f}× |"
-        )
-    text = CARD.format(rows="\n".join(lines), criterion="L2", temperature=parts.TEMPERATURE, multiple=parts.MULTIPLE)
+        counts = f"{row['stored_bytes']:,} | {row['macs']:,} | {row['accuracy']:.2%}"
+        lines.append(f"| {row['name']} | {counts} | {retained(row)} | {row['speedup'] or 1:.1f}× |")
+    text = CARD.format(rows="\n".join(lines), temperature=parts.TEMPERATURE, multiple=parts.MULTIPLE)
     write_atomically(assets.FOLDER / "cards" / "resnet18_structured.md", text)
 
 
 def main() -> None:
+    """Measure the parts that were asked for."""
     arguments = parser(__doc__, parts=PARTS).parse_args()
     if arguments.quick:
-        quick(arguments)
+        stored = [row for row in assets.results("structured")["points"]["rows"] if "best" in row["name"]]
+        files = {name: name for name in SHIPPED.values()}
+        measure_shipped(__doc__, arguments, "resnet18", files, data.load("fashion_mnist").test, stored, size="macs")
         return
     splits = data.load("fashion_mnist")
     target = arguments.json or FILE
