@@ -1,14 +1,18 @@
-"""What a hostile answer says comes back as plain text: in the page, the tables and the record of a student."""
+"""The text of a hostile answer is shown as plain text: in the page, the tables and the record of a student."""
 
 from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from course_lib.grading import classroom, feedback
+from course_lib.grading.outcome import Status
+from course_lib.grading.results import GradedQuestion, GradedSubmission
+from course_lib.grading.shortcut_detection import Flag, FlagKind
 from tests.hostile.conftest import TARGET
 
 KINDS = {
@@ -39,17 +43,13 @@ def test_an_error_message_is_only_text(grader, tmp_path, kind):
     )
     verdict = grader.decide({TARGET: source})[TARGET]
     assert not verdict.passed and verdict.status in ("error", "wrong", "stopped")
-    entry = {"question": TARGET, "points": 0.0, "max_points": 3.0, "status": "error", "message": verdict.message,
-             "flags": [KINDS[kind]]}  # fmt: skip
-    result = {
-        "student": KINDS[kind], "assignment": "01", "problem": "", "questions": [entry], "max_points": 3.0,
-        "level": "bwrap", "answers": {}, "key": "k",
-    }  # fmt: skip
+    question = GradedQuestion(TARGET, 0.0, 3.0, Status.ERROR, verdict.details, (Flag(FlagKind.SOLUTION, KINDS[kind]),))
+    result = GradedSubmission(KINDS[kind], "bwrap", "k", "01", questions=(question,))
     classroom.write([result], tmp_path, {})
     (page,) = (tmp_path / "feedback").glob("*.html")
     found, harmless = Tags(), Tags()
     found.feed(page.read_text(encoding="utf-8"))
-    harmless.feed(feedback.page(result | {"student": "x", "questions": [entry | {"message": "x"}]}, {}))
+    harmless.feed(feedback.page(replace(result, student="x", questions=(replace(question, details="x"),)), {}))
     assert found.found == harmless.found
     for name in ("grades.csv", "flags.csv"):
         with (tmp_path / name).open(newline="", encoding="utf-8") as file:

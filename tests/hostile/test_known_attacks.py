@@ -1,4 +1,4 @@
-"""Attacks that other graders fell for: each was seen to earn points with ``return 0``, or to run code outside.
+"""Attacks that worked on other graders: each earned points with ``return 0``, or ran code outside.
 
 nbgrader 0.9.6 (tags, an AST transformer, an ``int`` that equals everything, a kernel that writes into the gradebook),
 otter 7.0.0 (a patched checker, a pickle of the learner's), gradescope-utils (a patched framework, a results file),
@@ -15,7 +15,8 @@ from dataclasses import replace
 
 import pytest
 
-from course_lib.grading import building, classroom, grade
+from course_lib.grading import batch, building, classroom
+from course_lib.grading.settings import Settings
 from tests.hostile.conftest import LIMITS, WRONG
 
 RETURNS_0 = WRONG.strip() + "\n"
@@ -23,19 +24,19 @@ RETURNS_0 = WRONG.strip() + "\n"
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
-    """The whole way of a submission, without the cluster around it."""
+    """Settings of a run without a cluster."""
     folder = tmp_path_factory.mktemp("class")
     (folder / "solutions").mkdir()
     (source,) = building.SOLUTIONS.glob("01_*.ipynb")
     shutil.copy(source, folder / "solutions")
-    return grade.Settings(
+    return Settings(
         str(folder / "out"), str(folder / "state"), str(folder / "solutions"), pool=1, limits=replace(LIMITS)
     )
 
 
 @pytest.fixture
 def hand_in(tmp_path, settings):
-    """Grades an exercise with a wrong answer to 01.1, after ``change`` did something to notebook and folder."""
+    """Grades an exercise with a wrong answer to 01.1, after ``change`` has altered notebook and folder."""
     (source,) = building.SOLUTIONS.glob("01_*.ipynb")
 
     def run(change, answer=RETURNS_0):
@@ -45,7 +46,7 @@ def hand_in(tmp_path, settings):
         cell(content, "answer-01-1")["source"] = answer
         change(content, folder)
         (folder / source.name).write_text(json.dumps(content))
-        (result,) = grade.grade([tmp_path / "submitted"], settings)
+        (result,) = batch.grade([tmp_path / "submitted"], settings)
         return result
 
     return run
@@ -56,7 +57,9 @@ def cell(content, name):
 
 
 def earned(result):
-    return sum(entry["points"] for entry in result["questions"])
+    """Points of a result; a submission that was refused or set aside would prove nothing."""
+    assert result.questions and not result.problem, result.problem
+    return result.points
 
 
 def with_tag(tag):
@@ -257,7 +260,7 @@ def test_an_edited_check_cell_is_not_used(hand_in):
             one["metadata"]["nbgrader"] |= {"points": 100, "grade": False, "locked": False, "solution": True}
 
     result = hand_in(change)
-    assert earned(result) == 0 and result["max_points"] == 20
+    assert earned(result) == 0 and result.max_points == 20
 
 
 def test_swapped_grade_ids_earn_nothing_for_what_is_not_there_yet(hand_in, settings):
@@ -273,7 +276,7 @@ def test_swapped_grade_ids_earn_nothing_for_what_is_not_there_yet(hand_in, setti
         )  # fmt: skip
 
     result = hand_in(change)
-    points = {entry["question"]: entry["points"] for entry in result["questions"]}
+    points = {one.question: one.points for one in result.questions}
     assert points["01.1"] == 0 and points["01.4"] > 0
 
 
@@ -282,7 +285,7 @@ def test_a_grade_id_that_stands_twice_costs_only_itself(hand_in):
         content["cells"].append(dict(cell(content, "answer-01-1")))
 
     result = hand_in(change)
-    assert earned(result) == 0 and result["questions"][0]["message"].startswith("2 cells claim to be the answer")
+    assert earned(result) == 0 and result.questions[0].details.startswith("2 cells claim to be the answer")
 
 
 def test_what_is_handed_in_can_be_graded_by_the_whole_class_run(tmp_path, monkeypatch, settings):
@@ -296,5 +299,5 @@ def test_what_is_handed_in_can_be_graded_by_the_whole_class_run(tmp_path, monkey
     report = classroom.grade_class(
         [folder], tmp_path / "out", level="bwrap", solutions=settings.solutions, workers=1, progress=False
     )
-    assert [result["student"] for result in report.results] == sorted(contents)
-    assert all(result["problem"] and not earned(result) for result in report.results)
+    assert [result.student for result in report.results] == sorted(contents)
+    assert all(result.problem and not result.points and not result.set_aside for result in report.results)
