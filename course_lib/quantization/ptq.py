@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from torch import nn
+from torch import Tensor, nn
 
 from course_lib.architectures import input_quantizers
 from course_lib.architectures.batchnorm_folding import fold_batchnorm
@@ -32,6 +32,10 @@ class Scheme:
     granularity: str = "per_channel"
     group_size: int | None = None
     symmetric: bool = True
+
+    def params(self, weight: Tensor) -> QuantParams:
+        """Min-max scales and zero-points of ``weight``."""
+        return weight_params(weight, self.bits, self.granularity, group_size=self.group_size, symmetric=self.symmetric)
 
 
 @dataclass(frozen=True)
@@ -83,12 +87,9 @@ def quantize_weights(
     schemes |= overrides or {}
     weights = {}
     for name, module in chosen.items():
-        how, weight = schemes[name], module.get_parameter("weight").detach()
+        weight = module.get_parameter("weight").detach()
         with error_prefix(f"layer {name!r}"):
-            params = weight_params(
-                weight, how.bits, how.granularity, group_size=how.group_size, symmetric=how.symmetric
-            )
-        weights[f"{name}.weight"] = quantize_tensor(weight, params)
+            weights[f"{name}.weight"] = quantize_tensor(weight, schemes[name].params(weight))
     return set_weights(copy.deepcopy(model), weights)
 
 

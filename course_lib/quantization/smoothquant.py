@@ -63,8 +63,8 @@ def smoothquant(
             s = smoothing_factors(x_max, W.abs().amax(dim=0), alpha)
             W, x_max = W * s, x_max / s
         step = (x_max.max().clamp(min=1e-4) / qmax).half().float()
-        unfolded = s is not None and previous_layer(model, stage) is None
-        scale = (step * s).half().float() if unfolded else step
+        folded = previous_layer(model, stage) is not None
+        scale = step if s is None or folded else (step * s).half().float()
         grids.update({name: InputGrid(qmin, qmax, scale) for name in stage.layers})
         return Choice(quantize_tensor(W, scheme.params(W)), s, {"step": step.item()})
 

@@ -121,17 +121,18 @@ class PackedWeights:
     def finish(self, model: nn.Module, method: str, embedding_bits: int | None) -> WeightOnly:
         """Put the packed weights into ``model``, and round embeddings and heads to nearest, in place.
 
-        Heads (linear layers outside the blocks) get 8 bits. Of 8 bits, one symmetric scale per row is accurate enough;
-        below, groups are those of the scheme, or rows where their size does not divide. Matrices with fewer than 4,096
-        entries are not quantized.
+        Heads (linear layers outside the blocks) get 8 bits. With 8 bits, one symmetric scale per row is accurate
+        enough; with fewer, groups are those of the scheme, or rows where their size does not divide. Matrices with
+        fewer than 4,096 entries are not quantized.
         """
         if embedding_bits is not None:
             integer_range(embedding_bits, False)
             for name, module in model.named_modules():
-                tensor = getattr(module, "weight", None)
-                outside = isinstance(module, nn.Embedding) or is_linear(module)
-                if outside and f"{name}.weight" not in self.tensors and tensor is not None and tensor.numel() >= SMALL:
-                    bits = embedding_bits if isinstance(module, nn.Embedding) or _is_tied(model, module) else HEAD_BITS
+                embedding = isinstance(module, nn.Embedding)
+                if f"{name}.weight" in self.tensors or not (embedding or is_linear(module)):
+                    continue
+                if module.get_parameter("weight").numel() >= SMALL:
+                    bits = embedding_bits if embedding or _is_tied(model, module) else HEAD_BITS
                     self.tensors[f"{name}.weight"] = _round_outside(module, bits, self.scheme.group_size)
         set_weights(model, self.tensors)
         return WeightOnly(model, method, self.scheme, tuple(self.rows), time.perf_counter() - self.started)
