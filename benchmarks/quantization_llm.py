@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import quantization_llm_calibration as calibration
@@ -78,16 +77,6 @@ def _find(rows: list[calibration.Row], **wanted: Any) -> calibration.Row:
     return next(row for row in rows if all(row[key] == value for key, value in wanted.items()))
 
 
-def run(part: str, target: Path) -> None:
-    """Measure one part, and merge its rows into the results file."""
-    rows = []
-    for row in PARTS[part]():
-        rows.append(row)
-        print({key: value for key, value in row.items() if not isinstance(value, list)}, flush=True)
-    merge(target, part, rows)
-    build_manifest()  # later parts read the best calibration sentences
-
-
 def write_card(results: dict[str, Any]) -> None:
     """The card, with the figures of the results file."""
     lines = []
@@ -112,9 +101,9 @@ def main() -> None:
         return
     target = arguments.json or FILE
     for part in arguments.only:
-        run(part, target)
-    results = read(target)
-    if target == FILE and "minilm" in results:
+        merge(target, part, PARTS[part]())
+        build_manifest()  # later parts read the best calibration sentences
+    if target == FILE and "minilm" in (results := read(target)):
         write_card(results)
         build_manifest()
 

@@ -71,21 +71,14 @@ def calibration(name: str) -> data.Split:
 
 def sentences(counts: Sequence[int]) -> data.Split:
     """Training sentences, this number of each domain, as one split, padded to the longest."""
-    splits = [
-        sentiment(domain).train.subset(count)
-        for domain, count in zip(data.SENTIMENT_DOMAINS, counts, strict=True)
-        if count
-    ]
-    return data.join(splits)
+    pairs = zip(data.SENTIMENT_DOMAINS, counts, strict=True)
+    return data.join([sentiment(domain).train.subset(count) for domain, count in pairs if count])
 
 
 def best_candidate(rows: Sequence[Row]) -> str:
     """The candidate with the smallest divergence on validation, summed over methods."""
-    scores = {
-        name: sum(row["divergence"] for row in rows if row["sentences"] == name and row["corrected"])
-        for name in CANDIDATES
-    }
-    return min(scores, key=scores.__getitem__)
+    corrected = [row for row in rows if row["corrected"]]
+    return min(CANDIDATES, key=lambda name: sum(row["divergence"] for row in corrected if row["sentences"] == name))
 
 
 def compare_candidates() -> Iterator[Row]:
@@ -129,8 +122,6 @@ def logits(changed: nn.Module, domain: str) -> Tensor:
 def cached_row(key: str, measure: Callable[[], Row]) -> Row:
     """A row from an earlier, interrupted run, or a new one, which is kept in runs/."""
     file = RUNS / f"{key}.json"
-    if file.exists():
-        return json.loads(file.read_text(encoding="utf-8"))
-    row = measure()
-    write_atomically(file, json.dumps(row))
-    return row
+    if not file.exists():
+        write_atomically(file, json.dumps(measure()))
+    return json.loads(file.read_text(encoding="utf-8"))
