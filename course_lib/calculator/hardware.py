@@ -40,50 +40,32 @@ class Hardware:
 HARDWARE = {
     # 2 cores × 3.0 GHz × 32 FLOP a cycle (one 512-bit FMA unit); VNNI does 4 times as many int8 operations.
     "cpu_laptop": Hardware(
-        "laptop CPU, 2 cores",
-        {"fp32": 0.192, "int8": 0.768},
-        51.2,
-        8,
+        "laptop CPU, 2 cores", {"fp32": 0.192, "int8": 0.768}, 51.2, 8,
         "Intel Core i3-1115G4 datasheet: 2 cores, 3.0 GHz, AVX-512, 2 × DDR4-3200",
     ),
     # 56 cores × 2.0 GHz × 64 FLOP a cycle (two 512-bit FMA units), twice that in fp16; AMX: 2048 int8 operations.
     "cpu_server": Hardware(
-        "server CPU, 56 cores",
-        {"fp32": 7.17, "fp16": 14.3, "int8": 229.0},
-        307.2,
-        512,
+        "server CPU, 56 cores", {"fp32": 7.17, "fp16": 14.3, "int8": 229.0}, 307.2, 512,
         "Intel Xeon Platinum 8480+ datasheet: 56 cores, 2.0 GHz, AVX-512, AMX, 8 × DDR5-4800",
     ),
     "rtx_4090": Hardware(
-        "RTX 4090",
-        {"fp32": 82.6, "fp16": 165.2, "int8": 660.6},
-        1008,
-        24,
+        "RTX 4090", {"fp32": 82.6, "fp16": 165.2, "int8": 660.6}, 1008, 24,
         "NVIDIA Ada GPU architecture whitepaper, 2022 (fp16 with fp32 accumulation)",
     ),
     "a100": Hardware(
-        "A100 80 GB",
-        {"fp32": 19.5, "fp16": 312.0, "int8": 624.0},
-        2039,
-        80,
+        "A100 80 GB", {"fp32": 19.5, "fp16": 312.0, "int8": 624.0}, 2039, 80,
         "NVIDIA A100 Tensor Core GPU datasheet, SXM, 2021",
     ),
     "h100": Hardware(
-        "H100 80 GB",
-        {"fp32": 67.0, "fp16": 989.0, "int8": 1979.0},
-        3350,
-        80,
+        "H100 80 GB", {"fp32": 67.0, "fp16": 989.0, "int8": 1979.0}, 3350, 80,
         "NVIDIA H100 Tensor Core GPU datasheet, SXM, 2023",
     ),
     # Apple publishes the int8 figure only: half of it is taken for fp16, in which it also runs fp32 models.
     "phone_npu": Hardware(
-        "phone NPU",
-        {"fp32": 17.5, "fp16": 17.5, "int8": 35.0},
-        51.2,
-        8,
+        "phone NPU", {"fp32": 17.5, "fp16": 17.5, "int8": 35.0}, 51.2, 8,
         "Apple A17 Pro, press release of September 2023: 35 TOP/s; LPDDR5-6400 on 64 bits",
     ),
-}
+}  # fmt: skip
 
 
 def find(name: str) -> Hardware:

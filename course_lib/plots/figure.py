@@ -17,6 +17,7 @@ from course_lib.core.palette import LIGHT
 
 STYLE = Path(__file__).with_name("course.mplstyle")
 PIXELS_PER_INCH = 100
+DASHED: dict[str, Any] = {"linewidth": 1.2, "linestyle": (0, (5, 3))}
 LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
 
 # Labels of points, in shares of the axes: width of a character, height of a line, distance to the point, right limit.

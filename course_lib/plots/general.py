@@ -10,7 +10,7 @@ from matplotlib import style
 from course_lib.core.formatting import compact
 from course_lib.core.palette import LIGHT
 from course_lib.plots.axes import Intervals, draw_curves, limits, log_ticks
-from course_lib.plots.figure import STYLE, Picture, canvas, described, name_points
+from course_lib.plots.figure import DASHED, STYLE, Picture, canvas, described, name_points
 
 if TYPE_CHECKING:
     import pandas
@@ -57,7 +57,7 @@ def curves(
             for axis in (axes.xaxis, axes.yaxis):
                 log_ticks(axis)
         if cursor is not None:
-            axes.axvline(cursor, color=LIGHT["threshold"], linewidth=1.2, linestyle=(0, (5, 3)))
+            axes.axvline(cursor, color=LIGHT["threshold"], **DASHED)
         bottom = None if log else min(0.0, float(frame.min().min()))
         series = {str(name): (list(frame.index), list(frame[name])) for name in frame}
         draw_curves(axes, series, bottom=bottom, every=MARKER_DISTANCE if len(frame) > MARKED_POINTS else None)

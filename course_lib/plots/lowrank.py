@@ -10,7 +10,7 @@ from torch import Tensor
 
 from course_lib.core.palette import LIGHT
 from course_lib.plots.axes import draw_curves
-from course_lib.plots.figure import STYLE, Picture, canvas, described
+from course_lib.plots.figure import DASHED, STYLE, Picture, canvas, described
 
 
 def energy_curve(kept: Sequence[float], *, break_even: int, title: str) -> Picture:
@@ -25,7 +25,7 @@ def energy_curve(kept: Sequence[float], *, break_even: int, title: str) -> Pictu
     with style.context(STYLE):
         picture, axes = canvas(title, "rank", "% of the matrix")
         curves = {"energy": (ranks, [100 * share for share in kept]), "size": (ranks, size)}
-        axes.axhline(100, color=LIGHT["baseline"], linewidth=1.2, linestyle=(0, (5, 3)))
+        axes.axhline(100, color=LIGHT["baseline"], **DASHED)
         axes.axvline(break_even, color=LIGHT["threshold"], linewidth=1.4, linestyle=(0, (5, 3)))
         draw_curves(axes, curves, every=max(1, len(kept) // 8), bottom=0, top=max(110.0, min(size[-1], 250.0)))
         axes.annotate(

@@ -9,7 +9,7 @@ from matplotlib import style
 
 from course_lib.core.palette import LIGHT
 from course_lib.plots.axes import Curves, draw_curves
-from course_lib.plots.figure import STYLE, Picture, canvas, described
+from course_lib.plots.figure import DASHED, STYLE, Picture, canvas, described
 
 if TYPE_CHECKING:
     import pandas
@@ -31,7 +31,7 @@ def weight_histogram(weight: Tensor, *, threshold: float, title: str) -> Picture
         for chosen, colour in ((inside, "cut"), (~inside, "kept")):
             axes.bar(middles[chosen], counts[chosen], width=edges[1] - edges[0], color=LIGHT[colour])
         for side in (-threshold, threshold):
-            axes.axvline(side, color=LIGHT["threshold"], linewidth=1.2, linestyle=(0, (5, 3)))
+            axes.axvline(side, color=LIGHT["threshold"], **DASHED)
     cut = float((numpy.abs(values) < threshold).mean())
     return described(picture, title, f"{100 * cut:.0f} % of {values.size:,} weights lie within {threshold:.3g} of zero")
 
@@ -54,7 +54,7 @@ def accuracy_curves(
         picture, axes = canvas(title, "weights cut (%)", "test accuracy (%)")
         for name, level in (("uncompressed", baseline), ("guessing", chance)):
             if level is not None:
-                axes.axhline(100 * level, color=LIGHT["baseline"], linewidth=1.2, linestyle=(0, (5, 3)))
+                axes.axhline(100 * level, color=LIGHT["baseline"], **DASHED)
                 axes.annotate(
                     name, (0.01, 100 * level), (0, 2), xycoords=("axes fraction", "data"),
                     textcoords="offset points", va="bottom", color=LIGHT["baseline_text"],
@@ -112,7 +112,7 @@ def seed_intervals(
         picture, axes = canvas(title, x_label, "")
         picture.set_figheight(1.2 + 0.34 * len(ordered))
         if level is not None:
-            axes.axvline(100 * level, color=LIGHT["baseline"], linewidth=1.2, linestyle=(0, (5, 3)))
+            axes.axvline(100 * level, color=LIGHT["baseline"], **DASHED)
         for row, (name, seeds) in enumerate(ordered):
             mean, half = interval_of_mean(seeds)
             colour = "baseline" if name == "random" else "kept"
