@@ -1,6 +1,6 @@
 """Quantization: fewer bits per number, and what that costs.
 
-Every method in this room builds on these::
+All methods build on these::
 
     params = weight_params(weight, bits=4, granularity="group", group_size=64)   # min-max scales; or choose_params
     quantized = quantize_tensor(weight, params)      # QuantizedTensor: integers (int8/uint8) and params

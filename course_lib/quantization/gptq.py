@@ -42,7 +42,7 @@ def gptq(
     """A copy of ``model`` with linear layers quantized by GPTQ, each on inputs from the quantized layers before it.
 
     Args:
-        calibration: train or validation; some dozens of sentences are enough.
+        calibration: train or validation; a few dozen sentences are enough.
         act_order: quantize columns with large inputs first; the scales do not depend on the order, so none is stored.
         damping: added to the diagonal of H, as a fraction of its mean; at least 0.
         clip: shrink ranges where that lowers the error (see ``clipped_params``); else min-max.

@@ -143,7 +143,7 @@ class HistogramObserver(Observer):
 
     def _best(self, cost: Callable[[float, float], float]) -> tuple[float, float]:
         """The candidate with the least cost."""
-        return min(self.candidates(), key=lambda ends: cost(*ends))
+        return min(self.candidates(), key=lambda bounds: cost(*bounds))
 
     def candidates(self) -> list[tuple[float, float]]:
         """The ranges that are tried: clipped at the same magnitude on both sides of 0, which they all contain."""
