@@ -35,7 +35,7 @@ def check_calibration(split: Split) -> None:
     """Raise an error if ``split`` is the test split, or empty."""
     refuse_test(split, "used for calibration")
     if len(split) == 0:
-        raise ValueError(f"calibration split {split.name!r} of {split.dataset} is empty; a few hundred examples are enough")
+        raise ValueError(f"calibration split {split.name!r} of {split.dataset} is empty; a few hundred are enough")
 
 
 def calibrate(
