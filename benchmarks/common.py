@@ -1,12 +1,12 @@
-"""What every benchmark shares: its arguments, a header that names the machine, tables, and results on disk.
+"""Parts of every benchmark: its arguments, a header that names the machine, tables, and results on disk.
 
-A short benchmark makes all its tables in one run:
+A short benchmark measures all its tables in one run:
 
 results = Results(__doc__, parser(__doc__).parse_args(), runs=5)
 results.table("loading", [{"model": "resnet18", "seconds": 0.21}])
 results.save()
 
-A long one is made of parts, each of which is merged into the results file of the package when it is done:
+A long one has parts, each of which is merged into the results file of the package when it is finished:
 
 for part in parser(__doc__, parts=PARTS).parse_args().only:
     merge(FILE, part, PARTS[part]())
@@ -40,16 +40,16 @@ def parser(
     """The arguments of every benchmark; add further ones before parsing.
 
     Args:
-        description: what --help says.
-        quick: what --quick does.
-        parts: names that --only can choose from, all of them by default; without names there is no --only.
+        description: text of --help.
+        quick: effect of --quick, for --help.
+        parts: names for --only, all of them by default; without names there is no --only.
     """
-    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--quick", action="store_true", help=f"at most 3 minutes: {quick}")
-    made.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
+    result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result.add_argument("--quick", action="store_true", help=f"at most 3 minutes: {quick}")
+    result.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
     if names := list(parts):
-        made.add_argument("--only", nargs="+", choices=names, default=names, metavar="PART", help=", ".join(names))
-    return made
+        result.add_argument("--only", nargs="+", choices=names, default=names, metavar="PART", help=", ".join(names))
+    return result
 
 
 def quality(after: training.Evaluation, before: training.Evaluation) -> dict[str, Any]:
@@ -63,17 +63,17 @@ def quality(after: training.Evaluation, before: training.Evaluation) -> dict[str
 
 
 def read(target: Path) -> dict[str, Any]:
-    """The results file as it is now; empty where there is none."""
+    """Content of the results file; empty if there is none."""
     return json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
 
 
 def merge(target: Path, table: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Print ``rows``, write them into the results file in place of those of an earlier run, and return the file."""
-    kept = [dict(row) for row in rows]
-    shown = [{key: value for key, value in row.items() if not isinstance(value, dict | list)} for row in kept]
+    """Print ``rows``, replace those of an earlier run in the results file, and return the content of the file."""
+    rows = [dict(row) for row in rows]
+    shown = [{key: value for key, value in row.items() if not isinstance(value, dict | list)} for row in rows]
     print(f"\n{table}\n{pandas.DataFrame(shown).to_string()}", flush=True)
     results = read(target)
-    results[table] = {"machine": str(profiling.machine()), "threads": torch.get_num_threads(), "rows": kept}
+    results[table] = {"machine": str(profiling.machine()), "threads": torch.get_num_threads(), "rows": rows}
     write_atomically(target, json.dumps(results, indent=1) + "\n")
     return results
 
@@ -83,8 +83,8 @@ class Results:
 
     Args:
         description: the first line is the title.
-        arguments: what ``parser`` parsed.
-        runs: how often each figure is measured, for the header.
+        arguments: parsed by ``parser``.
+        runs: number of measurements of each figure, for the header.
     """
 
     def __init__(self, description: str | None, arguments: argparse.Namespace, *, runs: int = 1) -> None:
@@ -109,7 +109,7 @@ class Results:
         print(f"\n{name}\n{text_table(columns, [[cell(row.get(key)) for key in columns] for row in rows])}", flush=True)
 
     def save(self) -> None:
-        """Write header and tables to ``--json FILE``, if it was given, and say how long everything took."""
+        """Print the elapsed time, and write header and tables to ``--json FILE`` if it was given."""
         seconds = round(time.perf_counter() - self._start, 1)
         print(f"\n{seconds} s")
         if self.file is not None:
@@ -118,7 +118,7 @@ class Results:
 
 
 def cell(value: Any) -> str:
-    """A figure as text: three significant digits for floats, whole numbers with separators up to a million."""
+    """A figure as text: floats with three significant digits, whole numbers up to a million with separators."""
     if value is None:
         return "–"
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -129,7 +129,7 @@ def cell(value: Any) -> str:
 
 
 def points_gained(before: Tensor, after: Tensor) -> dict[str, Any]:
-    """Points of accuracy that ``after`` has over ``before`` with the paired interval; as for ``paired_bootstrap``."""
+    """Percentage points of accuracy that ``after`` gains over ``before``, with the interval of ``paired_bootstrap``."""
     old, new = before.double().mean().item(), after.double().mean().item()
     low, high = report.paired_bootstrap(before, after)
     return {
