@@ -1,7 +1,7 @@
-"""Students of MiniLM, measured: accuracy by domain, parameters, bytes and speed of BERTs that learnt from a teacher.
+"""Students of MiniLM, measured: accuracy by domain, parameters, bytes and speed of distilled BERTs.
 
     python benchmarks/distillation_bert.py --quick                # re-measure the shipped student (≤ 3 minutes)
-    python benchmarks/distillation_bert.py --seconds 300          # train for so long; run again to go on
+    python benchmarks/distillation_bert.py --seconds 300          # train for 300 s; run again to continue
     python benchmarks/distillation_bert.py                        # measure what is trained
 
 Only shipped sentences are read. Trained students are kept in runs/distillation_bert/; each part is merged into the
@@ -10,7 +10,6 @@ results file when it is done. --json names another results file.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 import distillation_bert_parts as parts
 import torch
 from build_assets import build_manifest
-from common import Results, merge, parser, points_gained
+from common import measure_shipped, merge, parser, points_gained, sentiment
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -30,7 +29,6 @@ RESULTS = assets.FOLDER / "results"
 FILE = RESULTS / "distillation_bert.json"
 SHIPPED = "minilm_student_tenth"
 SHAPES = ("half", "middle", "tenth")
-QUICK_RUNS = 15
 
 CARD = """# A tenth of MiniLM
 
@@ -50,7 +48,7 @@ this card. Licence: Apache-2.0. For teaching compression; limits as in `minilm.m
 """
 
 
-def found() -> Iterator[tuple[str, list[Path]]]:
+def trained() -> Iterator[tuple[str, list[Path]]]:
     """Name and files of every student that is trained, one file per seed."""
     for name in parts.CASES:
         files = [parts.RUNS / f"{name}_{seed}.safetensors" for seed in parts.SEEDS]
@@ -58,19 +56,15 @@ def found() -> Iterator[tuple[str, list[Path]]]:
             yield name, [file for file in files if file.exists()]
 
 
-def tests() -> dict[str, data.Split]:
-    return {domain: data.load("sentiment", domain=domain).test for domain in data.SENTIMENT_DOMAINS}
-
-
 def correct(label: str, model: Any) -> dict[str, Tensor]:
-    """Domain → which of its test sentences a model judges right; kept in runs/ beside the students."""
-    answers = {}
-    for domain, split in tests().items():
+    """Domain → which of its test sentences a model classifies correctly; kept in runs/ beside the students."""
+    found = {}
+    for domain, splits in sentiment().items():
         file = parts.RUNS / f"{label}_{domain}.right"
         if not file.exists():
-            write_atomically(file, save({"right": training.evaluate(model, split).correct}))
-        answers[domain] = load_file(file)["right"]
-    return answers
+            write_atomically(file, save({"right": training.evaluate(model, splits.test).correct}))
+        found[domain] = load_file(file)["right"]
+    return found
 
 
 def accuracy() -> Iterator[dict[str, Any]]:
@@ -79,11 +73,11 @@ def accuracy() -> Iterator[dict[str, Any]]:
     before = correct("teacher", teacher)
     yield row("teacher", [0], teacher, before, [before])
     movies: dict[str, dict[int, Tensor]] = {}
-    for name, files in found():
+    for name, files in trained():
         students = [storage.load(file) for file in files]
         after = [correct(file.stem, student) for file, student in zip(files, students, strict=True)]
         seeds = [int(file.stem.rpartition("_")[2]) for file in files]
-        movies[name] = {seed: answers["movies"] for seed, answers in zip(seeds, after, strict=True)}
+        movies[name] = {seed: by_domain["movies"] for seed, by_domain in zip(seeds, after, strict=True)}
         validation = [training.evaluate(student, parts.movies().validation).accuracy for student in students]
         yield row(name, seeds, students[0], before, after) | {
             "epochs": parts.CASES[name].epochs, "validation": validation,
@@ -92,7 +86,7 @@ def accuracy() -> Iterator[dict[str, Any]]:
 
 
 def over_tenth(name: str, movies: dict[str, dict[int, Tensor]]) -> dict[str, Any]:
-    """What a student of the size of ``tenth`` gains over it on movie sentences, seed by seed; empty for other sizes."""
+    """Points gained over ``tenth`` by a student of its size on movie sentences, seed by seed; empty for other sizes."""
     if not name.startswith("tenth_"):
         return {}
     ours, theirs = movies[name], movies["tenth"]
@@ -107,7 +101,7 @@ def row(
     figures: dict[str, Any] = {"name": name, "seeds": seeds, "parameters": profiling.count_parameters(model)}
     figures["macs"] = profiling.count_macs(model, parts.movies().test.example(1))
     for domain, theirs in before.items():
-        ours = torch.stack([answers[domain] for answers in after])
+        ours = torch.stack([by_domain[domain] for by_domain in after])
         low, high = report.paired_bootstrap(theirs, ours)
         share = float(ours.double().mean())
         figures |= {
@@ -118,8 +112,8 @@ def row(
 
 
 def speed() -> Iterator[dict[str, Any]]:
-    """Time of one student per shape, in turns with the teacher; the threads are those of this process."""
-    files = {name: files[0] for name, files in found() if name in SHAPES}
+    """Latency of one student per shape, interleaved with the teacher; the threads are those of this process."""
+    files = {name: files[0] for name, files in trained() if name in SHAPES}
     threads = min(2, torch.get_num_threads())
     table = report.compare(
         models.load("minilm"), *files.values(), names=["teacher", *files], on=parts.movies().validation.subset(64),
@@ -136,7 +130,7 @@ PARTS = {"accuracy": accuracy, "speed": speed}
 
 
 def ship(rows: list[dict[str, Any]]) -> None:
-    """Copy the smallest student of the first seed, and write its card."""
+    """Copy the smallest student of the first seed into the package, and write its card."""
     shutil.copy(parts.RUNS / f"tenth_{parts.SEEDS[0]}.safetensors", RESULTS / f"{SHIPPED}.safetensors")
     teacher = next(one for one in rows if one["name"] == "teacher")
     student = next(one for one in rows if one["name"] == "tenth")
@@ -154,35 +148,22 @@ def ship(rows: list[dict[str, Any]]) -> None:
 
 
 def train(seconds: int) -> None:
-    """Train what is missing, in the order of ``parts.CASES``, until the time is over."""
+    """Train what is missing, in the order of ``parts.CASES``, within a time limit."""
     with parts.time_limit(seconds):
         for name in parts.CASES:
             for seed in parts.SEEDS:
                 parts.kept(name, seed)
 
 
-def quick(arguments: argparse.Namespace) -> None:
-    """Measure the student as it is shipped, and set what was measured when it was made beside it."""
-    results = Results(__doc__, arguments, runs=QUICK_RUNS)
-    table = report.compare(
-        models.load("minilm"), assets.path(SHIPPED), names=["teacher", SHIPPED], on=tests()["movies"],
-        memory=False, settings=((1, 2),), runs=QUICK_RUNS,
-    )  # fmt: skip
-    print(f"\n{table}")
-    shown = ("name", "stored_bytes", "parameters", "accuracy", "retained", "speedup")
-    results.table("now", [{key: one.to_dict()[key] for key in shown} for one in table.rows])
-    rows = assets.results("distillation_bert")["accuracy"]["rows"]
-    kept = ("name", "seeds", "parameters", "movies", "movies_retained")
-    results.table("when shipped", [{key: one[key] for key in kept} for one in rows])
-    results.save()
-
-
 def main() -> None:
+    """Measure the parts that were asked for, or train."""
     options = parser(__doc__, parts=PARTS)
-    options.add_argument("--seconds", type=int, default=0, help="train for so long, and measure nothing")
+    options.add_argument("--seconds", type=int, default=0, help="only train, for this long")
     arguments = options.parse_args()
     if arguments.quick:
-        quick(arguments)
+        columns = ("name", "seeds", "parameters", "movies", "movies_retained")
+        stored = assets.results("distillation_bert")["accuracy"]["rows"]
+        measure_shipped(__doc__, arguments, "minilm", {SHIPPED: SHIPPED}, parts.movies().test, stored, columns=columns)
     elif arguments.seconds:
         train(arguments.seconds)
     else:

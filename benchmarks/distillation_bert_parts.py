@@ -1,10 +1,8 @@
-"""The students behind benchmarks/distillation_bert.py: how each is made, trained in slices of time, and kept."""
+"""The students of benchmarks/distillation_bert.py: how each is made and trained, in several runs if need be."""
 
 from __future__ import annotations
 
 import signal
-import time
-from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from common import made_once, sentiment
 from torch import nn
 
 from course_lib import data, distillation, models, storage
@@ -33,38 +32,39 @@ LABELS_ONLY = distillation.Recipe(alpha=0.0)
 
 
 class OutOfTimeError(RuntimeError):
-    """The slice of time is over; the next run goes on from the last finished epoch."""
+    """The time limit was reached; the next run resumes after the last finished epoch."""
 
 
 @cache
 def teacher() -> nn.Module:
+    """The shipped MiniLM."""
     return models.load("minilm")
 
 
-@cache
 def movies() -> data.Splits:
-    return data.load("sentiment", domain="movies")
+    """The domain with labels."""
+    return sentiment()["movies"]
 
 
 @cache
 def transfer_text() -> Split:
-    """What the student reads without labels: the train sentences of the other domains."""
-    amazon, tweets = (data.load("sentiment", domain=domain).train for domain in ("amazon", "tweets"))
+    """Unlabelled transfer text: the train sentences of the other domains."""
+    amazon, tweets = (sentiment()[domain].train for domain in ("amazon", "tweets"))
     text, _ = distillation.joined(distillation.joined(None, amazon)[0], tweets)
     return replace(text, labels=torch.zeros_like(text.labels))
 
 
 @cache
 def rewritten_text() -> Split:
-    """``COPIES`` rewritten versions of every train sentence of the three domains, words exchanged within a domain."""
-    splits = [data.load("sentiment", domain=domain).train for domain in data.SENTIMENT_DOMAINS]
-    text = distillation.rewritten_split(splits[0], COPIES)
-    for split in splits[1:]:
-        text, _ = distillation.joined(text, distillation.rewritten_split(split, COPIES))
+    """``COPIES`` rewritten versions of every train sentence of the three domains, words swapped within a domain."""
+    text = None
+    for splits in sentiment().values():
+        text, _ = distillation.joined(text, distillation.rewritten_split(splits.train, COPIES))
+    assert text is not None
     return text
 
 
-def teacher_answers(split: Split, source: nn.Module | None = None, label: str = "teacher") -> torch.Tensor:
+def teacher_targets(split: Split, source: nn.Module | None = None, label: str = "teacher") -> torch.Tensor:
     """The logits of a teacher (the original by default), in bf16 arithmetic, kept in runs/."""
     with torch.autocast("cpu", torch.bfloat16):
         return distillation.teacher_logits(
@@ -74,17 +74,16 @@ def teacher_answers(split: Split, source: nn.Module | None = None, label: str = 
 
 def vocabulary() -> list[int]:
     """The tokens that get a row of their own in a trimmed embedding."""
-    splits = [data.load("sentiment", domain=domain).train for domain in data.SENTIMENT_DOMAINS]
-    return distillation.frequent_tokens(splits, ROWS)
+    return distillation.frequent_tokens([splits.train for splits in sentiment().values()], ROWS)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One way to a student: its shape, what it reads, and what it is asked to match.
+    """One way to train a student: its shape, its text, and what it has to match.
 
     Args:
-        rewritten: whether it reads ``rewritten_text``, too.
-        source: name of the case whose student it starts from and listens to, beside the original teacher.
+        rewritten: whether ``rewritten_text`` is added.
+        source: name of the case whose student it is initialized from, and which is a second teacher.
     """
 
     shape: dict[str, int]
@@ -107,14 +106,14 @@ CASES = {
     "tenth_labels_only": Case(TENTH, True, LABELS_ONLY, transfer=False, **PLAIN),
     "tenth_not_rewritten": Case(TENTH, True, **PLAIN),
     "tenth_label_free": Case(TENTH, True, replace(SOFT, alpha=1.0), labels=False),
-    # three stages with as many passes in all as "tenth": half twice, middle and tenth once
+    # three stages with as many epochs in all as "tenth": two for half, one each for middle and tenth
     "middle": Case(MIDDLE, False, source="half", epochs=1, learning_rate=5e-4),
     "tenth_in_stages": Case(TENTH, True, source="middle", epochs=1),
 }
 
 
 def student_of(source: nn.Module, case: Case) -> nn.Module:
-    """An untrained student; where it is slim, its word embedding is trimmed and factorised."""
+    """An untrained student; if it is slim, its word embedding is trimmed and factorized."""
     extra = {"embedding_rows": ROWS, "embedding_factor": FACTOR} if case.slim else {}
     narrower = case.shape["hidden_size"] < TEACHER_WIDTH
     return distillation.bert_student(
@@ -123,47 +122,47 @@ def student_of(source: nn.Module, case: Case) -> nn.Module:
     )  # fmt: skip
 
 
-def reading(case: Case, seed: int) -> tuple[Split | None, Split | None, torch.Tensor]:
-    """Labelled sentences, sentences without labels, and what is heard about the first and then the second."""
+def training_text(case: Case, seed: int) -> tuple[Split | None, Split | None, torch.Tensor]:
+    """Labelled sentences, unlabelled ones, and the targets of the first followed by those of the second."""
     labelled = movies().train if case.labels else None
     unlabelled = [] if case.labels else [movies().train]
     unlabelled += [transfer_text()] if case.transfer else []
     unlabelled += [rewritten_text()] if case.rewritten else []
-    heard = torch.cat([answers(case, part, seed) for part in (labelled, *unlabelled) if part is not None])
+    targets = torch.cat([targets_of(case, part, seed) for part in (labelled, *unlabelled) if part is not None])
     text: Split | None = None
     for part in unlabelled:
         text, _ = distillation.joined(text, part)
-    return labelled, text, heard
+    return labelled, text, targets
 
 
-def answers(case: Case, split: Split, seed: int) -> torch.Tensor:
-    """The teacher's logits; if the student listens to another student as well, the mean of both."""
+def targets_of(case: Case, split: Split, seed: int) -> torch.Tensor:
+    """The logits of the teacher, or the mean with those of a second teacher."""
     if case.source is None:
-        return teacher_answers(split)
+        return teacher_targets(split)
     label = f"{case.source}_{seed}"
-    return torch.lerp(teacher_answers(split), teacher_answers(split, source_of(case, seed), label), 0.5)
+    return torch.lerp(teacher_targets(split), teacher_targets(split, source_of(case, seed), label), 0.5)
 
 
 def source_of(case: Case, seed: int) -> nn.Module:
-    """The model from whose weights the student starts."""
+    """The model that the student is initialized from."""
     return storage.load(kept(case.source, seed)) if case.source else teacher()
 
 
 def train_case(name: str, seed: int) -> nn.Module:
-    """Train one student; an interrupted training goes on from its checkpoint. A whole word embedding stays as it is."""
+    """Train one student, or resume from its checkpoint; a full word embedding stays frozen."""
     case = CASES[name]
-    train, transfer, heard = reading(case, seed)
+    train, transfer, targets = training_text(case, seed)
     torch.manual_seed(seed)
     student: Any = student_of(source_of(case, seed), case)
     if not case.slim:
         student.bert.embeddings.word_embeddings.requires_grad_(False)
-    if case.rewritten:  # text that is new nearly every time takes the place of dropout
+    if case.rewritten:  # rewritten text regularizes instead of dropout
         for module in student.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
     checkpoint = RUNS / f"{name}_{seed}.checkpoint"
     result = distillation.distil(
-        teacher(), student, train, recipe=case.recipe, transfer=transfer, targets=heard, epochs=case.epochs,
+        teacher(), student, train, recipe=case.recipe, transfer=transfer, targets=targets, epochs=case.epochs,
         learning_rate=case.learning_rate, seed=seed, checkpoint=checkpoint, **OPTIONS,
     )  # fmt: skip
     if result.history.interrupted:
@@ -172,20 +171,15 @@ def train_case(name: str, seed: int) -> nn.Module:
     return result.model.requires_grad_(True)
 
 
-def kept(name: str, seed: int, make: Callable[[str, int], nn.Module] = train_case) -> Path:
+def kept(name: str, seed: int) -> Path:
     """File in runs/ of a student that is trained at most once."""
-    file = RUNS / f"{name}_{seed}.safetensors"
-    if not file.exists():
-        RUNS.mkdir(parents=True, exist_ok=True)
-        start = time.perf_counter()
-        storage.save(make(name, seed), file, dtype="fp16")
-        print(f"{name}, seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
-    return file
+    RUNS.mkdir(parents=True, exist_ok=True)
+    return made_once(RUNS / f"{name}_{seed}.safetensors", lambda: train_case(name, seed))
 
 
 @contextmanager
 def time_limit(seconds: int) -> Any:
-    """Interrupt what runs inside after so many seconds, as Ctrl+C would; what is trained stays in checkpoints."""
+    """Interrupt the block after ``seconds``, as Ctrl+C would; checkpoints keep the finished epochs."""
 
     def stop(*_: Any) -> None:
         raise KeyboardInterrupt
@@ -195,7 +189,7 @@ def time_limit(seconds: int) -> Any:
     try:
         yield
     except (KeyboardInterrupt, OutOfTimeError):
-        print("out of time; run again to go on", flush=True)
+        print("out of time; run again to continue", flush=True)
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)

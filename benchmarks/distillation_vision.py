@@ -2,17 +2,16 @@
 
     python benchmarks/distillation_vision.py --quick              # re-measure the shipped students (≤ 3 minutes)
     python benchmarks/distillation_vision.py --source DIR         # everything; DIR holds fashion-mnist/*.gz
-    python benchmarks/distillation_vision.py --source DIR --next  # at most 5 minutes of the next training to be done
+    python benchmarks/distillation_vision.py --source DIR --next  # at most 5 minutes of the next training
     python benchmarks/distillation_vision.py --source DIR --only grid
 
 Without --source the 20,000 shipped training images are used instead of all 58,000. Each part is merged into the results
-file when it is done; students are kept in runs/distillation/, where a training that was interrupted goes on. --json
-names another results file.
+file when it is done; students are kept in runs/distillation/, where an interrupted training resumes. --json names
+another results file.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Any
 import distillation_vision_parts as parts
 import distillation_vision_tables as tables
 from build_assets import build_manifest
-from common import Results, merge, parser
+from common import measure_shipped, merge, parser, retained, rows_of
 from train_baselines import full_fashion_mnist
 
 from course_lib import assets, data, models, report, storage
@@ -29,8 +28,7 @@ from course_lib.core.atomic_write import write_atomically
 
 RESULTS = assets.FOLDER / "results"
 FILE = RESULTS / "distillation_vision.json"
-PIECE_SECONDS = 300.0
-QUICK_RUNS = 15
+SESSION_SECONDS = 300.0
 SHIPPED = {key: f"student_{key}" for key in parts.STUDENTS}
 
 CARD = """# Small students of ResNet18, on Fashion-MNIST
@@ -82,10 +80,7 @@ def models_table(splits: data.Splits) -> list[tables.Row]:
         models.load("resnet18"), *files, on=splits.test, names=["resnet18", *SHIPPED], memory=False,
         settings=((1, 2), (32, 2), (1, 1)), runs=90,
     )  # fmt: skip
-    print(table)
-    rows = json.loads(table.to_json())["rows"]
-    over_eager = [measured.speedup_over_eager for measured in table.rows]
-    return [row | {"eager_speedup": faster} for row, faster in zip(rows, over_eager, strict=True)]
+    return [row | {"eager_speedup": row["speedup_over_eager"]} for row in rows_of(table)]
 
 
 def write_card(results: dict[str, Any]) -> None:
@@ -95,10 +90,9 @@ def write_card(results: dict[str, Any]) -> None:
         taught, alone = (row for row in results["students"]["rows"] if row["student"] == key)
         gain = next(row for row in results["gains"]["rows"] if row["student"] == key)
         file = next(row for row in results["models"]["rows"] if row["name"] == key)
-        interval = f"{taught['retained']:.1%} ({taught['retained_low']:.1%} to {taught['retained_high']:.1%})"
         lines.append(
             f"| ÷ {key} | {taught['parameters']:,} | {file['stored_bytes']:,} | {file['speedup']:.1f}× "
-            f"| {len(taught['seeds'])} | {taught['accuracy']:.2%} | {interval} | {alone['accuracy']:.2%} "
+            f"| {len(taught['seeds'])} | {taught['accuracy']:.2%} | {retained(taught)} | {alone['accuracy']:.2%} "
             f"| {gain['points']:+.2f} ({gain['points_low']:+.2f} to {gain['points_high']:+.2f}) |"
         )
     consistent, stored = parts.taught("10"), parts.taught("100")
@@ -110,32 +104,19 @@ def write_card(results: dict[str, Any]) -> None:
     write_atomically(assets.FOLDER / "cards" / "students.md", text)
 
 
-def quick(arguments: Any) -> None:
-    """Measure the shipped students again, and set what was measured when they were made beside it."""
-    results = Results(__doc__, arguments, runs=QUICK_RUNS)
-    table = report.compare(
-        models.load("resnet18"), *(assets.path(name) for name in SHIPPED.values()), on=data.load("fashion_mnist").test,
-        names=["resnet18", *SHIPPED], runs=QUICK_RUNS, settings=((1, 2),), memory=False,
-    )  # fmt: skip
-    print(f"\n{table}")
-    shown = ("name", "stored_bytes", "parameters", "accuracy", "retained", "speedup")
-    results.table("now", [{key: row.to_dict()[key] for key in shown} for row in table.rows])
-    rows = assets.results("distillation_vision")["models"]["rows"]
-    results.table("when shipped", [{key: row[key] for key in shown} for row in rows])
-    results.save()
-
-
 def main() -> None:
+    """Measure the parts that were asked for, or train."""
     options = parser(__doc__, parts=[*PARTS, "models"])
-    options.add_argument("--next", action="store_true", help="one piece of the next training")
+    options.add_argument("--next", action="store_true", help="train for 5 minutes at most")
     options.add_argument("--source", type=Path, help="folder with fashion-mnist/, for all 58,000 images")
     arguments = options.parse_args()
     if arguments.quick:
-        quick(arguments)
+        stored = assets.results("distillation_vision")["models"]["rows"]
+        measure_shipped(__doc__, arguments, "resnet18", SHIPPED, data.load("fashion_mnist").test, stored)
         return
     splits = full_fashion_mnist(arguments.source) if arguments.source else data.load("fashion_mnist")
     if arguments.next:
-        sys.exit(0 if parts.train_next(splits, PIECE_SECONDS) else 3)
+        sys.exit(0 if parts.train_next(splits, SESSION_SECONDS) else 3)
     target = arguments.json or FILE
     results: dict[str, Any] = {}
     for part in arguments.only:

@@ -1,4 +1,4 @@
-"""The trainings behind benchmarks/distillation_vision.py, in pieces that can be stopped and resumed.
+"""The trainings of benchmarks/distillation_vision.py, which can be stopped and resumed.
 
 Hyper-parameters were chosen on validation.
 """
@@ -29,27 +29,26 @@ FIT = {
     "augment": data.Augmentation(shift=1, hole=0), "precision": "bf16",
 }  # fmt: skip
 EPOCHS = {"10": 30, "100": 8, "400": 8}
-# The largest student comes so near its teacher that it has to be patient, and to hear about the very picture it sees.
+# The largest student is so close to its teacher that it needs long training with targets of the augmented images.
 TAUGHT = {"10": {"consistent": True, "alpha": 0.7, "temperature": 4.0}}
 SEEDS = (0, 1, 2)
 TEMPERATURES, ALPHAS = (1.0, 2.0, 4.0, 8.0, 16.0), (0.5, 1.0)
 
 
 class Stopped(Exception):
-    """The time of this piece is over; the run goes on from its checkpoint."""
+    """The time limit was reached; the run resumes from its checkpoint."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training of a picture student.
+    """One training of an image student.
 
     Args:
         student: key of ``STUDENTS``.
-        teacher: ``"resnet18"``, the key of a student that was taught by it, or None for labels only.
-        images: how many training images are used at most.
-        labelled: how many of them come with their label; all by default.
-        consistent: whether the teacher speaks about the very version of a picture that the student sees, instead of
-            about the picture as it is stored.
+        teacher: ``"resnet18"``, the key of a student of ResNet18, or None for labels only.
+        images: number of training images at most.
+        labelled: how many of them have a label; all by default.
+        consistent: whether the targets belong to the augmented image, instead of the original.
     """
 
     student: str
@@ -65,6 +64,7 @@ class Run:
 
     @property
     def name(self) -> str:
+        """All settings, as the name of its files."""
         source = self.teacher or "labels"
         parts = [self.student, source.replace(" ", "_"), f"a{self.alpha:g}", f"t{self.temperature:g}"]
         parts += [f"n{self.images}", f"e{self.epochs}", f"lr{self.learning_rate:g}", f"s{self.seed}"]
@@ -73,50 +73,45 @@ class Run:
 
     @property
     def file(self) -> Path:
+        """The trained student."""
         return RUNS / f"{self.name}.safetensors"
 
 
 def teacher_targets(split: data.Split, deadline: float) -> Tensor:
-    """Logits of ResNet18 on ``split``, kept in runs/ chunk by chunk; training images are asked in bf16."""
-    model = models.load("resnet18").to(memory_format=torch.channels_last)
-    parts = []
-    for number, images in enumerate(split.inputs.split(TEACHER_CHUNK)):  # type: ignore[union-attr]
-        file = RUNS / f"teacher_{split.name}_{number:03}.part"
-        if not file.exists():
-            if time.perf_counter() > deadline:
-                raise Stopped
-            RUNS.mkdir(parents=True, exist_ok=True)
-            torch.save(_answers(model, images, bf16=split.name == "train"), file)
-        parts.append(torch.load(file))
-    return torch.cat(parts)
+    """Logits of ResNet18 on ``split``, kept in runs/ chunk by chunk; those of training images in bf16."""
+    chunks: Any = enumerate(split.inputs.split(TEACHER_CHUNK))  # type: ignore[union-attr]
+    return torch.cat([
+        _kept_logits(f"teacher_{split.name}_{number:03}", images, split.name == "train", deadline)
+        for number, images in chunks
+    ])  # fmt: skip
 
 
 def view_targets(shown: distillation.Views, deadline: float) -> Tensor:
-    """Logits of ResNet18 on every version of every picture, ``(versions, N, classes)``, kept in runs/."""
-    model, found = models.load("resnet18").to(memory_format=torch.channels_last), []
-    for number in range(len(shown.versions)):
-        file = RUNS / f"teacher_{shown.name}_view_{number:02}.part"
-        if not file.exists():
-            if time.perf_counter() > deadline:
-                raise Stopped
-            RUNS.mkdir(parents=True, exist_ok=True)
-            torch.save(_answers(model, shown.version(number).inputs, bf16=True), file)
-        found.append(torch.load(file))
-    return torch.stack(found)
+    """Logits of ResNet18 on every version of every image, ``(versions, N, classes)``, kept in runs/."""
+    return torch.stack([
+        _kept_logits(f"teacher_{shown.name}_view_{number:02}", shown.version(number).inputs, True, deadline)
+        for number in range(len(shown.versions))
+    ])  # fmt: skip
 
 
 @torch.no_grad()
-def _answers(model: nn.Module, images: Tensor, bf16: bool) -> Tensor:
-    answers = []
-    for batch in images.split(250):
-        pictures = data.prepare_images(batch, upscale=2).to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            answers.append(model(pictures).float())
-    return torch.cat(answers)
+def _kept_logits(name: str, images: Any, bf16: bool, deadline: float) -> Tensor:
+    file = RUNS / f"{name}.part"
+    if not file.exists():
+        if time.perf_counter() > deadline:
+            raise Stopped
+        model, logits = models.load("resnet18").to(memory_format=torch.channels_last), []
+        for batch in images.split(250):
+            inputs = data.prepare_images(batch, upscale=2).to(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+                logits.append(model(inputs).float())
+        RUNS.mkdir(parents=True, exist_ok=True)
+        torch.save(torch.cat(logits), file)
+    return torch.load(file)
 
 
 def assistant_targets(student: str, split: data.Split) -> Tensor:
-    """Logits on ``split`` of a student that was taught by ResNet18, kept in runs/."""
+    """Logits on ``split`` of a student of ResNet18, kept in runs/."""
     file = RUNS / f"teacher_{student}_{len(split)}.part"
     if not file.exists():
         torch.save(training.predict_logits(storage.load(taught(student).file), split, batch_size=250), file)
@@ -124,19 +119,19 @@ def assistant_targets(student: str, split: data.Split) -> Tensor:
 
 
 def drawn(count: int, train: data.Split) -> Tensor:
-    """The same ``count`` pictures for every run."""
+    """Row numbers of ``count`` images, the same for every run."""
     return torch.randperm(len(train), generator=torch.Generator().manual_seed(0))[:count]
 
 
 def with_label(run: Run, train: data.Split) -> Tensor:
-    """Which pictures of a run come with their label, boolean ``(N,)``."""
+    """Which images of a run have a label, boolean ``(N,)``."""
     if run.labelled is None:
         return torch.ones(len(train), dtype=torch.bool)
     return torch.zeros(len(train), dtype=torch.bool).index_fill(0, drawn(run.labelled, train), True)
 
 
-def lesson_of(run: Run, splits: data.Splits, deadline: float) -> tuple[data.Split, Tensor]:
-    """The training images of a run, and what its teacher says about them (zeros if it has none)."""
+def training_set(run: Run, splits: data.Splits, deadline: float) -> tuple[data.Split, Tensor]:
+    """The training images of a run, and the logits of its teacher (zeros without one)."""
     train, rows = splits.train, torch.arange(len(splits.train))
     if run.images < len(train):
         rows = drawn(run.images, train)
@@ -154,7 +149,7 @@ def lesson_of(run: Run, splits: data.Splits, deadline: float) -> tuple[data.Spli
 def loss_of(
     run: Run, student: nn.Module, train: data.Split, targets: Tensor
 ) -> tuple[ProjectedStudent, DistillationLoss]:
-    """The student as it is trained, and its loss; the answers of the teacher are known, so it is not needed."""
+    """The student as it is trained, and its loss; the teacher is not needed, since its logits are known."""
     recipe = distillation.Recipe(run.alpha if run.teacher else 0.0, run.temperature)
     trained, versions = ProjectedStudent(nn.Identity(), student, recipe), len(targets) // len(train)
     labels, labelled = (one.repeat(versions) for one in (train.labels, with_label(run, train)))
@@ -162,15 +157,15 @@ def loss_of(
 
 
 def train_student(run: Run, splits: data.Splits, seconds: float = float("inf")) -> None:
-    """Train the student of one run for at most ``seconds``; nothing is done if it lies in runs/ already.
+    """Train the student of one run for at most ``seconds``, unless it is in runs/ already.
 
     Raises:
-        Stopped: if the time was not enough; calling again goes on.
+        Stopped: if the time was not enough; the next call resumes.
     """
     if run.file.exists():
         return
     deadline = time.perf_counter() + seconds
-    train, targets = lesson_of(run, splits, deadline)
+    train, targets = training_set(run, splits, deadline)
     training.seed_everything(run.seed)
     student = distillation.resnet_student(**STUDENTS[run.student]).to(memory_format=torch.channels_last)
     trained, loss = loss_of(run, student, train, targets)
@@ -193,7 +188,7 @@ def train_student(run: Run, splits: data.Splits, seconds: float = float("inf")) 
 
 
 def taught(student: str, seed: int = 0) -> Run:
-    """A student of ResNet18 on all images; that of seed 0 is shipped."""
+    """The run of a student of ResNet18 on all images; that of seed 0 is shipped."""
     return Run(student, seed=seed, epochs=EPOCHS[student], **TAUGHT.get(student, {}))
 
 
@@ -201,7 +196,7 @@ PAIRS = {
     key: [(taught(key, seed), Run(key, None, seed=seed, epochs=EPOCHS[key])) for seed in SEEDS] for key in STUDENTS
 }
 FEW = [(run, replace(run, teacher=None)) for run in (Run("10", seed=seed, epochs=8, images=6_000) for seed in SEEDS)]
-# Few pictures have a label, and all can be shown to the teacher; both students make about the same number of steps.
+# Few images have a label, and the teacher labels all; both students are trained for about the same number of steps.
 UNLABELLED = [
     (
         Run("10", seed=seed, epochs=10, alpha=0.7, temperature=4.0, consistent=True, labelled=6_000),
@@ -227,11 +222,11 @@ PLAN = [
 
 
 def train_next(splits: data.Splits, seconds: float) -> bool:
-    """Train the first run of the plan that is not finished; whether there was one."""
+    """Train the first unfinished run of the plan; whether there was one."""
     run = next((run for run in PLAN if not run.file.exists()), None)
     if run is not None:
         try:
             train_student(run, splits, seconds)
         except Stopped:
-            print(f"{run.name}: to be continued", flush=True)
+            print(f"{run.name}: not finished yet", flush=True)
     return run is not None

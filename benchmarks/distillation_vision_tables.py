@@ -1,4 +1,4 @@
-"""The tables of benchmarks/distillation_vision.py: what the students of every recipe answer, and what a teacher adds.
+"""The tables of benchmarks/distillation_vision.py: accuracy of the students of every recipe, with and without teacher.
 
 The test split is read for the rows that are reported, and for nothing else.
 """
@@ -30,12 +30,12 @@ Row = dict[str, Any]
 
 
 def baseline(splits: data.Splits) -> training.Evaluation:
-    """What ResNet18 answers on test, kept in runs/ because every row compares with it."""
+    """ResNet18 on test; its logits are kept in runs/."""
     return training.judge(teacher_targets(splits.test, float("inf")), splits.test)
 
 
-def answers(run: Run, splits: data.Splits) -> training.Evaluation:
-    """What the student of a run answers on test; it is trained first if it has to be."""
+def evaluated(run: Run, splits: data.Splits) -> training.Evaluation:
+    """The student of a run on test; it is trained first if it is not in runs/."""
     file = RUNS / f"{run.name}.logits"
     if not file.exists():
         train_student(run, splits)
@@ -45,7 +45,7 @@ def answers(run: Run, splits: data.Splits) -> training.Evaluation:
 
 def row(runs: list[Run], splits: data.Splits) -> Row:
     """One row for the seeds of one recipe: mean accuracy, and retained with the interval over all seeds together."""
-    before, found = baseline(splits), [answers(run, splits) for run in runs]
+    before, found = baseline(splits), [evaluated(run, splits) for run in runs]
     low, high = report.paired_bootstrap(before.correct, torch.stack([one.correct for one in found]))
     accuracies = [one.accuracy for one in found]
     mean, first = sum(accuracies) / len(accuracies), runs[0]
@@ -62,7 +62,7 @@ def row(runs: list[Run], splits: data.Splits) -> Row:
 
 def gain(after: list[Run], before: list[Run], splits: data.Splits) -> Row:
     """Accuracy of the runs ``after`` over that of ``before``, the same seeds, with the paired interval."""
-    first, second = (torch.stack([answers(run, splits).correct for run in runs]) for runs in (before, after))
+    first, second = (torch.stack([evaluated(run, splits).correct for run in runs]) for runs in (before, after))
     return {
         "student": after[0].student, "teacher": after[0].teacher or "none", "seeds": [run.seed for run in after],
         **points_gained(first, second),
@@ -91,7 +91,7 @@ def few(splits: data.Splits) -> Iterator[Row]:
 
 
 def unlabelled(splits: data.Splits) -> Iterator[Row]:
-    """The largest student where few pictures have a label: taught about all pictures, and alone with the labels."""
+    """The largest student where few images have a label: distilled on all images, and alone on the labelled ones."""
     with_teacher, without = (list(runs) for runs in zip(*UNLABELLED, strict=True))
     yield row(with_teacher, splits) | gain(with_teacher, without, splits)
     yield row(without, splits)
@@ -100,20 +100,20 @@ def unlabelled(splits: data.Splits) -> Iterator[Row]:
 def grid(splits: data.Splits) -> Iterator[Row]:
     """Validation accuracy at every temperature and alpha, and without teacher; test is not touched for tuning.
 
-    With alpha 1 no label has any weight: these students learned from the teacher alone.
+    With alpha 1 the labels have no weight.
     """
     for runs in [GRID_ALONE, *GRID]:
-        judged = []
+        evaluations = []
         for run in runs:
             train_student(run, splits)
-            judged.append(training.evaluate(storage.load(run.file), splits.validation))
-        accuracies = [one.accuracy for one in judged]
+            evaluations.append(training.evaluate(storage.load(run.file), splits.validation))
+        accuracies = [one.accuracy for one in evaluations]
         run = runs[0]
         yield {
             "student": run.student, "temperature": run.temperature, "alpha": run.alpha if run.teacher else 0.0,
             "epochs": run.epochs, "images": run.images, "seeds": [run.seed for run in runs],
             "validation_accuracies": accuracies, "validation_accuracy": sum(accuracies) / len(accuracies),
-            "validation_loss": sum(one.loss for one in judged) / len(judged),
+            "validation_loss": sum(one.loss for one in evaluations) / len(evaluations),
         }  # fmt: skip
 
 
@@ -122,6 +122,6 @@ def gap(splits: data.Splits) -> Iterator[Row]:
     for teacher, runs in GAP.items():
         teacher_accuracy = None
         if teacher is not None:
-            found = baseline(splits) if teacher == "resnet18" else answers(taught(teacher), splits)
+            found = baseline(splits) if teacher == "resnet18" else evaluated(taught(teacher), splits)
             teacher_accuracy = found.accuracy
         yield row(runs, splits) | {"teacher_accuracy": teacher_accuracy}
