@@ -93,6 +93,23 @@ def build(
     _finish("\n".join(lines), ok=not (check and changed))
 
 
+@app.command("new-question")
+def new_question(
+    question: Annotated[str, typer.Argument(help="lesson and number, such as 03.7")],
+    title: Annotated[str, typer.Option(help="a few words")],
+    name: Annotated[str, typer.Option(help="the function that learners write; made from the title by default")] = "",
+    points: int = 3,
+    minutes: int = 10,
+    difficulty: int = 2,
+) -> None:
+    """Write the stubs of a new exercise question; docs/new_question.md explains them."""
+    from course_lib.grading.new_question import NewQuestion, add
+
+    files = add(NewQuestion(question, title, name, points, minutes, difficulty))
+    typer.echo("\n".join(f"stub written: {path}" for path in files))
+    typer.echo("Replace every TODO, make the points of the exercise add up to 20, then run `course build`.")
+
+
 @app.command()
 def check(
     exercises: Annotated[list[Path], typer.Argument(help="your exercise notebooks", exists=True, dir_okay=False)],

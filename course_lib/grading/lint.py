@@ -12,13 +12,14 @@ from nbformat import NotebookNode
 from course_lib.grading import cells, tree_shaking
 
 TOTAL_POINTS = 20
-QUESTIONS = range(4, 7)
+QUESTIONS = range(4, 8)
 HINTS = 3
 WRONG_ANSWERS = 5
 RIGHT_ANSWERS = 2
 STUB = "raise NotImplementedError()"
 MARKERS = re.compile(r"(BEGIN|END) (SOLUTION|HIDDEN TESTS|MARK SCHEME)")
 LONG_LINE = 40
+TODO = "TODO"
 PLAYGROUND = re.compile(r"lesson_\d\d\.playground")
 
 
@@ -46,7 +47,7 @@ def lint(
     """
     found = cells.questions(solution)
     problems = [*_cells(solution, found), *_answer_cells(solution, exercise, found), *_leaks(solution, exercise)]
-    problems += _imports(solution)
+    problems += [*_imports(solution), *_unfinished(solution)]
     for question, place in found.items():
         if registry is not None:
             problems += _registered(question, place, registry, solution.cells[place.answer].source)
@@ -136,6 +137,12 @@ def _imports(solution: NotebookNode) -> Iterator[str]:
             yield f"a notebook imports from the playground of a lesson only, not from {tree_shaking.PACKAGE}.{module}"
 
 
+def _unfinished(solution: NotebookNode) -> Iterator[str]:
+    for index, cell in enumerate(solution.cells):
+        if TODO in cell.source:
+            yield f"cell {index}: a {TODO} is left in the solution notebook"
+
+
 def _registered(question: str, place: cells.QuestionCells, registry: Mapping[str, Any], source: str) -> Iterator[str]:
     entry = registry.get(question)
     if entry is None:
@@ -147,6 +154,8 @@ def _registered(question: str, place: cells.QuestionCells, registry: Mapping[str
         yield f"question {question} has {entry.points:g} points in its check and {place.points:g} in the notebook"
     if len(entry.hints) != HINTS or not all(hint.strip() for hint in entry.hints):
         yield f"question {question} needs exactly {HINTS} hints, it has {len(entry.hints)}"
+    if any(TODO in hint for hint in entry.hints):
+        yield f"a hint of {question} is still a {TODO}"
     secret = [line.strip() for line in source.splitlines() if len(line.strip()) >= LONG_LINE // 2]
     for hint in entry.hints:
         if any(line in hint for line in secret):
@@ -160,6 +169,8 @@ def _tried(question: str, answers: Mapping[str, Any]) -> Iterator[str]:
         return
     if len(entry.wrong) < WRONG_ANSWERS:
         yield f"question {question} needs {WRONG_ANSWERS} wrong answers, it has {len(entry.wrong)}"
+    if any(TODO in label for label in (*entry.wrong, *entry.right)):
+        yield f"an answer that {question} is tested with is still a {TODO}"
     if len(entry.right) < RIGHT_ANSWERS:
         yield f"question {question} needs {RIGHT_ANSWERS} other right answers, it has {len(entry.right)}"
 

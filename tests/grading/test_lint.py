@@ -17,7 +17,7 @@ def registry(**changes):
 
 
 def answers(wrong=5, right=2):
-    return {question: SimpleNamespace(wrong=dict.fromkeys(range(wrong)), right=dict.fromkeys(range(right)))
+    return {question: SimpleNamespace(wrong=dict.fromkeys(map(str, range(wrong))), right=dict.fromkeys(map(str, range(right))))
             for question in QUESTIONS}  # fmt: skip
 
 
@@ -35,7 +35,7 @@ def test_a_good_exercise_has_no_problems(solution):
         (lambda cells: cells[4].metadata.nbgrader.update(points=0), "question 99.1 has no points"),
         (lambda cells: cells[4].metadata.nbgrader.update(points=6), "add up to 20, these to 21"),
         (lambda cells: cells.pop(4), "question 99.1 needs exactly one answer cell and one check cell"),
-        (lambda cells: cells.__delitem__(slice(3, 6)), "4 to 6 questions, this one has 3"),
+        (lambda cells: cells.__delitem__(slice(3, 6)), "4 to 7 questions, this one has 3"),
         (lambda cells: cells.insert(3, cells.pop(4)), "99.1 has its check before its answer"),
         (lambda cells: cells[4].update(source="pass"), 'must end with check("99.1", double_1)'),
         (lambda cells: cells[4].update(source='check("99.2", double_1)'), 'must end with check("99.1", double_1)'),
