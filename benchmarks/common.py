@@ -67,9 +67,17 @@ def read(target: Path) -> dict[str, Any]:
     return json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
 
 
-def merge(target: Path, table: str, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Print ``rows``, replace those of an earlier run in the results file, and return the content of the file."""
+def merge(target: Path, table: str, rows: Iterable[Mapping[str, Any]], key: str | None = None) -> dict[str, Any]:
+    """Print ``rows``, replace those of an earlier run in the results file, and return the content of the file.
+
+    Args:
+        key: rows of the earlier run with other values of this column are kept, and all are sorted by it.
+    """
     rows = [dict(row) for row in rows]
+    if key is not None:
+        new = {row[key] for row in rows}
+        earlier = read(target).get(table, {}).get("rows", [])
+        rows = sorted(rows + [row for row in earlier if row[key] not in new], key=lambda row: row[key])
     shown = [{key: value for key, value in row.items() if not isinstance(value, dict | list)} for row in rows]
     print(f"\n{table}\n{pandas.DataFrame(shown).to_string()}", flush=True)
     results = read(target)

@@ -87,12 +87,8 @@ PARTS: dict[str, Part] = {
 
 def run(part: str, splits: data.Splits, target: Path) -> None:
     """Measure one part, and merge its rows into the results file."""
-    rows = list(PARTS[part](splits))
     table = part.rstrip("38")
-    if table == "tuned":
-        others = [row for row in read(target).get(table, {}).get("rows", []) if row["target"] != part[-1]]
-        rows = sorted(others + rows, key=lambda row: row["target"])
-    merge(target, table, rows)
+    merge(target, table, PARTS[part](splits), key="target" if table == "tuned" else None)
 
 
 def write_card(results: dict[str, Any]) -> None:

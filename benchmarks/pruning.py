@@ -76,11 +76,7 @@ PARTS: dict[str, tuple[str, Part]] = {
 def run(part: str, splits: data.Splits, target: Path) -> None:
     """Measure one part, and merge its rows into the results file."""
     table, measure = PARTS[part]
-    rows = list(measure(splits))
-    if table == "fine_tuned":
-        others = [row for row in read(target).get(table, {}).get("rows", []) if row["name"] != part]
-        rows = sorted(others + rows, key=lambda row: row["sparsity"])
-    results = merge(target, table, rows)
+    results = merge(target, table, measure(splits), key="sparsity" if table == "fine_tuned" else None)
     if {"cut_only", "fine_tuned"} <= results.keys():
         results["curves"] = curves(results["cut_only"]["rows"], results["fine_tuned"]["rows"])
         write_atomically(target, json.dumps(results, indent=1) + "\n")

@@ -9,6 +9,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from common import made_once, quality, rows_of, sentiment, stop_if_interrupted
 from torch import nn
 from torch.nn.utils import prune
 
-from course_lib import data, models, pruning, report, storage, training
+from course_lib import data, models, profiling, pruning, report, storage, training
 
 RUNS = Path(__file__).parent.parent / "runs" / "pruning"
 CUTS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
@@ -198,23 +199,17 @@ def csr_break_even(_: data.Splits) -> Iterator[Row]:
         right = torch.randn(4608, columns, generator=torch.Generator().manual_seed(1))
         for sparsity in (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99):
             dense = weight * pruning.magnitude_mask(weight, sparsity)
-            timed = _interleaved({"dense": dense, "csr": dense.to_sparse_csr()}, right)
+            matrices = {"dense": dense, "csr": dense.to_sparse_csr()}
+            runners = {
+                name: profiling.Runner("eager", partial(torch.matmul, matrix, right), threads=torch.get_num_threads())
+                for name, matrix in matrices.items()
+            }
+            timed = {name: latency.p50_ms for name, latency in profiling.interleave(runners).items()}
             yield {
                 "rows": 512, "inner": 4608, "columns": columns, "sparsity": sparsity,
                 "threads": torch.get_num_threads(), "dense_ms": timed["dense"], "csr_ms": timed["csr"],
                 "speedup": timed["dense"] / timed["csr"],
             }  # fmt: skip
-
-
-def _interleaved(matrices: dict[str, torch.Tensor], right: torch.Tensor, runs: int = 31) -> dict[str, float]:
-    """Median milliseconds of ``matrix @ right``, interleaved, after three runs of warm-up."""
-    times: dict[str, list[float]] = {name: [] for name in matrices}
-    for _ in range(runs + 3):
-        for name, matrix in matrices.items():
-            start = time.perf_counter()
-            matrix @ right
-            times[name].append((time.perf_counter() - start) * 1000)
-    return {name: torch.tensor(values[3:]).median().item() for name, values in times.items()}
 
 
 def _state_bytes(model: nn.Module) -> int:

@@ -20,12 +20,7 @@ from course_lib.distillation.matching import (
     layer_map,
     match_layers,
 )
-from course_lib.distillation.students import (
-    BertSize,
-    bert_student,
-    frequent_tokens,
-    resnet_student,
-)
+from course_lib.distillation.students import BertSize, bert_student, frequent_tokens, resnet_student
 from course_lib.distillation.targets import as_split, frozen, joined, teacher_logits
 from course_lib.distillation.text_augmentation import Rewriting, rewritten, rewritten_split
 from course_lib.training.losses import distillation_loss, soft_target_loss, soft_targets

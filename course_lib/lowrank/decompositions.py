@@ -80,11 +80,7 @@ def tucker_factors(weight: Tensor, ranks: Sequence[int], *, sweeps: int = 0) -> 
     rank_in, rank_out = ranks
     with _torch_backend():
         (core, (out, into)), _ = partial_tucker(
-            weight.detach().float(),
-            rank=[rank_out, rank_in],
-            modes=[0, 1],
-            n_iter_max=sweeps,
-            svd=_leading_directions,
+            weight.detach().float(), rank=[rank_out, rank_in], modes=[0, 1], n_iter_max=sweeps, svd=_leading_directions
         )
     return into.T.contiguous(), core.contiguous(), out.contiguous()
 

