@@ -63,7 +63,7 @@ def _view_arguments() -> list[str]:
     arguments = []
     for view in views():
         if view.kind == "link":
-            arguments += ["--symlink", view.target, str(view.path)]
+            arguments += [*_parents(view.path), "--symlink", view.target, str(view.path)]
         elif view.kind == "cover":
             arguments += ["--perms", "0755", "--size", "65536", "--tmpfs", str(view.path)]
         else:

@@ -81,7 +81,8 @@ class View:
 
 def views() -> list[View]:
     """System and Python as the learner's code sees them, outer folders before inner ones."""
-    wanted = [*_system(), *(View(prefix, "show") for prefix in _prefixes()), *(View(path, "cover") for path in _own())]
+    shown, covered = (View(prefix, "show") for prefix in _prefixes()), (View(path, "cover") for path in _own())
+    wanted = [*_system(), *_link_to_prefix(), *shown, *covered]
     chosen: list[View] = []
     for one in sorted(wanted, key=lambda view: len(view.path.parts)):
         if (one.kind != "show" or not _is_shown(one.path, chosen)) and (
@@ -133,6 +134,13 @@ def _system() -> Iterable[View]:
 
 def _prefixes() -> Iterable[Path]:
     return dict.fromkeys(Path(prefix).resolve() for prefix in (sys.base_prefix, sys.prefix))
+
+
+def _link_to_prefix() -> Iterable[View]:
+    """The link through which this Python was started, such as ``.venv``."""
+    prefix = Path(sys.prefix)
+    if prefix.is_symlink():
+        yield View(prefix, "link", str(prefix.resolve()))
 
 
 def _own() -> Iterable[Path]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from course_lib.launch import inspection, suite
 from course_lib.launch.environment import Environment
-from course_lib.launch.errors import LaunchError
-from course_lib.launch.preparation import prepare
+from course_lib.launch.errors import EnvironmentDamaged, LaunchError
+from course_lib.launch.preparation import prepare, repair
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_NOTEBOOK = "notebooks/00_start_here.ipynb"
@@ -63,16 +63,27 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace, environment: Environment) -> int:
+    inspection.check_folder(environment.root)
     inspection.check_assets()
     port = inspection.choose_port(options.port, DEFAULT_PORT) if options.command == "open" else None
-    prepare(environment, extras=TEST_EXTRAS if options.command == "test" else (), pip_options=options.pip)
-    inspection.check_kernel(environment)
+    _prepare(environment, TEST_EXTRAS if options.command == "test" else (), options.pip)
     if options.command == "test":
         return suite.run(environment)
     if options.command == "run":
         return environment.call("-m", "course_lib.cli", "run", *options.lessons)
     assert port is not None
     return _open(environment, port, browser=not options.no_browser)
+
+
+def _prepare(environment: Environment, extras: Sequence[str], pip_options: Sequence[str]) -> None:
+    prepare(environment, extras, pip_options)
+    try:
+        inspection.check_kernel(environment)
+    except EnvironmentDamaged:
+        print("Packages are missing in .venv; installing them again.", flush=True)
+        if not repair(environment, extras, pip_options):
+            raise
+        inspection.check_kernel(environment)
 
 
 def _open(environment: Environment, port: int, *, browser: bool) -> int:

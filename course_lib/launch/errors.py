@@ -1,5 +1,9 @@
-"""The error of a failed launch."""
+"""The errors of a failed launch."""
 
 
 class LaunchError(RuntimeError):
     """The course cannot start; the message is one line that ends in the remedy."""
+
+
+class EnvironmentDamaged(LaunchError):
+    """Something that was installed is missing."""

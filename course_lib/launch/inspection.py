@@ -11,8 +11,9 @@ import tempfile
 from pathlib import Path
 
 from course_lib import assets
+from course_lib.launch import requirements
 from course_lib.launch.environment import Environment
-from course_lib.launch.errors import LaunchError
+from course_lib.launch.errors import EnvironmentDamaged, LaunchError
 
 GIGABYTE = 10**9
 INSTALLED_GB = {"linux": 7.0}  # torch for Linux includes the CUDA libraries; elsewhere it is a CPU build
@@ -36,10 +37,33 @@ def check_assets() -> None:
         raise LaunchError(f"{problems[0]}{remedy}{more}")
 
 
+def check_folder(root: Path) -> None:
+    """Raise ``LaunchError`` if a virtual environment cannot be in this folder because of its name."""
+    if os.pathsep in str(root):
+        raise LaunchError(
+            f"the project's path contains {os.pathsep!r}, which separates paths in PATH, so no virtual environment can "
+            f"be there: {root}; move or rename the folder and start again"
+        )
+
+
+def check_writable(root: Path) -> None:
+    """Raise ``LaunchError`` if this user cannot create files in the project's folder."""
+    try:
+        with tempfile.TemporaryFile(dir=root):
+            pass
+    except OSError as error:
+        raise LaunchError(
+            f"no permission to write in {root} ({error.strerror}), where the environment .venv belongs; copy the "
+            "project to a folder of your own and start there"
+        ) from error
+
+
 def check_disk(environment: Environment) -> None:
-    """Raise ``LaunchError`` if the disk lacks space; an environment that already has torch needs little more."""
+    """Raise ``LaunchError`` if the disk lacks space; an environment that has the locked torch needs little more."""
     needed = INSTALLED_GB.get(sys.platform, INSTALLED_GB_ELSEWHERE)
-    if any(environment.folder.glob("[Ll]ib/**/site-packages/torch/version.py")):
+    wanted = requirements.locked_version(environment.root, "torch")
+    installed = [path.name.split("-")[1] for path in environment.site_packages.glob("torch-*.dist-info")]
+    if wanted is None or wanted in [name.removesuffix(".dist").split("+")[0] for name in installed]:
         needed = 0.5
     folders = {environment.root: needed, Path(tempfile.gettempdir()): min(needed, DOWNLOADED_GB)}
     for folder, gigabytes in folders.items():
@@ -76,17 +100,21 @@ def is_free(port: int) -> bool:
 
 
 def check_kernel(environment: Environment) -> None:
-    """Raise ``LaunchError`` if Jupyter would start the notebooks' kernel ``python3`` from another environment."""
+    """Raise ``LaunchError`` if Jupyter would start the notebooks' kernel ``python3`` from another environment.
+
+    Raises:
+        EnvironmentDamaged: if Jupyter does not run.
+    """
     command = [str(environment.python), "-c", KERNEL_QUESTION]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, check=True, env=environment.variables())
     except (OSError, subprocess.CalledProcessError) as error:
         reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
-        remedy = "delete the folder .venv and start again"
-        raise LaunchError(f"the environment in .venv is damaged ({reason}); {remedy}") from error
+        remedy = "delete the folders .venv and .venvs and start again"
+        raise EnvironmentDamaged(f"the environment in .venv is damaged ({reason}); {remedy}") from error
     kernel, own = (Path(line) for line in answer.stdout.splitlines()[:2])
     # Jupyter replaces a bare "python" by the interpreter that it runs on
-    if kernel.name != str(kernel) and kernel.parent != own.parent:
+    if kernel.name != str(kernel) and kernel.parent.resolve() != own.parent.resolve():
         raise LaunchError(
             f"the kernel 'python3' belongs to another environment ({kernel}); unset JUPYTER_PATH, or remove it "
             "with: .venv/bin/jupyter kernelspec remove python3"

@@ -39,7 +39,7 @@ def install(environment: Environment, extras: Sequence[str], pip_options: Sequen
     with environment.log.open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             command, cwd=environment.root, env=environment.variables(PIP_RETRIES=retries), stdout=log,
-            stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, close_fds=False,  # pip inherits the lock of this start
         )  # fmt: skip
         try:
             _show_progress(process, environment.log)

@@ -26,6 +26,13 @@ def test_a_course_that_lies_in_the_system_is_covered(monkeypatch, own):
     assert sandbox_view.shows("/usr/src") and not sandbox_view.shows(f"{own}/solutions")
 
 
+def test_the_link_that_python_was_started_through_is_there(tmp_path, monkeypatch):
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    [link] = [view for view in sandbox_view.views() if view.path == tmp_path / ".venv"]
+    assert (link.kind, link.target) == ("link", str((tmp_path / ".venv").resolve()))
+
+
 def test_a_python_inside_the_covered_course_is_shown_again(monkeypatch):
     monkeypatch.setattr(sandbox_view, "_own", lambda: [Path("/usr/src/app")])
     monkeypatch.setattr(sandbox_view, "_prefixes", lambda: [Path("/usr/src/app/.venv")])
