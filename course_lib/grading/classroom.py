@@ -15,12 +15,12 @@ from typing import Any
 
 from course_lib.core.atomic_write import write_atomically
 from course_lib.core.validation import check_choice
-from course_lib.grading import batch, feedback, gradebook, intake, late, sandbox, similarity, tree_shaking
-from course_lib.grading.assignment import EXERCISES
+from course_lib.grading import batch, feedback, gradebook, intake, late, sandbox, similarity
 from course_lib.grading.building import SOLUTIONS
 from course_lib.grading.results import GradedSubmission
 from course_lib.grading.settings import Settings
 from course_lib.grading.shortcut_detection import OnFlag
+from course_lib.learning import questions
 
 STATE_VARIABLE = "COURSE_GRADING_STATE"
 COLUMNS = (
@@ -162,4 +162,4 @@ def _file_name(result: GradedSubmission) -> str:
 
 def _titles(results: Sequence[GradedSubmission]) -> dict[str, str]:
     lessons = {one.question[:2] for result in results for one in result.questions}
-    return {id: title for lesson in sorted(lessons) for id, title in tree_shaking.titles(EXERCISES, lesson).items()}
+    return {id: one["title"] for lesson in sorted(lessons) for id, one in questions.described(lesson).items()}

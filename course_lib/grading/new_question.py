@@ -1,17 +1,19 @@
 """Stubs of a new exercise question, in all the places that a question has; ``docs/new_question.md`` explains them.
 
-Every text to replace contains the word TODO, and ``course build`` refuses an exercise in which one is left.
+The stubs are in ``new_question.yaml``. Every text to replace contains the word TODO, and ``course build`` refuses an
+exercise in which one is left.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nbformat
+import yaml
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
@@ -19,80 +21,7 @@ from course_lib.grading import building, cells
 from course_lib.learning import questions
 from course_lib.learning.course_map import lesson as find_lesson
 
-QUESTIONS_HEADER = '''"""Checks and probes of exercise {lesson}."""
-
-from __future__ import annotations
-
-from typing import Any
-
-import torch
-
-from course_lib.learning.answer import Answer
-from course_lib.learning.expect import draw, expect_close, expect_unchanged
-from course_lib.learning.questions import probe, question
-'''
-ANSWERS_HEADER = '''"""Answers to exercise {lesson} that must fail, and others that must pass."""
-
-from __future__ import annotations
-
-from tests.exercises.answers import Answers
-
-ANSWERS: dict[str, Answers] = {{}}
-'''
-CHECK = '''
-
-@question(
-    "{id}", title="{title}", points={points}, minutes={minutes}, difficulty={difficulty},
-    hints=(
-        "TODO: a question that leads to the idea.",
-        "TODO: the functions or the formula to use.",
-        "TODO: the last step but one, without the answer.",
-    ),
-)  # fmt: skip
-def check_{name}(answer: Answer) -> None:
-    """TODO: the inputs that are tried."""
-    for value in (0.0, 1.0, -2.5):
-        expect_close("result", answer(value), {name}(value), hint="TODO: what a wrong result usually means")
-
-
-@probe("{id}")
-def probe_{name}(answer: Answer, generator: torch.Generator) -> Any:
-    """TODO: what the grader compares; every input is random."""
-    return [answer(value) for value in torch.rand(5, generator=generator).tolist()]
-'''
-ANSWER = '''def {name}(value: float) -> float:
-    """TODO: what it returns, with units."""
-    ### BEGIN SOLUTION
-    return value + 0.0  # TODO: the solution
-    ### END SOLUTION'''
-MARKDOWN = """## {id} {title}
-*{points_text} · about {minutes} minutes · difficulty {difficulty} of 5*
-
-TODO: what to write, with shapes and units.
-
-Example: TODO."""
-ANSWERS = """
-ANSWERS["{id}"] = Answers(
-    name="{name}",
-    wrong={{
-        "TODO off by one": "def {name}(value):\\n    return value + 1",
-        "TODO sign": "def {name}(value):\\n    return -value - 1e-3",
-        "TODO factor": "def {name}(value):\\n    return 2 * value + 1e-3",
-        "TODO type": "def {name}(value):\\n    return str(value)",
-        "TODO hard-coded": "def {name}(value):\\n    return 0.25",
-    }},
-    right={{
-        "TODO another way": "def {name}(value):\\n    return sum([value])",
-        "TODO a third way": "def {name}(value):\\n    return value * 1",
-    }},
-)
-"""
-INDEPENDENT = """
-
-@independent("{id}")
-def _(reference: ModuleType) -> Pairs:
-    yield reference.{name}(0.5), 0.5  # TODO: a value worked out by hand, or the package's own function
-"""
+IMPORT = "from course_lib.learning.expect import"
 
 
 @dataclass(frozen=True)
@@ -119,18 +48,18 @@ class NewQuestion:
     difficulty: int = 2
 
     def __post_init__(self) -> None:
-        questions.Question(
-            self.id, self.title, self.points, self.minutes, self.difficulty, ("-",) * questions.HINTS, print
-        )
+        hints = ("-",) * questions.HINTS
+        questions.Question(self.id, self.title, self.points, self.minutes, self.difficulty, hints, print)
         name = self.name or re.sub(r"\W+", "_", self.title.lower()).strip("_")
         if not name.isidentifier():
             raise ValueError(f"name must be a Python identifier, got {name!r}; give one with --name")
         object.__setattr__(self, "name", name)
 
-    def fill(self, template: str) -> str:
-        """``template`` with the fields of this question."""
-        points = f"{self.points} point{'s' * (self.points != 1)}"
-        return template.format(**vars(self), lesson=self.id[:2], points_text=points)
+    def stubs(self) -> dict[str, str]:
+        """The templates, filled in with this question."""
+        templates = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+        fields = {**vars(self), "lesson": self.id[:2]}
+        return {key: template.format(**fields) for key, template in templates.items()}
 
 
 def add(new: NewQuestion, root: Path = building.ROOT) -> list[Path]:
@@ -141,66 +70,67 @@ def add(new: NewQuestion, root: Path = building.ROOT) -> list[Path]:
         root: the project folder.
 
     Raises:
-        ValueError: if the lesson or its exercise already has such a question, or the lesson does not exist.
+        ValueError: if the lesson does not exist, or its exercise already has such a question or such a name.
     """
-    lesson = new.id[:2]
-    notebook_file = root / "solutions" / find_lesson(lesson).file
+    lesson, stubs = new.id[:2], new.stubs()
+    solution = root / "solutions" / find_lesson(lesson).file
     folder = root / "course_lib" / "learning" / "exercises" / f"lesson_{lesson}"
-    answers, independent = (root / "tests" / "exercises" / name for name in (f"answers_{lesson}.py", "independent.py"))
-    notebook = cells.read(notebook_file) if notebook_file.is_file() else _empty_notebook(lesson)
+    tests = root / "tests" / "exercises"
+    notebook = cells.read(solution) if solution.is_file() else _empty_notebook(stubs["notebook"])
+    checks = _text(folder / "questions.py", stubs["questions"])
     if new.id in cells.questions(notebook):
-        raise ValueError(f"question {new.id} already exists in {notebook_file.name}")
-    checks = folder / "questions.py"
-    source = checks.read_text(encoding="utf-8") if checks.is_file() else new.fill(QUESTIONS_HEADER)
-    if new.name in _defined(source) or f"check_{new.name}" in _defined(source):
+        raise ValueError(f"question {new.id} already exists in {solution.name}")
+    if {new.name, f"check_{new.name}"} & _names(checks):
         raise ValueError(f"name {new.name!r} is already used in exercise {lesson}; give another with --name")
+    reference = f"from {questions.EXERCISES}.lesson_{lesson}.reference import {new.name}"
+    _insert(notebook, new, stubs)
     texts = {
-        checks: _with_import(source, f"{questions.EXERCISES}.lesson_{lesson}.reference", new.name) + new.fill(CHECK),
-        answers: (answers.read_text(encoding="utf-8") if answers.is_file() else new.fill(ANSWERS_HEADER))
-        + new.fill(ANSWERS),
-        independent: independent.read_text(encoding="utf-8") + new.fill(INDEPENDENT),
+        solution: nbformat.writes(notebook, version=4, indent=1, ensure_ascii=False) + "\n",
+        folder / "__init__.py": _text(folder / "__init__.py", f'"""Exercise {lesson}."""\n'),
+        folder / "questions.py": checks.replace(IMPORT, f"{reference}\n{IMPORT}", 1) + stubs["check"],
+        folder / "questions.yaml": _text(folder / "questions.yaml", "") + stubs["fields"],
+        tests / f"answers_{lesson}.py": _text(tests / f"answers_{lesson}.py", stubs["answers"]) + stubs["tried"],
+        tests / "independent.py": _text(tests / "independent.py", "") + stubs["independent"],
     }
-    if not (package := folder / "__init__.py").is_file():
-        texts[package] = f'"""Exercise {lesson}."""\n'
-    _insert(notebook, new)
-    texts[notebook_file] = nbformat.writes(notebook, version=4, indent=1, ensure_ascii=False) + "\n"
     for file, text in texts.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     return list(texts)
 
 
-def _empty_notebook(lesson: str) -> NotebookNode:
-    title = f"# Exercise {lesson} · {find_lesson(lesson).title}\n\nTODO: the topic, points and time."
+def _text(file: Path, otherwise: str) -> str:
+    """The content of a file, or ``otherwise`` if there is none."""
+    return file.read_text(encoding="utf-8") if file.is_file() else otherwise
+
+
+def _empty_notebook(title: str) -> NotebookNode:
     setup = new_code_cell("from course_lib.learning import check, hint", id="cell-01")
     metadata = {"kernelspec": building.KERNELSPEC}
     return new_notebook(cells=[new_markdown_cell(title, id="cell-00"), setup], metadata=metadata)
 
 
-def _insert(notebook: NotebookNode, new: NewQuestion) -> None:
-    """Put statement, hint, answer and check of a question behind the last question."""
+def _insert(notebook: NotebookNode, new: NewQuestion, stubs: dict[str, str]) -> None:
+    """Put statement, hint, answer and check of a question after the last question."""
     end = max((place.check for place in cells.questions(notebook).values()), default=len(notebook.cells) - 1) + 1
     answer, check = cells.answer_id(new.id), cells.check_id(new.id)
     notebook.cells[end:end] = [
-        new_markdown_cell(new.fill(MARKDOWN), id=f"text-{answer}"),
+        new_markdown_cell(stubs["statement"], id=f"text-{answer}"),
         new_code_cell(f'hint("{new.id}")', id=f"hint-{answer}"),
-        new_code_cell(new.fill(ANSWER), id=answer, metadata=_nbgrader(answer)),
+        new_code_cell(stubs["answer"], id=answer, metadata=_nbgrader(answer)),
         new_code_cell(f'check("{new.id}", {new.name})', id=check, metadata=_nbgrader(check, points=new.points)),
     ]
 
 
-def _nbgrader(grade_id: str, **points: int) -> dict[str, dict[str, object]]:
+def _nbgrader(grade_id: str, **points: int) -> dict[str, dict[str, Any]]:
     """The metadata of a check cell if there are points, else of an answer cell."""
     graded = bool(points)
+    kind = {"cell_type": "code", "schema_version": 3, "task": False}
     return {
-        "nbgrader": {
-            "cell_type": "code", "grade": graded, "grade_id": grade_id, "locked": graded, "schema_version": 3,
-            "solution": not graded, "task": False, **points,
-        }
-    }  # fmt: skip
+        "nbgrader": {**kind, "grade_id": grade_id, "grade": graded, "locked": graded, "solution": not graded, **points}
+    }
 
 
-def _defined(source: str) -> set[str]:
+def _names(source: str) -> set[str]:
     """Functions of a module, and the names that it imports."""
     found: set[str] = set()
     for node in ast.parse(source).body:
@@ -209,24 +139,3 @@ def _defined(source: str) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             found |= {alias.asname or alias.name for alias in node.names}
     return found
-
-
-def _with_import(source: str, module: str, name: str) -> str:
-    """``source`` with ``name`` among the imports from ``module``, formatted as ruff does."""
-    lines, nodes = source.splitlines(), [node for node in ast.parse(source).body if isinstance(node, ast.ImportFrom)]
-    found = next((node for node in nodes if node.module == module), None)
-    names = sorted({name, *(alias.name for alias in found.names)} if found else {name}, key=_import_order)
-    statement = f"from {module} import {', '.join(names)}"
-    if len(statement) > 120:
-        statement = f"from {module} import (\n" + textwrap.indent(",\n".join(names), "    ") + ",\n)"
-    if found:
-        lines[found.lineno - 1 : found.end_lineno] = statement.splitlines()
-    else:
-        before = [node for node in nodes if (node.module or "") < module]
-        lines[before[-1].end_lineno or 0 : before[-1].end_lineno or 0] = statement.splitlines()
-    return "\n".join(lines) + "\n"
-
-
-def _import_order(name: str) -> tuple[int, str]:
-    """Constants, then classes, then functions, as isort orders them."""
-    return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)

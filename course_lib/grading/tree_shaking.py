@@ -60,12 +60,6 @@ def probes(folder: Path, lesson: str) -> dict[str, str]:
     return {question: name for name, question in module.probes.items()}
 
 
-def titles(folder: Path, lesson: str) -> dict[str, str]:
-    """Question id → title, read from the questions without importing them; empty if there are none."""
-    module = questions_of(lesson)
-    return _Module(folder, module).titles if _file(folder, module).is_file() else {}
-
-
 def imported(notebook: NotebookNode) -> dict[str, set[str]]:
     """What a notebook's own cells import from the exercise modules."""
     found: dict[str, set[str]] = {}
@@ -107,7 +101,6 @@ class _Module:
         self.statements: dict[str, ast.stmt] = {}
         self.aliases: dict[str, tuple[ast.stmt, ast.alias]] = {}
         self.probes: dict[str, str] = {}
-        self.titles: dict[str, str] = {}
         for node in self.tree.body:
             self._register(node)
 
@@ -161,8 +154,4 @@ class _Module:
             return False
         if decorator.func.id == "probe" and isinstance(decorator.args[0], ast.Constant):
             self.probes[function] = str(decorator.args[0].value)
-        if decorator.func.id == "question" and isinstance(decorator.args[0], ast.Constant):
-            given = {entry.arg: entry.value for entry in decorator.keywords}
-            if isinstance(title := given.get("title"), ast.Constant):
-                self.titles[str(decorator.args[0].value)] = str(title.value)
         return decorator.func.id in ("probe", "question")

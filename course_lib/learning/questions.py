@@ -11,8 +11,11 @@ import importlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from course_lib.core.palette import LIGHT
 from course_lib.learning import progress
@@ -102,16 +105,19 @@ class Passed:
 
 
 def question(
-    id: str, *, points: int, minutes: int, difficulty: int, title: str, hints: tuple[str, str, str]
-) -> Callable[[Check], Check]:
-    """Declare the decorated function as the check of a question.
+    id: str, *, points: int | None = None, minutes: int | None = None, difficulty: int | None = None,
+    title: str | None = None, hints: tuple[str, str, str] | None = None,
+) -> Callable[[Check], Check]:  # fmt: skip
+    """Declare the decorated function as the check of a question; what is not given is in ``questions.yaml``.
 
     Raises:
         ValueError: if a field is out of range, or another check already has this id.
     """
+    given = {"points": points, "minutes": minutes, "difficulty": difficulty, "title": title, "hints": hints}
 
     def register(check: Check) -> Check:
-        entry = Question(id, title, points, minutes, difficulty, tuple(hints), check)
+        fields = described(id[:2]).get(id, {}) | {name: value for name, value in given.items() if value is not None}
+        entry = Question(id, check=check, **fields)
         known = _questions.get(id)
         if known and (known.check.__module__, known.check.__qualname__) != (check.__module__, check.__qualname__):
             raise ValueError(f"question {id} is declared twice: {known.check.__qualname__} and {check.__qualname__}")
@@ -119,6 +125,16 @@ def question(
         return check
 
     return register
+
+
+@cache
+def described(lesson: str) -> dict[str, dict[str, Any]]:
+    """Question id → the fields in the lesson's ``questions.yaml``; empty if there is no such file."""
+    file = FOLDER / f"lesson_{lesson}" / "questions.yaml"
+    if not file.is_file():
+        return {}
+    found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return {id: {**fields, "hints": tuple(fields["hints"])} for id, fields in found.items()}
 
 
 def probe(id: str) -> Callable[[Probe], Probe]:

@@ -60,9 +60,6 @@ def fill_in(project: Path) -> None:
     tests, lesson = project / "tests" / "exercises", project / "course_lib" / "learning" / "exercises" / "lesson_01"
     replace(
         lesson / "questions.py",
-        ("TODO: a question that leads to the idea.", "How many bytes are a megabyte?"),
-        ("TODO: the functions or the formula to use.", "A megabyte is a million bytes."),
-        ("TODO: the last step but one, without the answer.", "Divide by 1e6."),
         ("TODO: the inputs that are tried.", "Zero, a few bytes and some megabytes."),
         ("(0.0, 1.0, -2.5)", "(0.0, 700.0, 5e6)"),
         (
@@ -71,8 +68,14 @@ def fill_in(project: Path) -> None:
         ),
         ("TODO: what a wrong result usually means", "a megabyte is 10**6 bytes, not 2**20"),
         ("TODO: what the grader compares; every input is random.", "Random sizes."),
-        ('"Seconds of one pass, and what limits it", points=4', '"Seconds of one pass, and what limits it", points=3'),
-        ('"The best model that fits", points=3', '"The best model that fits", points=2'),
+    )
+    replace(
+        lesson / "questions.yaml",
+        ("TODO: a question that leads to the idea.", "How many bytes are a megabyte?"),
+        ("TODO: the functions or the formula to use.", "A megabyte is a million bytes."),
+        ("TODO: the last step but one, without the answer.", "Divide by 1e6."),
+        ('title: "Seconds of one pass, and what limits it"\n  points: 4', 'title: "Seconds of one pass"\n  points: 3'),
+        ('title: "The best model that fits"\n  points: 3', 'title: "The best model that fits"\n  points: 2'),
     )
     replace(
         project / "solutions" / NOTEBOOK,
@@ -105,7 +108,7 @@ def fill_in(project: Path) -> None:
 def test_a_new_question_goes_from_the_command_to_a_graded_submission(project):
     sandbox.require("bwrap")
     said = course(project, "new-question", "01.7", "--title", TITLE, "--points", "2", "--difficulty", "1")
-    assert said.count("stub written") == 4 and "Replace every TODO" in said
+    assert said.count("stub written") == 6 and "Replace every TODO" in said
     left = course(project, "build", code=2)
     assert "a TODO is left" in left and "a hint of 01.7 is still a TODO" in left and "add up to 20, these to 22" in left
     fill_in(project)
@@ -158,7 +161,7 @@ def test_the_first_question_of_a_lesson_makes_its_files(tmp_path):
     (tmp_path / "tests" / "exercises" / "independent.py").write_text("")
     files = new_question.add(NewQuestion("00.1", "Doubling"), tmp_path)
     assert {file.name for file in files} == {
-        "00_start_here.ipynb", "questions.py", "__init__.py", "answers_00.py", "independent.py",
+        "00_start_here.ipynb", "questions.py", "questions.yaml", "__init__.py", "answers_00.py", "independent.py",
     }  # fmt: skip
     for file in files:
         if file.suffix == ".py":

@@ -48,15 +48,6 @@ def test_probes_are_found_without_importing_anything(folder):
     assert tree_shaking.probes(folder, "99") == {"99.1": "probe_it"}
 
 
-def test_titles_are_those_that_the_questions_declare():
-    from course_lib.grading.assignment import EXERCISES
-    from course_lib.learning import questions
-
-    for lesson in questions.lessons_with_exercises():
-        assert tree_shaking.titles(EXERCISES, lesson) == {one.id: one.title for one in questions.in_lesson(lesson)}
-    assert tree_shaking.titles(EXERCISES, "99") == {}
-
-
 def test_only_what_a_probe_needs_is_kept(folder):
     kept = tree_shaking.shake(folder, {"lesson_99.questions": ["probe_it"]}, secrets={"answer_it"})
     assert set(kept) == {"lesson_99.questions", "lesson_99.cases"}

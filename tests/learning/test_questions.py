@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from course_lib.learning import progress
+from course_lib.learning import progress, questions
 from course_lib.learning.answer import Answer
 from course_lib.learning.expect import CheckFailed, NotAttempted, expect, expect_equal, expect_raises, expect_unchanged
 from course_lib.learning.questions import Question, check, find, in_lesson, probe, question
@@ -284,3 +284,23 @@ def test_in_a_kernel_a_failure_gets_a_coloured_edge_and_is_raised_all_the_same(d
 
 def _stub(value, factor):
     raise NotImplementedError()
+
+
+def test_fields_that_are_not_given_come_from_the_file_of_the_lesson(monkeypatch, tmp_path):
+    (tmp_path / "lesson_99").mkdir()
+    hints = "hints: [one, two, three]"
+    text = f'"99.7":\n  title: From the file\n  points: 4\n  minutes: 5\n  difficulty: 2\n  {hints}\n'
+    (tmp_path / "lesson_99" / "questions.yaml").write_text(text)
+    monkeypatch.setattr(questions, "FOLDER", tmp_path)
+    questions.described.cache_clear()
+    question("99.7", points=1)(print)
+    questions.described.cache_clear()
+    found = find("99.7")
+    assert (found.title, found.points, found.minutes, found.hints) == ("From the file", 1, 5, ("one", "two", "three"))
+
+
+def test_every_question_has_its_fields_in_the_file_of_its_lesson():
+    for lesson in questions.lessons_with_exercises():
+        found = {entry.id: entry.title for entry in questions.in_lesson(lesson)}
+        assert found == {id: fields["title"] for id, fields in questions.described(lesson).items()}
+    assert questions.described("98") == {}

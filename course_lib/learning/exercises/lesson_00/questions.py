@@ -11,14 +11,7 @@ from course_lib.learning.expect import draw, expect_equal
 from course_lib.learning.questions import probe, question
 
 
-@question(
-    "00.1", title="Bytes of a pile of numbers", points=1, minutes=1, difficulty=1,
-    hints=(
-        "Count the bits first: how many does one number take, and how many numbers are there?",
-        "A byte is eight bits.",
-        "For 10 numbers of 16 bits: 160 bits, and 20 bytes. Which two steps lead there?",
-    ),
-)  # fmt: skip
+@question("00.1")
 def check_bytes(answer: Answer) -> None:
     """Whole bytes for several counts and widths."""
     for count, bits in [(8, 32), (10, 16), (1_000_000, 8), (2, 4)]:

@@ -29,14 +29,7 @@ ENCODING_CASES = [
 ] + [(0, 5, 0, 4), (10, 40, 2, 4)]
 
 
-@question(
-    "01.1", title="Bytes of a dense model", points=3, minutes=5, difficulty=1,
-    hints=(
-        "How many values does a tensor of shape (3, 4, 5) hold? And one of shape (), which is a single number?",
-        "`math.prod(shape)` counts the values, also for () and for (0, 7). Eight bits make a byte.",
-        "Five 4-bit values are 20 bits. A file holds whole bytes, so each tensor is rounded up on its own.",
-    ),
-)  # fmt: skip
+@question("01.1")
 def check_dense_bytes(answer: Answer) -> None:
     """Every dtype on no tensor, scalars, empty tensors, and 4-bit tensors of odd length."""
     cases: list[list[tuple[int, ...]]] = [[], [(10,)], [(64, 3, 7, 7), (64,)], [()], [(0, 7), (2, 3)]]
@@ -57,15 +50,7 @@ def probe_dense_bytes(answer: Answer, generator: torch.Generator) -> Any:
     return [[answer(some, dtype) for dtype in BITS] for some in lists]
 
 
-@question(
-    "01.2", title="The cheapest way to store zeros", points=4, minutes=12, difficulty=2,
-    hints=(
-        "Write down the three sizes first, as three separate lines, and compare them afterwards.",
-        "A bitmask spends one bit on every entry, zero or not. CSR spends four bytes on every entry that is not zero, "
-        "and four more for each row and one extra.",
-        "Python's `min(pairs, key=...)` keeps the first of equals, so the order of the pairs settles a tie.",
-    ),
-)  # fmt: skip
+@question("01.2")
 def check_cheapest_encoding(answer: Answer) -> None:
     """Sizes and names from dense to empty, with ties."""
     for case in ENCODING_CASES:
@@ -89,14 +74,7 @@ def probe_cheapest_encoding(answer: Answer, generator: torch.Generator) -> Any:
     return values + [list(answer(*case)) for case in ties]
 
 
-@question(
-    "01.3", title="What the 70 GB take for granted", points=2, minutes=4, difficulty=2,
-    hints=(
-        "Work backwards: 70 GB hold the weights that remain. How many bytes is that for each of them?",
-        "Those bytes hold a value. What else does a file need so that the values can be put back in their places?",
-        "For each statement, ask: if it were false, would the number of gigabytes change? Speed is not size.",
-    ),
-)  # fmt: skip
+@question("01.3")
 def check_headline_assumptions(answer: Answer) -> None:
     """The two assumptions that the number of gigabytes depends on."""
     given = answer()
@@ -118,14 +96,7 @@ def probe_headline_assumptions(answer: Answer, generator: torch.Generator) -> An
     return sorted(given) if isinstance(given, set) else given
 
 
-@question(
-    "01.4", title="The real bits of a 4-bit model", points=4, minutes=8, difficulty=2,
-    hints=(
-        "Count all the bits of the matrix first: the weights, the scales, the zero-points. Divide at the end.",
-        "How many groups does one row of 10 weights have when a group holds 4? The last one is only half full.",
-        "Groups never reach into the next row, so count the groups of one row with `math.ceil` and multiply by rows.",
-    ),
-)  # fmt: skip
+@question("01.4")
 def check_bits_per_weight(answer: Answer) -> None:
     """Full groups, groups that end early, and groups wider than a row."""
     layouts = [(4, 128, 4, 128), (8, 256, 4, 32), (3, 10, 2, 4), (5, 7, 8, 64), (1, 1, 3, 1)]
@@ -151,14 +122,7 @@ def probe_bits_per_weight(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "01.5", title="Seconds of one pass, and what limits it", points=4, minutes=10, difficulty=3,
-    hints=(
-        "Reading the weights and calculating overlap. Compute both times; the longer one decides.",
-        "The weights are read once for the whole batch, however large it is. The calculation is done for each input.",
-        "A multiply-accumulate is two operations. Giga means 1e9, and eight bits make a byte.",
-    ),
-)  # fmt: skip
+@question("01.5")
 def check_pass_seconds(answer: Answer) -> None:
     """Memory-bound, compute-bound and a tie, from 1 million to 175 billion weights."""
     cases: list[tuple[float, float, int, int, int]] = [
@@ -188,14 +152,7 @@ def probe_pass_seconds(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "01.6", title="The best model that fits", points=3, minutes=20, difficulty=4,
-    hints=(
-        "First make one plan's size right: what does a single weight cost, in bits, under (0.75, 4)?",
-        "There are only 30 plans, and `relative_error` measures any of them. You can try them all.",
-        "Filter by size first. A plan without zeros stores no mask, and a 16-bit plan stores no scales.",
-    ),
-)  # fmt: skip
+@question("01.6")
 def check_best_plan(answer: Answer) -> None:
     """The measured error must be the smallest that the budget allows, on three kinds of weights."""
     for label, weight in _plan_weights(torch.Generator().manual_seed(0)).items():

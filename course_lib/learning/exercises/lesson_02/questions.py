@@ -35,14 +35,7 @@ from course_lib.learning.expect import draw, expect_close, expect_equal, expect_
 from course_lib.learning.questions import probe, question
 
 
-@question(
-    "02.1", title="Parameters of a convolution", points=3, minutes=6, difficulty=1,
-    hints=(
-        "Think of one output channel first: it has one small filter, and perhaps one bias.",
-        "With `groups`, an output channel sees only its own share of the input channels.",
-        "One filter holds (in_channels / groups) × height × width weights. How many filters are there?",
-    ),
-)  # fmt: skip
+@question("02.1")
 def check_conv_parameters(answer: Answer) -> None:
     """With and without groups and bias, and for kernels that are not square."""
     for case in CONVOLUTIONS:
@@ -59,14 +52,7 @@ def probe_conv_parameters(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "02.2", title="Multiply-accumulates of a convolution", points=4, minutes=12, difficulty=3,
-    hints=(
-        "Two questions in turn: how many numbers come out, and what does one of them cost?",
-        "Along one side, a kernel of k fits floor((size + 2 × padding - k) / stride) + 1 times.",
-        "One output number costs one multiply-accumulate for each weight of its filter; think of `groups`.",
-    ),
-)  # fmt: skip
+@question("02.2")
 def check_conv_macs(answer: Answer) -> None:
     """Square and other kernels, strides, paddings, groups and batches."""
     for case in MAC_CASES:
@@ -85,14 +71,7 @@ def probe_conv_macs(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "02.3", title="A layer under the roofline", points=4, minutes=10, difficulty=3,
-    hints=(
-        "Count first: operations of the whole batch, and bytes moved for the whole batch.",
-        "The weights are read once per batch; the activations are moved once for each input.",
-        "Intensity is operations per byte. Bandwidth times intensity is what memory allows; the peak is the limit.",
-    ),
-)  # fmt: skip
+@question("02.3")
 def check_attainable(answer: Answer) -> None:
     """Layers on both sides of the ridge and exactly on it, one without any arithmetic, and larger batches."""
     for case in ROOFLINE_CASES:
@@ -120,14 +99,7 @@ def probe_attainable(answer: Answer, generator: torch.Generator) -> Any:
     return [list(answer(*case)) for case in cases]
 
 
-@question(
-    "02.4", title="A stopwatch that can be trusted", points=4, minutes=15, difficulty=3,
-    hints=(
-        "One round runs every model once. There are warmup + runs rounds; what happens with the times of the first?",
-        "Take the clock before and after each single run; the difference is in seconds, the answer in milliseconds.",
-        "`numpy.percentile(times, [50, 95])` gives both numbers; `statistics.median` is the first of them.",
-    ),
-)  # fmt: skip
+@question("02.4")
 def check_measure(answer: Any) -> None:
     """Order of the runs, warm-up left out, median and 95th percentile in milliseconds."""
     drift = {"dense": [90, 60, 10, 11, 12, 13, 14], "pruned": [80, 50, 10, 11, 12, 13, 14]}
@@ -160,14 +132,7 @@ def probe_measure(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "02.5", title="One layer becomes faster", points=2, minutes=6, difficulty=2,
-    hints=(
-        "Write down the time of the whole model before and after. Only one term of the sum changes.",
-        "The speed-up is before divided by after. A layer that is k times faster takes 1/k of its time.",
-        "The limit is reached when that term is zero. What if nothing else remains?",
-    ),
-)  # fmt: skip
+@question("02.5")
 def check_whole_speedup(answer: Answer) -> None:
     """One of several layers, the only layer, a layer without latency, and a layer that gets slower."""
     for case in SPEEDUP_CASES:
@@ -191,15 +156,7 @@ def probe_whole_speedup(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "02.6", title="Where to begin", points=3, minutes=25, difficulty=4,
-    hints=(
-        "For one choice of layers, write two sums first: its damage and its latency.",
-        "Always taking the layer with the best saving per damage is quick but not always best: one large layer may "
-        "save as much as three small ones.",
-        "Twelve layers have 4,096 subsets. `itertools.combinations` walks through those of one size.",
-    ),
-)  # fmt: skip
+@question("02.6")
 def check_choose_layers(answer: Answer) -> None:
     """The damage must be the smallest that meets the budget; greedy choices do more damage."""
     for label, (layers, budget) in layer_tables(torch.Generator().manual_seed(0)).items():

@@ -25,15 +25,7 @@ from course_lib.learning.expect import cases, expect, expect_close, expect_parts
 from course_lib.learning.questions import probe, question
 
 
-@question(
-    "03.1", title="A magnitude mask", points=4, minutes=10, difficulty=2,
-    hints=(
-        "How many weights are dropped? Compute that number first. Then rank all magnitudes in one row.",
-        "`flatten()` makes one row of any tensor, transposed or not; `argsort(stable=True)` keeps the order of equals.",
-        "Start with a mask of ones, set the entries at the first positions of the sorted order to False, and finally "
-        "give the mask the shape of the weight.",
-    ),
-)  # fmt: skip
+@question("03.1")
 def check_magnitude_mask(answer: Answer) -> None:
     """Exact counts on many shapes, ties, dtypes, memory layouts, and an input that must not change."""
     for weight, sparsity in cases(shapes=[(8, 16), (64, 3, 3, 3), (5,), (0,)], sparsities=[0, 0.3, 0.5, 0.9, 0.99]):
@@ -59,14 +51,7 @@ def probe_magnitude_mask(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "03.2", title="One threshold for the whole model", points=3, minutes=10, difficulty=3,
-    hints=(
-        "Which weights are dropped no longer depends on their layer. Rank all of them in one row.",
-        "Join the flattened weights of all layers with `torch.cat`, mask that row once, and split it again.",
-        "`torch.split` cuts a row into pieces of given lengths; then reshape each piece to its layer.",
-    ),
-)  # fmt: skip
+@question("03.2")
 def check_global_masks(answer: Answer) -> None:
     """The total is exact, the ranking is global, and equal magnitudes are dropped from the first layer on."""
     for scales in [(1.0, 1.0, 1.0), (1.0, 0.1, 3.0), (0.01, 1.0, 1.0)]:
@@ -92,14 +77,7 @@ def probe_global_masks(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "03.3", title="The cubic schedule", points=2, minutes=6, difficulty=1,
-    hints=(
-        "Work with the remaining part of the schedule. It is 1 at the start and 0 at the end.",
-        "The term added to the final sparsity is negative and proportional to the cube of the remaining part.",
-        "Before step 0 and after the last step the remaining part has to stay between 0 and 1: clamp it.",
-    ),
-)  # fmt: skip
+@question("03.3")
 def check_cubic_sparsity(answer: Answer) -> None:
     """Both ends, the middle, beyond the ends, and schedules that do not start at zero."""
     for total, initial, final in [(100, 0.0, 0.9), (10, 0.1, 0.9), (8, 0.5, 0.5), (1, 0.2, 0.8), (3, 0.0, 0.95)]:
@@ -122,15 +100,7 @@ def probe_cubic_sparsity(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "03.4", title="When does a bitmask pay?", points=3, minutes=10, difficulty=2,
-    hints=(
-        "`weight.numel()` counts the entries, `weight.element_size()` gives the bytes of one value.",
-        "The mask has the same size however many zeros there are. Each zero saves one value. How many zeros save "
-        "more than the mask costs?",
-        "Equal is not smaller. And a tensor cannot have more zeros than entries: then the answer is None.",
-    ),
-)  # fmt: skip
+@question("03.4")
 def check_storage_facts(answer: Answer) -> None:
     """Bytes of real tensors in three precisions, with odd sizes, and the fewest zeros that make the bitmask smaller."""
     generator = torch.Generator().manual_seed(0)
@@ -155,17 +125,7 @@ def probe_storage_facts(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "03.5", title="Fix the published snippet", points=5, minutes=30, difficulty=4,
-    hints=(
-        "Do not patch the old code. Each method is short if it starts with a deep copy of the model and "
-        "writes zeros into the weights of that copy.",
-        "Your `magnitude_mask`, `global_masks` and `cubic_sparsity` are all you need. `module.weight.data` can be "
-        "changed in place, so there is no mask to remove afterwards.",
-        "In a round of gradual pruning: compute the sparsity and the masks, zero, train, zero the same weights again. "
-        "Write down the sparsities of your rounds for steps = 3 and for steps = 1.",
-    ),
-)  # fmt: skip
+@question("03.5")
 def check_structured_pruner(answer: Answer) -> None:
     """Exact sparsity, an unchanged original, plain modules, independent calls, and masks kept during training."""
     for model in (small_cnn(0), small_mlp(0)):
@@ -191,14 +151,7 @@ def probe_structured_pruner(answer: Answer, generator: torch.Generator) -> Any:
     return [train.zeros_seen, trainable, tensors]
 
 
-@question(
-    "03.6", title="Spend the zeros where they hurt least", points=3, minutes=15, difficulty=3,
-    hints=(
-        "Look at the sizes. Which layer must hold most of the zeros, and which layer can stay dense at almost no cost?",
-        "Change one number at a time and watch both results, as in the sensitivity scan of the lesson.",
-        "A target over all weights is a weighted mean: the last layer holds less than half a percent of the weights.",
-    ),
-)  # fmt: skip
+@question("03.6")
 def check_layer_sparsities(answer: Answer) -> None:
     """The measured fraction of zeros and validation accuracy of the learner's choice."""
     choice = _choice(answer())

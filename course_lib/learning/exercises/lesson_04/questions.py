@@ -28,16 +28,7 @@ from course_lib.learning.questions import probe, question
 HEADS = 4
 
 
-@question(
-    "04.1", title="How important is a channel?", points=3, minutes=12, difficulty=2,
-    hints=(
-        "One filter of the first layer produces a channel; one slice of every filter of the second reads it. "
-        "Which dimension counts these slices?",
-        "`flatten(1)` turns each filter into a row, and `norm(dim=1)` gives one number for each row. For the second "
-        "layer move the input channels to the front first: `transpose(0, 1)`.",
-        "Divide each of the two vectors by its own mean before you average them. Treat a mean of zero separately.",
-    ),
-)  # fmt: skip
+@question("04.1")
 def check_channel_scores(answer: Answer) -> None:
     """Convolutions and linear layers of several shapes and scales, a layer of zeros, and unchanged inputs."""
     for scale, (shape, next_shape) in cases(scales=[1.0, 0.01], pairs=_PAIRS):
@@ -62,15 +53,7 @@ def probe_channel_scores(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "04.2", title="Which channels stay?", points=2, minutes=8, difficulty=2,
-    hints=(
-        "Compute the count first. The multiple of m nearest to x is m times the whole number nearest to x / m.",
-        "`math.floor(x + 0.5)` rounds halves up, which Python's own `round` does not always do. Then clamp the number "
-        "between one multiple and all channels.",
-        "Sort the channels by falling score, with a stable sort, take the first ones, and sort their indices again.",
-    ),
-)  # fmt: skip
+@question("04.2")
 def check_channels_to_keep(answer: Answer) -> None:
     """Numbers that fall between multiples, ratios near 0 and 1, groups smaller than a multiple, and ties."""
     ratios = [0.01, 0.3, 0.5, 0.77, 1.0]
@@ -97,16 +80,7 @@ def probe_channels_to_keep(answer: Answer, generator: torch.Generator) -> Any:
     return values + [answer(*edge) for edge in edges]
 
 
-@question(
-    "04.3", title="Coupled channels by hand", points=5, minutes=25, difficulty=4,
-    hints=(
-        "For each layer, ask: which channels are its inputs, and which its outputs? What is added to the stream "
-        "belongs to the stream.",
-        "A convolution loses rows (`weight[rows]`) for its outputs and columns (`weight[:, columns]`) for its inputs. "
-        "BatchNorm has four vectors with an entry for each channel, and one number that is not per channel.",
-        "After the flatten every channel has 4 consecutive inputs of `fc`: channel c has 4c to 4c + 3.",
-    ),
-)  # fmt: skip
+@question("04.3")
 def check_shrink(answer: Answer) -> None:
     """Names, shapes and values of the smaller network, for several choices of channels."""
     kept = [([0, 2, 3, 7], [1, 4]), ([5], [0, 1, 2, 3, 4, 5]), (list(range(8)), [3]), ([1, 6], [0, 5])]
@@ -130,14 +104,7 @@ def probe_shrink(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "04.4", title="Fewer heads", points=4, minutes=15, difficulty=3,
-    hints=(
-        "The rows of `query.weight` come in blocks, one block for each head. How many rows does a block have?",
-        "Make a list of all rows to keep. It is the same for weights and biases of query, key and value.",
-        "The output layer reads the outputs of the heads, so it loses columns, not rows, and its bias does not change.",
-    ),
-)  # fmt: skip
+@question("04.4")
 def check_keep_heads(answer: Answer) -> None:
     """Several sizes and choices, checked tensor by tensor; the output layer keeps its width and its bias."""
     for seed, heads, size, keep in [(0, 4, 3, [1, 2]), (1, 2, 5, [0]), (2, 6, 4, [0, 3, 5]), (3, 3, 1, [0, 1, 2])]:
@@ -157,14 +124,7 @@ def probe_keep_heads(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "04.5", title="Two of four", points=3, minutes=10, difficulty=2,
-    hints=(
-        "Split every row into fours: `reshape(rows, -1, 4)` does it, as long as the row is a multiple of 4 long.",
-        "`argsort(dim=-1, descending=True, stable=True)` puts the largest of each four first, of equals the left one.",
-        "`scatter` writes True at the first two positions of that order, along the last dimension.",
-    ),
-)  # fmt: skip
+@question("04.5")
 def check_two_four_mask(answer: Answer) -> None:
     """Many shapes, equal magnitudes, negative weights, transposed memory, and an unchanged input."""
     for (weight,) in cases(shapes=[(1, 4), (8, 16), (3, 40), (64, 8)]):
@@ -186,14 +146,7 @@ def probe_two_four_mask(answer: Answer, generator: torch.Generator) -> Any:
     return [*values, answer(torch.randn(8, 3, generator=generator).T)]
 
 
-@question(
-    "04.6", title="Choose the widths", points=3, minutes=12, difficulty=3,
-    hints=(
-        "Which of the three layers has most of the multiply-accumulates, and which of your two numbers reduces them?",
-        "Compute before you try: of 266,200 multiplications 784 · a + a · b + 10 · b remain.",
-        "Removing neurons of the second layer saves little and costs much accuracy. Keep more of them.",
-    ),
-)  # fmt: skip
+@question("04.6")
 def check_widths(answer: Answer) -> None:
     """The measured work and validation accuracy of the learner's choice."""
     choice = _choice(answer())

@@ -18,15 +18,7 @@ from course_lib.learning.expect import cases, expect, expect_parts, expect_uncha
 from course_lib.learning.questions import probe, question
 
 
-@question(
-    "05.1", title="Symmetric integers", points=4, minutes=10, difficulty=2,
-    hints=(
-        "The largest magnitude of the whole tensor maps to the largest integer. That gives the scale.",
-        "With `bits` bits the largest integer is 2**(bits-1) - 1, the smallest is -2**(bits-1).",
-        "Divide, `torch.round`, `clamp`, then make it `torch.int32`. What scale does a tensor of zeros get, so that "
-        "nothing is divided by zero?",
-    ),
-)  # fmt: skip
+@question("05.1")
 def check_symmetric(answer: Answer) -> None:
     """Shapes, bits, halves to even, zeros, half precision, and an input that must not change."""
     for weight, bits in cases(shapes=[(8, 16), (4, 3, 3, 3), (5,)], bits=[2, 3, 4, 8]):
@@ -49,15 +41,7 @@ def probe_symmetric(answer: Answer, generator: torch.Generator) -> Any:
     return [*values, answer(halves, 4), answer(torch.zeros(4), 8)]
 
 
-@question(
-    "05.2", title="Scale and zero-point", points=4, minutes=12, difficulty=2,
-    hints=(
-        "How many steps are there between the smallest and the largest integer? One less than there are integers.",
-        "Zero has to be one of the levels. So first widen the range until it contains zero.",
-        "The zero-point is the level of 0.0, counted from the low end of the range. It is an integer of the same range "
-        "as all others.",
-    ),
-)  # fmt: skip
+@question("05.2")
 def check_asymmetric(answer: Answer) -> None:
     """Ranges around zero, on one side of it, of width zero, and nearly one-sided ones."""
     ranges = [(-1.0, 3.0), (0.0, 6.0), (-2.5, 2.5), (2.0, 3.0), (-5.0, -4.0), (0.0, 0.0)]
@@ -82,15 +66,7 @@ def probe_asymmetric(answer: Answer, generator: torch.Generator) -> Any:
     return [*values, answer(0.0, 0.0, 8)[1]]
 
 
-@question(
-    "05.3", title="One scale for each group", points=4, minutes=15, difficulty=3,
-    hints=(
-        "Give the matrix a third dimension: rows, groups of a row, weights of a group. Now a group is a row of 05.1.",
-        "`reshape(rows, -1, group_size)`, and the largest magnitude along the last dimension, with `amax`.",
-        "To divide a [rows, groups, size] tensor by [rows, groups] scales, the scales need a last dimension of 1. "
-        "Groups of zeros get the scale 1.",
-    ),
-)  # fmt: skip
+@question("05.3")
 def check_groups(answer: Answer) -> None:
     """Several group sizes, one group of zeros, a transposed matrix."""
     generator = torch.Generator().manual_seed(0)
@@ -116,17 +92,7 @@ def probe_groups(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "05.4", title="Levels where the weights are", points=4, minutes=20, difficulty=3,
-    hints=(
-        "Two steps alternate: each value is assigned to the nearest centroid, then each centroid moves to the mean of "
-        "its values.",
-        "The distances are a table [values, centroids]: `values[:, None] - centroids[None, :]`. `argmin` of their "
-        "absolute values gives the codes, and the lower index where two are equally near.",
-        "A centroid without values does not move; the mean of no values is NaN. Assign once more after the last "
-        "update.",
-    ),
-)  # fmt: skip
+@question("05.4")
 def check_kmeans(answer: Answer) -> None:
     """Codes and centroids after some rounds, a centroid without values, ties, and zero rounds."""
     generator = torch.Generator().manual_seed(0)
@@ -152,14 +118,7 @@ def probe_kmeans(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "05.5", title="Spend the bits where they count", points=4, minutes=15, difficulty=3,
-    hints=(
-        "Which layer holds most of the weights? Its bits almost determine the average.",
-        "A layer with very few weights can have many bits: it hardly changes the average.",
-        "Change one number at a time and compare. Which of the first two layers loses less accuracy with 2 bits?",
-    ),
-)  # fmt: skip
+@question("05.5")
 def check_bits(answer: Answer) -> None:
     """The measured mean bits and validation accuracy of the learner's choice."""
     choice = _choice(answer())

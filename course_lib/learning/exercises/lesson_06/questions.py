@@ -33,15 +33,7 @@ from course_lib.learning.expect import expect, expect_close, expect_raises, expe
 from course_lib.learning.questions import probe, question
 
 
-@question(
-    "06.1", title="Fold a BatchNorm", points=3, minutes=10, difficulty=2,
-    hints=(
-        "Write the norm as one multiplication and one addition for each channel. What is multiplied, what is added?",
-        "The whole output of the layer is multiplied, also its bias. The mean is subtracted before that.",
-        "A factor per output channel belongs to the first dimension of the weight: reshape it to "
-        "(channels, 1, …) with as many dimensions as the weight.",
-    ),
-)  # fmt: skip
+@question("06.1")
 def check_fold(answer: Answer) -> None:
     """Convolutions and linear layers, with and without a bias, several shapes."""
     layers = [((6, 3, 3, 3), False), ((6, 3, 1, 1), True), ((5, 8), True), ((5, 8), False)]
@@ -58,15 +50,7 @@ def probe_fold(answer: Answer, generator: torch.Generator) -> Any:
     return [answer(*norm_case(generator, shape, bias)) for shape, bias in cases]
 
 
-@question(
-    "06.2", title="A linear layer in integers", points=5, minutes=20, difficulty=3,
-    hints=(
-        "Convert to int32 first: uint8 minus a number, or int8 times int8, overflows without a warning.",
-        "The sums fit into int32, but a sum times the multiplier does not. Which dtype is large enough?",
-        "Dividing by 2**shift is `>> shift`, which always rounds down. Adding half of 2**shift before makes it round "
-        "to the nearest. The zero-point and the clamp come last.",
-    ),
-)  # fmt: skip
+@question("06.2")
 def check_integer_linear(answer: Answer) -> None:
     """Random layers, sums that need 32 bits, negative sums, halves, and results that must be clamped."""
     generator = torch.Generator().manual_seed(0)
@@ -89,15 +73,7 @@ def probe_integer_linear(answer: Answer, generator: torch.Generator) -> Any:
     return [answer(*integer_case(generator, *shape)) for shape in shapes]
 
 
-@question(
-    "06.3", title="An observer", points=4, minutes=12, difficulty=2,
-    hints=(
-        "The observer stores two numbers. The first batch sets them; every later batch moves them a little.",
-        "A new batch has the weight `momentum`, the stored value the weight 1 - momentum.",
-        "Both ends move in the same way: low towards the smallest value of the batch, high towards its largest. What "
-        "should `range` do before the first batch?",
-    ),
-)  # fmt: skip
+@question("06.3")
 def check_observer(answer: Answer) -> None:
     """One batch, many batches, several momenta, an observer without batches, and two observers at a time."""
     batches = random_batches(torch.Generator().manual_seed(0), 5)
@@ -131,15 +107,7 @@ def probe_observer(answer: Answer, generator: torch.Generator) -> Any:
     return [values, "no error"]
 
 
-@question(
-    "06.4", title="Where to clip", points=4, minutes=15, difficulty=3,
-    hints=(
-        "For one candidate: what is each value rounded to, and what is the mean squared error?",
-        "Values above the clip become the last level: `clamp` after the rounding does that.",
-        "Try all candidates and keep the one with the smallest error; `min(candidates, key=...)` does that, and takes "
-        "the first of equals.",
-    ),
-)  # fmt: skip
+@question("06.4")
 def check_clip(answer: Answer) -> None:
     """Values with and without a tail, several bits, and one candidate only."""
     generator = torch.Generator().manual_seed(0)
@@ -163,16 +131,7 @@ def probe_clip(answer: Answer, generator: torch.Generator) -> Any:
     return chosen
 
 
-@question(
-    "06.5", title="Repair the published quantizer", points=4, minutes=35, difficulty=4,
-    hints=(
-        "Begin with a deep copy in eval mode. Active dropout would change every range.",
-        "Two passes: first, hooks record the smallest and largest input of each layer for the calibration batches. "
-        "Then remove them and register hooks that round.",
-        "`layer.register_forward_pre_hook(f)`: the tuple that `f(layer, inputs)` returns replaces the inputs of "
-        "the layer. Round the weights after the calibration. A lambda in a loop needs its own copy of the range.",
-    ),
-)  # fmt: skip
+@question("06.5")
 def check_quantizer(answer: Answer) -> None:
     """Outputs against the reference, weights on the grid, an unchanged original, several batches, and two calls."""
     for seed in (0, 1, 2):

@@ -32,16 +32,7 @@ from course_lib.learning.questions import probe, question
 GRIDS = ((0.5, -4, 3), (0.1, -8, 7), (0.25, 0, 15), (1.5, -2, 1))
 
 
-@question(
-    "07.1", title="Rounding that lets the gradient through", points=4, minutes=15, difficulty=2,
-    hints=(
-        "Compute the values first and ignore gradients: divide, clamp, round, multiply.",
-        "`detach()` gives a tensor that is a constant for autograd. What value and what gradient does "
-        "`a + (b - a).detach()` have?",
-        "`clamp` already has the gradient you want: one inside its limits and zero outside. So only `round` needs the "
-        "trick, after the clamp.",
-    ),
-)  # fmt: skip
+@question("07.1")
 def check_fake_quantize(answer: Answer) -> None:
     """Values on the grid, ties, both ends, and the gradient inside and outside."""
     generator = torch.Generator().manual_seed(0)
@@ -69,16 +60,7 @@ def probe_fake_quantize(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "07.2", title="How the step size learns", points=4, minutes=15, difficulty=3,
-    hints=(
-        "Take one value: how does its rounded value change if the step size grows a little?",
-        "Inside the range the rounded value is `scale * round(x / scale)`, and the straight-through "
-        "estimator differentiates round as the identity. Apply the product rule.",
-        "Three cases: below, inside, above. Multiply each with its upstream gradient, sum up, and "
-        "multiply with the gradient scale 1 / sqrt(count · qmax).",
-    ),
-)  # fmt: skip
+@question("07.2")
 def check_step_gradient(answer: Answer) -> None:
     """Each of the three cases alone, all mixed, and the gradient scale for different sizes."""
     generator = torch.Generator().manual_seed(1)
@@ -102,15 +84,7 @@ def probe_step_gradient(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "07.3", title="Frozen norms", points=2, minutes=8, difficulty=2,
-    hints=(
-        "Every module has a flag `training`, and `model.train()` sets it on all of them. A norm with `training = "
-        "False` uses its stored mean and variance and does not change them.",
-        "First everything, then the exceptions. `model.modules()` yields all modules, also nested ones.",
-        "Freezing concerns the statistics. The parameters are still trained: do not change `requires_grad`.",
-    ),
-)  # fmt: skip
+@question("07.3")
 def check_train_mode(answer: Answer) -> None:
     """Flags of every module, statistics and parameters after a forward pass, and the count that is returned."""
     for frozen in (True, False):
@@ -141,17 +115,7 @@ def probe_train_mode(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "07.4", title="Fold first, then round", points=3, minutes=12, difficulty=3,
-    hints=(
-        "Write down what the norm does with one channel of the convolution's output: it subtracts, multiplies, adds. "
-        "Which part can the filter do, and which the bias?",
-        "The factor of a channel is `gamma / sqrt(var + eps)`. It may be negative. The scale comes from the weights "
-        "after they were multiplied with it.",
-        "The bias is the output where the convolution gives zero. A channel whose folded weights are all zero gets the "
-        "scale 1.",
-    ),
-)  # fmt: skip
+@question("07.4")
 def check_fold_and_quantize(answer: Answer) -> None:
     """Integers, scale and bias on several widths; the rounded layer does what convolution and norm did."""
     generator = torch.Generator().manual_seed(2)
@@ -177,15 +141,7 @@ def probe_fold_and_quantize(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "07.5", title="Spend the bits where they count", points=3, minutes=15, difficulty=3,
-    hints=(
-        "There are few layers and few bit widths. How many choices are there?",
-        "`itertools.product(*lists)` yields every combination of one entry from each list.",
-        "Skip what does not fit into the budget; among the rest keep the one with the least total damage. If there "
-        "is none, return None.",
-    ),
-)  # fmt: skip
+@question("07.5")
 def check_choose_bits(answer: Answer) -> None:
     """Random tables: the choice fits, and no other choice that fits does less damage."""
     generator = torch.Generator().manual_seed(3)
@@ -211,17 +167,7 @@ def probe_choose_bits(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "07.6", title="Fix the published training loop", points=4, minutes=30, difficulty=4,
-    hints=(
-        "There are two sets of weights: the fp weights, which the optimizer updates, and their rounded copies, with "
-        "which the model computes. The copies are recomputed for every batch.",
-        "`torch.func.functional_call(model, {'name.weight': tensor}, (inputs,))` runs a model with other weights "
-        "instead of its own, and gradients flow back to the tensors that these were computed from.",
-        "Round the fp weight as in `fake_quantize`, with one scale for each channel, so that the gradient reaches the "
-        "fp weight. At the end, write the rounded values into the copy.",
-    ),
-)  # fmt: skip
+@question("07.6")
 def check_quantization_aware_training(answer: Answer) -> None:
     """Weights on the grid, trained as specified, a separate copy, frozen statistics, any loss and bits."""
     for bits, epochs, rate in ((4, 1, 0.0), (4, 2, 0.05), (8, 1, 0.1), (3, 3, 0.02)):

@@ -20,17 +20,7 @@ from course_lib.learning.expect import expect, expect_parts, expect_raises, expe
 from course_lib.learning.questions import probe, question
 
 
-@question(
-    "08.1", title="One column of GPTQ", points=4, minutes=15, difficulty=3,
-    hints=(
-        "Three steps: round the column, compute the error, correct the columns to its right. The columns to its left "
-        "are finished and do not change.",
-        "The error of a row is weight minus rounded weight, divided by the diagonal entry of the factor. Each later "
-        "column loses that error times its entry in the same row of the factor.",
-        "Start from `weight.clone()`. The correction is a table with a row per output and a column per later input, "
-        "which is what `torch.outer` makes of two vectors.",
-    ),
-)  # fmt: skip
+@question("08.1")
 def check_gptq_step(answer: Answer) -> None:
     """First, middle and last column, several bits, codes that have to be clamped, and an unchanged input."""
     for column in (0, 3, 6):
@@ -53,16 +43,7 @@ def probe_gptq_step(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "08.2", title="The Hessian, damped and factored", points=4, minutes=15, difficulty=3,
-    hints=(
-        "Build it in the order of the formula: the product XᵀX first, then the damping of the diagonal, then the "
-        "inverse, then its factor.",
-        "The mean is taken over the diagonal before anything is added to it, and only the diagonal changes.",
-        "`torch.linalg.cholesky` raises an error of torch's own where the matrix is singular; catch it and raise a "
-        "`ValueError` instead. Which triangle does it return, and which one is needed?",
-    ),
-)  # fmt: skip
+@question("08.2")
 def check_inverse_factor(answer: Answer) -> None:
     """Many and few samples, inputs that are always zero, several dampings, and matrices that cannot be inverted."""
     for count, width, damping in [(40, 6, 0.01), (40, 6, 0.0), (3, 8, 0.1), (100, 4, 1.0), (1, 1, 0.5), (12, 5, 0.3)]:
@@ -90,15 +71,7 @@ def probe_inverse_factor(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "08.3", title="AWQ's search", points=4, minutes=15, difficulty=3,
-    hints=(
-        "For each exponent: scale the columns up, round, scale them down again, and measure the change of the outputs.",
-        "The size of an input channel is the mean of its absolute values, one number per column of `rows`.",
-        "The outputs change by `rows @ change.T`. Square, sum over the outputs, mean over the rows. Then return the "
-        "exponent with the smallest number in your list.",
-    ),
-)  # fmt: skip
+@question("08.3")
 def check_search_alpha(answer: Answer) -> None:
     """Inputs of very different size, several grids of exponents, and ties."""
     for seed, bits, alphas in [(0, 3, [0.0, 0.25, 0.5, 0.75, 1.0]), (1, 2, [0.5]), (2, 4, [1.0, 0.0, 0.4])]:
@@ -123,14 +96,7 @@ def probe_search_alpha(answer: Answer, generator: torch.Generator) -> Any:
     return [*values, [float(alpha), [float(error) for error in errors]]]
 
 
-@question(
-    "08.4", title="What a group costs", points=3, minutes=10, difficulty=2,
-    hints=(
-        "Count three things separately: codes, scales, zero-points. How many groups does one row have?",
-        "A scale takes two bytes. A zero-point takes as many bits as a code, and all zero-points are packed together.",
-        "Round up to whole bytes once for all codes and once for all zero-points, not row by row.",
-    ),
-)  # fmt: skip
+@question("08.4")
 def check_file_bytes(answer: Answer) -> None:
     """Odd sizes, several bits, groups and rows, and sizes that do not divide."""
     for shape, group_size in [((8, 16), 4), ((3, 5), None), ((384, 1536), 64), ((7, 9), 3), ((1, 6), 6), ((5, 7), 1)]:
@@ -153,14 +119,7 @@ def probe_file_bytes(answer: Answer, generator: torch.Generator) -> Any:
     return [*values, answer.refuses((4, 11), 4, 2, True)]
 
 
-@question(
-    "08.5", title="SmoothQuant's migration", points=2, minutes=10, difficulty=2,
-    hints=(
-        "One factor per input channel. It multiplies the weights of the channel and divides its inputs.",
-        "The inputs are outputs of the norm, `gain * z + shift`: which parameters have to be divided?",
-        "The largest weight of a channel is taken over the outputs, so over the first dimension of `weight`.",
-    ),
-)  # fmt: skip
+@question("08.5")
 def check_smooth(answer: Answer) -> None:
     """Several exponents at both ends and between, and the output must not change."""
     for alpha in (0.0, 0.3, 0.5, 0.8, 1.0):
@@ -179,14 +138,7 @@ def probe_smooth(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "08.6", title="A real layer on a budget", points=3, minutes=15, difficulty=3,
-    hints=(
-        "First find the settings that fit the budget of bits. Your `file_bytes` computes it.",
-        "Few bits with small groups and more bits with large ones can have the same size. Compare a pair.",
-        "Fix bits and group size, and compare the three methods: only the error differs.",
-    ),
-)  # fmt: skip
+@question("08.6")
 def check_plan_answer(answer: Answer) -> None:
     """The measured bits per weight and held-out error of the learner's choice."""
     choice = _choice(answer())

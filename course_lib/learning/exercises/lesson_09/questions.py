@@ -21,15 +21,7 @@ from course_lib.learning.expect import cases, expect, expect_raises, expect_unch
 from course_lib.learning.questions import probe, question
 
 
-@question(
-    "09.1", title="Soft targets", points=3, minutes=8, difficulty=1,
-    hints=(
-        "The temperature divides the logits, before the exponential.",
-        "Each row is one example, so the probabilities of a row add up to 1, not those of a column.",
-        "`torch.softmax` does not overflow for logits in the thousands. Your own quotient of exponentials needs the "
-        "largest logit of each row subtracted first.",
-    ),
-)  # fmt: skip
+@question("09.1")
 def check_soft_targets(answer: Answer) -> None:
     """Many temperatures, one class, large logits, and temperatures that are not positive."""
     for logits, temperature in cases(shapes=[(4, 10), (1, 3), (7, 2), (2, 1), (0, 5)], temperatures=[0.5, 1.0, 4, 100]):
@@ -54,16 +46,7 @@ def probe_soft_targets(answer: Answer, generator: torch.Generator) -> Any:
     return [*values, *(answer.refuses(torch.zeros(2, 3), temperature) for temperature in (0, -2.0))]
 
 
-@question(
-    "09.2", title="The combined loss", points=5, minutes=15, difficulty=3,
-    hints=(
-        "Two terms. The soft one compares softened student with softened teacher; the task term has no temperature.",
-        "Kullback-Leibler per example: sum over the classes of p · (log p - log q), with p the teacher's. Then the "
-        "mean over examples, times T². `log_softmax` keeps the logarithm finite.",
-        "With `F.kl_div` the student's *log*-probabilities come first, and reduction='mean' divides by the number of "
-        "classes as well, so use another reduction.",
-    ),
-)  # fmt: skip
+@question("09.2")
 def check_distillation_loss(answer: Answer) -> None:
     """Values for many alphas and temperatures, and gradients that reach the student and not the teacher."""
     labels = torch.tensor([2, 0, 1, 3])
@@ -96,17 +79,7 @@ def probe_distillation_loss(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "09.3", title="The gradient at T → ∞", points=4, minutes=20, difficulty=4,
-    hints=(
-        "First any T: the gradient of T² · KL with respect to the student's logits is T · (q - p) / N, with q the "
-        "student's and p the teacher's softened probabilities, and N the number of examples.",
-        "For small x, exp(x) is nearly 1 + x. Put x = z / T into the softmax with C classes: what is q for "
-        "large T?",
-        "The mean of the logits of an example appears, because a softmax ignores a constant added to all logits. "
-        "The two T cancel. Check: the entries of each row add up to 0.",
-    ),
-)  # fmt: skip
+@question("09.3")
 def check_limit_gradient(answer: Answer) -> None:
     """Several shapes; a constant added to a row must not change the result."""
     for student, classes in cases(shapes=[(4, 6), (1, 3), (5, 2), (3, 1)], classes=[0]):
@@ -124,15 +97,7 @@ def probe_limit_gradient(answer: Answer, generator: torch.Generator) -> Any:
     return [answer(student, teacher + 1) for student, teacher in pairs]
 
 
-@question(
-    "09.4", title="A feature loss with its projection", points=4, minutes=15, difficulty=3,
-    hints=(
-        "Create in `__init__` what is kept from one training step to the next. `forward` only uses it.",
-        "The mean over the last dimension gives one number per token, (B, L). Multiply with the mask, add up, and "
-        "divide by the number of real tokens.",
-        "`teacher.detach()` keeps gradients away from the teacher. The projection is one `nn.Linear` with its bias.",
-    ),
-)  # fmt: skip
+@question("09.4")
 def check_feature_loss(answer: Answer) -> None:
     """One trainable projection, padding that does not count, and gradients for projection and student only."""
     for widths in ((3, 5), (4, 4)):
@@ -159,16 +124,7 @@ def probe_feature_loss(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "09.5", title="Repair the training loop", points=4, minutes=20, difficulty=4,
-    hints=(
-        "Read the loop line by line: which network does the line concern, in which mode is it, and whose gradients "
-        "does it change?",
-        "Your `distillation_loss` of 09.2 is already right. Check the mode of both networks, where gradients "
-        "are computed, when they are cleared, and what is returned.",
-        "For an empty list of batches the mean is undefined: raise ValueError before you train.",
-    ),
-)  # fmt: skip
+@question("09.5")
 def check_train_epoch(answer: Answer) -> None:
     """The student's weights afterwards, an unchanged teacher, and the mean loss."""
     for seed, alpha, temperature in ((0, 0.7, 4.0), (1, 1.0, 2.0), (2, 0.0, 1.0)):

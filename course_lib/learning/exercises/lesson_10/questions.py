@@ -38,16 +38,7 @@ STAGE_ADVICE = {
 Chain = tuple[nn.Module, list[nn.Module], Tensor]
 
 
-@question(
-    "10.1", title="Which layer follows which", points=3, minutes=10, difficulty=2,
-    hints=(
-        "Write down the map for 3 of 6 and for 2 of 6, counted from 1. What is the step from one to the next?",
-        "Student layer number i, counted from 1, follows layer i times teacher_layers / student_layers of the teacher. "
-        "Round down with `//`, and only after the multiplication.",
-        "Subtract one at the very end, because the teacher's layers are counted from 0. The last entry must always be "
-        "the teacher's last layer.",
-    ),
-)  # fmt: skip
+@question("10.1")
 def check_layer_map(answer: Answer) -> None:
     """All sizes up to twelve, and students with no layer or too many."""
     for theirs in (1, 2, 3, 4, 6, 7, 12):
@@ -72,16 +63,7 @@ def probe_layer_map(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "10.2", title="A student that starts from its teacher", points=4, minutes=15, difficulty=3,
-    hints=(
-        "Print a few names of a state dict. What is between `bert.encoder.layer.` and the next dot?",
-        "Every name is in one of three groups: no layer, a layer to keep, a layer to drop. Only the second group gets "
-        "a new name.",
-        "`name.split('.')` gives the parts; the fourth is the number, as text. Compare numbers, not beginnings of "
-        "names: layer 1 is not layer 11. And copy each tensor with `clone()`.",
-    ),
-)  # fmt: skip
+@question("10.2")
 def check_student_state(answer: Answer) -> None:
     """Names, values and copies, with more than ten layers too."""
     generator = torch.Generator().manual_seed(0)
@@ -115,15 +97,7 @@ def probe_student_state(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "10.3", title="The triple loss", points=5, minutes=20, difficulty=3,
-    hints=(
-        "Compute the three parts on their own first and look at them. Each is one number.",
-        "The first part is the one of lesson 09: `batchmean`, times T². The second has no temperature.",
-        "`F.cosine_similarity(a, b, dim=-1)` gives one number per token, (B, L). Multiply 1 minus that with the mask, "
-        "add up, and divide by the number of real tokens. Detach the teacher's tensors.",
-    ),
-)  # fmt: skip
+@question("10.3")
 def check_triple_loss(answer: Answer) -> None:
     """Each part alone, then all together; padding does not count, and no gradient reaches the teacher."""
     generator = torch.Generator().manual_seed(1)
@@ -153,16 +127,7 @@ def probe_triple_loss(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "10.4", title="Look where the teacher looks", points=3, minutes=12, difficulty=3,
-    hints=(
-        "The number of heads may differ, so nothing can be compared head by head. What is the shape of the mean over "
-        "dimension 1?",
-        "A pair of positions counts if both are words. From a mask (B, L) you get that for all pairs, (B, L, L), by "
-        "multiplying it with itself, once as a column and once as a row.",
-        "SDPA returns None instead of a map. Test for that first, and raise ValueError with a helpful message.",
-    ),
-)  # fmt: skip
+@question("10.4")
 def check_attention_loss(answer: Answer) -> None:
     """Different numbers of heads, padding in rows and columns, gradients, and missing maps."""
     generator = torch.Generator().manual_seed(2)
@@ -193,16 +158,7 @@ def probe_attention_loss(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "10.5", title="Repair the chain", points=5, minutes=25, difficulty=4,
-    hints=(
-        "Draw which model teaches which. In which lines does the second student use the original?",
-        "The original is run once, in eval mode, on a copy. The target of a stage mixes its logits with those of the "
-        "student before; the softmax comes after the mixing.",
-        "Each stage needs an optimizer of its own, over its own copy, and is evaluated in eval mode at the end: "
-        "the fraction of examples with the same class as the original.",
-    ),
-)  # fmt: skip
+@question("10.5")
 def check_distil_in_stages(answer: Answer) -> None:
     """Weights of every stage, agreement with the original, and unchanged originals."""
     tried = ((1, 0.5, 2.0, 4, 0.2), (2, 1.0, 1.0, 3, 0.1), (3, 0.5, 4.0, 2, 0.3), (3, 0.0, 2.0, 4, 0.2))

@@ -22,15 +22,7 @@ from course_lib.learning.expect import expect_close, expect_equal, expect_unchan
 from course_lib.learning.questions import probe, question
 
 
-@question(
-    "11.1", title="The break-even rank", points=2, minutes=8, difficulty=1,
-    hints=(
-        "Count the numbers in both factors of a matrix, as a function of the rank. Then compare with the matrix.",
-        "Equal is not smaller. Try it with a 4 × 4 matrix, where both counts are equal for a whole-number rank.",
-        "Integer division does it without a loop. Which whole number below the break-even point is the "
-        "answer?",
-    ),
-)  # fmt: skip
+@question("11.1")
 def check_break_even_rank(answer: Answer) -> None:
     """Square, tall and wide matrices, sizes with a whole break-even point, and matrices too small to factorize."""
     sizes = [(512, 4608), (4, 4), (384, 384), (6, 3), (1, 1), (1, 9), (2, 2), (1000, 10), (7, 11), (12, 4)]
@@ -51,17 +43,7 @@ def probe_break_even_rank(answer: Answer, generator: torch.Generator) -> Any:
     return [answer(rows, columns) for rows, columns in [*sizes, *((size, size) for size in even), (6, 3), (1, 5)]]
 
 
-@question(
-    "11.2", title="A linear layer as two", points=4, minutes=15, difficulty=2,
-    hints=(
-        "Two linear layers without anything between them are a product of two matrices. Which of the two is "
-        "applied first?",
-        "`torch.linalg.svd(weight, full_matrices=False)` gives U, the singular values, and V already transposed. "
-        "Keep the first `rank` of each.",
-        "A weight of nn.Linear has the shape (out, in). The bias is added once, in the last layer. Copy values in with "
-        "`layer.weight.data = …`.",
-    ),
-)  # fmt: skip
+@question("11.2")
 def check_svd_layer(answer: Answer) -> None:
     """Shapes, bias or none, the product against the best of its rank, and an unchanged original."""
     for index, (inside, outside, bias) in enumerate([(8, 6, True), (5, 9, True), (7, 7, False)]):
@@ -84,15 +66,7 @@ def probe_svd_layer(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "11.3", title="The rank that keeps the energy", points=3, minutes=10, difficulty=2,
-    hints=(
-        "Energy is a sum of squares. What fraction of it do the first, the first two, the first three keep?",
-        "`cumsum` of the squared singular values, divided by their sum, increases to 1. Where does it reach the share?",
-        "If k entries are below the share, the answer is k + 1. A matrix of zeros divides "
-        "by zero: return 1.",
-    ),
-)  # fmt: skip
+@question("11.3")
 def check_rank_for_energy(answer: Answer) -> None:
     """Known spectra, matrices in both orientations, convolutions, shares from 0 to 0.99, and a matrix of zeros."""
     for weight in _weights():
@@ -121,16 +95,7 @@ def probe_rank_for_energy(answer: Answer, generator: torch.Generator) -> Any:
     return [*ranks, answer(torch.zeros(4, 4), 0.5)]
 
 
-@question(
-    "11.4", title="What Tucker-2 costs", points=4, minutes=15, difficulty=3,
-    hints=(
-        "Three convolutions: 1×1 to fewer channels, the k×k kernel, 1×1 back to all channels. Write down the shape "
-        "(out, in, k, k) of each weight first.",
-        "Every number of a convolution's weight is used once for each position of its output. Which of the three "
-        "convolutions run before the stride, and which after it?",
-        "The stride belongs to the convolution with the kernel. A size of 7 with stride 2 becomes 4: round up.",
-    ),
-)  # fmt: skip
+@question("11.4")
 def check_tucker_cost(answer: Answer) -> None:
     """Square and flat layers, strides, odd sizes, 1×1 kernels: shapes, numbers and MACs."""
     for arguments in [
@@ -152,16 +117,7 @@ def probe_tucker_cost(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "11.5", title="Best for the data", points=4, minutes=20, difficulty=4,
-    hints=(
-        "Plain SVD ignores which input directions are frequent. Multiply the weight with a matrix that amplifies them, "
-        "truncate, and multiply with the inverse.",
-        "With C = S·Sᵀ (torch.linalg.cholesky), the error on the inputs is the plain error of W·S. So truncate W·S.",
-        "There is a way without an inverse: use the outputs. Their leading directions U (of `inputs @ weight.T`) "
-        "give the answer U·Uᵀ·W.",
-    ),
-)  # fmt: skip
+@question("11.5")
 def check_data_aware(answer: Answer) -> None:
     """Against the best weight of its rank for skewed inputs, in both orientations; inputs must not change."""
     for seed, (outside, inside) in enumerate([(6, 9), (9, 6), (8, 8)]):
@@ -181,14 +137,7 @@ def probe_data_aware(answer: Answer, generator: torch.Generator) -> Any:
     return values
 
 
-@question(
-    "11.6", title="Merge a LoRA update", points=3, minutes=10, difficulty=2,
-    hints=(
-        "The update has the shape of the weight. Which order of A and B gives that shape?",
-        "The paper scales the update with alpha divided by the rank. The rank is one of the dimensions of A.",
-        "Return a new tensor; `weight += …` would change the original weight.",
-    ),
-)  # fmt: skip
+@question("11.6")
 def check_lora_weight(answer: Answer) -> None:
     """Shapes in both orientations, several ranks and scales, and an unchanged weight."""
     generator = torch.Generator().manual_seed(0)
