@@ -17,7 +17,7 @@ def token_split(count, name="train", seed=0, length=6):
 
 
 def image_split(count, name="train", seed=0):
-    """Pictures 8 × 8 with bright or with dark stripes."""
+    """Images 8 × 8 with bright or with dark stripes."""
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(0, 2, (count,), generator=generator)
     images = torch.randint(0, 60, (count, 8, 8), generator=generator)

@@ -1,4 +1,4 @@
-"""A student that sees a version of a picture hears what the teacher says about that very version."""
+"""The target of an augmented image is the teacher's output for the same augmented image."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ OPTIONS = {"learning_rate": 0.01, "batch_size": 16, "progress": False}
 
 
 def test_every_version_is_one_that_augmentation_can_make_and_the_other_way_round():
-    picture = torch.arange(1, 26, dtype=torch.uint8).reshape(1, 5, 5)
-    shown = distillation.views(replace(image_split(1), inputs=picture), 1)
+    image = torch.arange(1, 26, dtype=torch.uint8).reshape(1, 5, 5)
+    shown = distillation.views(replace(image_split(1), inputs=image), 1)
     ours = {shown.version(number).inputs.numpy().tobytes() for number in range(len(shown.versions))}
     generator = torch.Generator().manual_seed(0)
-    theirs = {data.augment_images(picture, generator, shift=1, hole=0).numpy().tobytes() for _ in range(600)}
+    theirs = {data.augment_images(image, generator, shift=1, hole=0).numpy().tobytes() for _ in range(600)}
     assert len(ours) == 18 and ours == theirs
 
 
-def test_without_a_shift_there_are_two_versions_the_picture_and_its_mirror_image(images):
+def test_without_a_shift_there_are_two_versions_original_and_flipped(images):
     shown = distillation.views(images, 0)
     assert [shown.version(number).inputs.equal(images.inputs) for number in range(2)] == [True, False]
     assert shown.version(1).inputs.equal(images.inputs.flip(-1))
 
 
-def test_the_number_tells_which_picture_is_shown_in_which_version(images):
+def test_the_label_is_the_number_of_image_and_version(images):
     shown = distillation.views(images, 1)
     seen = set()
-    for pictures, numbers in shown.batches(16, shuffle=True, seed=3):
-        for picture, number in zip(pictures, numbers.tolist(), strict=True):
+    for batch, numbers in shown.batches(16, shuffle=True, seed=3):
+        for image, number in zip(batch, numbers.tolist(), strict=True):
             version, row = divmod(number, len(images))
             expected, label = shown.version(version)[row]
-            assert picture.equal(expected[0]) and label.item() == images.labels[row]
+            assert image.equal(expected[0]) and label.item() == images.labels[row]
             seen.add(row)
     assert seen == set(range(len(images)))
 
 
-def test_the_teacher_is_heard_about_the_version_that_is_shown(vision_teacher, images):
+def test_targets_belong_to_the_version_that_is_shown(vision_teacher, images):
     shown = distillation.views(images, 1)
     targets = distillation.view_logits(vision_teacher, shown)
     assert targets.shape == (18 * len(images), 2)
     with torch.no_grad():
-        for pictures, numbers in shown.batches(16, shuffle=True, seed=1):
-            assert torch.allclose(vision_teacher.eval()(pictures), targets[numbers], atol=1e-5)
+        for batch, numbers in shown.batches(16, shuffle=True, seed=1):
+            assert torch.allclose(vision_teacher.eval()(batch), targets[numbers], atol=1e-5)
 
 
 def test_a_student_learns_from_views_with_the_true_labels_and_without(vision_teacher, vision_student, images):
@@ -66,7 +66,7 @@ def test_other_versions_are_shown_in_the_next_epoch(images):
     assert not first.equal(second) and (first % len(images)).equal(second % len(images))
 
 
-def test_test_pictures_are_not_shown_in_many_versions():
+def test_the_test_split_has_no_batches_of_views():
     with pytest.raises(data.TestSplitError, match="many versions"):
         next(distillation.views(image_split(4, "test"), 1).batches(2))
 

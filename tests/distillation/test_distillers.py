@@ -14,7 +14,7 @@ SMALL = {"hidden_size": 8, "num_heads": 2, "num_layers": 2, "intermediate_size":
 OPTIONS = {"learning_rate": 0.01, "batch_size": 16, "progress": False}
 
 
-def test_the_page_s_defaults():
+def test_the_defaults_are_those_of_the_source_page():
     distiller = KnowledgeDistiller(bert(hidden_size=384, num_attention_heads=12, num_hidden_layers=6,
                                         intermediate_size=1536), {})  # fmt: skip
     config = distiller.student.config
@@ -66,14 +66,14 @@ def test_train_student_takes_a_split_or_a_loader(teacher, sentences):
     assert before.keys() == teacher.state_dict().keys()
 
 
-def test_pictures_have_their_own_front_door(vision_teacher, images):
+def test_an_image_student_is_trained_on_logits_only(vision_teacher, images):
     distiller = KnowledgeDistiller(vision_teacher, {"channels": [4], "blocks": [1], "num_classes": 2, "shrink": 2})
     assert len(distiller.result.history.train_loss if distiller.result else []) == 0
     distiller.train_student(images, 1, **OPTIONS)
     assert len(distiller.result.history.train_loss) == 1
 
 
-def test_a_student_that_is_ready_is_taken_as_it_is(vision_teacher, vision_student):
+def test_a_given_student_is_used_unchanged(vision_teacher, vision_student):
     assert KnowledgeDistiller(vision_teacher, vision_student).student is vision_student
 
 
@@ -99,7 +99,7 @@ def test_a_loader_without_usable_batches_is_refused(teacher, loader, message):
         KnowledgeDistiller(teacher, SMALL).train_student(loader)
 
 
-def test_a_teacher_in_training_mode_is_said_once(teacher):
+def test_a_teacher_in_training_mode_causes_one_warning(teacher):
     with pytest.warns(UserWarning, match="training mode") as caught:
         KnowledgeDistiller(teacher.train(), SMALL)
     assert len([one for one in caught if "training mode" in str(one.message)]) == 1

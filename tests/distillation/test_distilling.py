@@ -1,3 +1,5 @@
+"""A student is trained on logits and hidden states of a teacher, with and without labels."""
+
 from __future__ import annotations
 
 import copy
@@ -6,15 +8,17 @@ from dataclasses import replace
 import pytest
 import torch
 
-from course_lib import data, distillation, models, training
+from course_lib import data, distillation, training
 from course_lib.distillation import BertSize, Recipe
 from tests.distillation.conftest import bert, image_split, token_split
 
 FAST = {"learning_rate": 0.05, "batch_size": 16, "progress": False}
+
+
 OPTIONS = {"learning_rate": 0.01, "batch_size": 16, "progress": False}
 
 
-def test_a_student_learns_what_the_teacher_says_and_not_what_the_labels_say(vision_teacher, vision_student, images):
+def test_a_student_learns_from_the_teacher_and_not_from_wrong_labels(vision_teacher, vision_student, images):
     training.fit(vision_teacher, images, epochs=8, **OPTIONS)
     wrong = replace(images, labels=1 - images.labels)
     result = distillation.distil(vision_teacher, vision_student, wrong, recipe=Recipe(alpha=1.0), epochs=16, **FAST)
@@ -46,7 +50,7 @@ def test_labels_of_transfer_examples_change_nothing(vision_teacher, vision_stude
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
-def test_the_teacher_is_untouched_and_a_training_one_is_put_right_with_a_warning(vision_student, images):
+def test_a_teacher_in_training_mode_causes_a_warning_and_is_unchanged(vision_student, images):
     teacher = distillation.resnet_student([8, 8], [1, 1], num_classes=2, shrink=2).train()
     before = copy.deepcopy(teacher.state_dict())
     with pytest.warns(UserWarning, match="training mode") as caught:
@@ -56,7 +60,7 @@ def test_the_teacher_is_untouched_and_a_training_one_is_put_right_with_a_warning
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
 
 
-def test_hidden_states_are_matched_through_a_projection_that_is_trained_and_thrown_away(teacher, sentences):
+def test_hidden_states_are_matched_through_a_projection_that_is_trained_and_discarded(teacher, sentences):
     student = distillation.bert_student(teacher, BertSize(8, 2, 2, 16), sentences=sentences)
     names = set(student.state_dict())
     made = []
@@ -80,7 +84,7 @@ def test_hidden_states_are_matched_through_a_projection_that_is_trained_and_thro
 
 
 @pytest.mark.parametrize("kind", ["mse", "cosine"])
-def test_matching_hidden_states_brings_them_nearer(teacher, sentences, kind):
+def test_matching_hidden_states_reduces_their_distance(teacher, sentences, kind):
     student = distillation.bert_student(teacher, BertSize(16, 2, 4, 32), initialise="random")
 
     def distance():
@@ -97,7 +101,7 @@ def test_matching_hidden_states_brings_them_nearer(teacher, sentences, kind):
     assert distance() < 0.8 * before
 
 
-def test_an_interrupted_run_goes_on_to_the_same_student(vision_teacher, vision_student, images, tmp_path):
+def test_an_interrupted_run_resumes_to_the_same_student(vision_teacher, vision_student, images, tmp_path):
     other = copy.deepcopy(vision_student)
     whole = distillation.distil(vision_teacher, vision_student, images, epochs=4, **OPTIONS).model.state_dict()
 
@@ -120,36 +124,13 @@ def test_training_stops_early_on_validation(vision_teacher, vision_student, imag
     assert len(result.history.validation_accuracy) == 3
 
 
-def test_logits_are_asked_once_and_kept_for_the_same_weights_and_examples(
-    vision_teacher, images, tmp_path, monkeypatch
-):
-    file, asked = tmp_path / "logits", []
-    monkeypatch.setattr(
-        training, "predict_logits", lambda *a, **k: asked.append(1) or torch.full((len(a[1]), 2), float(len(asked)))
-    )
-    first = distillation.teacher_logits(vision_teacher, images, cache=file)
-    assert torch.equal(distillation.teacher_logits(vision_teacher, images, cache=file), first)
-    assert len(asked) == 1
-    with torch.no_grad():
-        vision_teacher.classifier.bias.add_(1)
-    distillation.teacher_logits(vision_teacher, images, cache=file)
-    distillation.teacher_logits(vision_teacher, image_split(64, seed=3), cache=file)
-    assert len(asked) == 3
-
-
-def test_sentences_of_other_lengths_are_joined_with_padding():
-    both, seen = distillation.joined(token_split(4, length=6), token_split(3, length=9))
-    assert both.inputs["input_ids"].shape == (7, 9)
-    assert both.inputs["attention_mask"].sum(dim=1).tolist() == [6] * 4 + [9] * 3
-    assert seen.tolist() == [True] * 4 + [False] * 3
-    assert both.labels[4:].tolist() == [0, 0, 0]
-
-
 EMPTY = replace(image_split(4), inputs=torch.zeros(0, 8, 8), labels=torch.zeros(0).long())
+
+
 BAD = {
     "no examples": ({"train": None}, "nothing to learn from"),
     "an empty split": ({"train": EMPTY}, "nothing to learn"),
-    "pictures and tokens": ({"transfer": token_split(4)}, "all be tokens or all be images"),
+    "images and tokens": ({"transfer": token_split(4)}, "all be tokens or all be images"),
     "targets of another length": ({"targets": torch.zeros(3, 2)}, "one row for each of the 64 examples, got 3"),
     "targets of other classes": ({"targets": torch.zeros(64, 5)}, "same classes, got 2 and 5"),
 }  # fmt: skip
@@ -170,18 +151,13 @@ def test_the_test_split_is_refused_in_every_role(role, vision_teacher, vision_st
         distillation.distil(vision_teacher, vision_student, arguments.pop("train"), epochs=1, **arguments, **OPTIONS)
 
 
-def test_the_teacher_does_not_answer_the_test_split(vision_teacher):
-    with pytest.raises(data.TestSplitError):
-        distillation.teacher_logits(vision_teacher, image_split(8, "test"))
-
-
 def test_models_of_different_class_counts_are_refused(vision_teacher, images):
     student = distillation.resnet_student([4], [1], num_classes=3, shrink=2)
     with pytest.raises(ValueError, match="same classes, got 3 and 2"):
         distillation.distil(vision_teacher, student, images, epochs=1, **OPTIONS)
 
 
-def test_models_that_read_other_tokens_are_refused(teacher, sentences):
+def test_models_with_different_vocabularies_are_refused(teacher, sentences):
     with pytest.raises(ValueError, match="vocabulary of the teacher has 128 entries and that of the student 64"):
         distillation.distil(teacher, bert(vocab_size=64), sentences, epochs=1, **OPTIONS)
 
@@ -193,7 +169,7 @@ def test_a_model_without_logits_is_refused_as_student_and_as_teacher(teacher, se
         distillation.distil(teacher.bert, bert(), sentences, epochs=1, **OPTIONS)
 
 
-def test_hidden_states_of_pictures_are_refused(vision_teacher, vision_student, images):
+def test_hidden_states_of_image_models_are_refused(vision_teacher, vision_student, images):
     with pytest.raises(ValueError, match="hidden states are matched between transformers"):
         distillation.distil(vision_teacher, vision_student, images, recipe=Recipe(hidden=1.0), epochs=1, **OPTIONS)
 
@@ -212,7 +188,3 @@ def test_hidden_states_of_pictures_are_refused(vision_teacher, vision_student, i
 def test_a_recipe_out_of_range_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         Recipe(**arguments)
-
-
-def test_models_of_the_course_are_found_by_their_builder():
-    assert {"small_resnet", "slim_bert"} <= models.BUILDERS.keys()

@@ -1,4 +1,4 @@
-"""Whole models: copies with factors, plans by size and energy, and everything that is refused."""
+"""Models with factored layers, plans by size and energy, and everything that is refused."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_factors_are_not_factored_again(mlp):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "plan", "problem"),
+    ("damage", "plan", "problem"),
     [
         (lambda model: model.train(), {"2": ("svd", 4)}, "eval mode"),
         (lambda model: model, {}, "at least one layer"),
@@ -128,8 +128,8 @@ def test_factors_are_not_factored_again(mlp):
         (lambda model: model.__setitem__(2, nn.Conv2d(24, 24, 3, groups=24)), {"2": ("tucker", 2, 2)}, "24 groups"),
     ],
 )
-def test_bad_input_is_refused_by_name_and_the_model_stays(cnn, spoil, plan, problem):
-    spoil(cnn)
+def test_bad_input_is_refused_by_name_and_the_model_is_unchanged(cnn, damage, plan, problem):
+    damage(cnn)
     before, modes = state(cnn), [module.training for module in cnn.modules()]
     with pytest.raises(ValueError, match=problem):
         lowrank.factorize(cnn, plan)

@@ -1,4 +1,4 @@
-"""Groups are right for every architecture that is promised, and everything else is refused by name."""
+"""Groups are right for every supported architecture, and everything else is refused by name."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ def torchvision_model(name: str) -> nn.Module:
     return models.build({"builder": "torchvision", "arguments": {"name": name, "num_classes": 10}})
 
 
-def silenced(model: nn.Module, coupling: pruning.Coupling, kept) -> nn.Module:
-    """The whole model with everything that makes the removed channels set to zero."""
-    quiet = copy.deepcopy(model)
+def zeroed(model: nn.Module, coupling: pruning.Coupling, kept) -> nn.Module:
+    """The whole model with the parameters of the removed channels set to zero."""
+    model_with_zeros = copy.deepcopy(model)
     for name, stays in kept.items():
         gone = torch.tensor(sorted(set(range(coupling[name].channels)) - set(stays.tolist())), dtype=torch.long)
         for member in coupling[name].members:
-            layer = quiet.get_submodule(member.layer)
+            layer = model_with_zeros.get_submodule(member.layer)
             for tensor in [*layer.parameters(), *layer.buffers()] if member.side == "out" else ():
                 if tensor.dim():
                     tensor.data[member.map.positions(gone)] = 0
-    return quiet
+    return model_with_zeros
 
 
 @pytest.mark.parametrize(("name", "size"), SMALL.items())
-def test_removing_channels_computes_what_silencing_them_does(name, size):
+def test_removing_channels_computes_what_zeroing_them_does(name, size):
     model = torchvision_model(name)
     coupling = couple(model)
     scores = pruning.channel_importance(model, coupling=coupling)
@@ -43,17 +43,17 @@ def test_removing_channels_computes_what_silencing_them_does(name, size):
     small = pruning.remove_channels(model, kept, coupling)
     images = torch.randn(2, 3, size, size)
     with torch.no_grad():
-        expected, found = silenced(model, coupling, kept)(images), small(images)
+        expected, found = zeroed(model, coupling, kept)(images), small(images)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
     assert sum(p.numel() for p in small.parameters()) < 0.9 * sum(p.numel() for p in model.parameters())
 
 
-PROMISED = [f"resnet{depth}" for depth in (18, 34, 50, 101, 152)] + ["wide_resnet50_2", "mobilenet_v2"]
-PROMISED += [f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")]
+SUPPORTED = [f"resnet{depth}" for depth in (18, 34, 50, 101, 152)] + ["wide_resnet50_2", "mobilenet_v2"]
+SUPPORTED += [f"vgg{depth}{norm}" for depth in (11, 13, 16, 19) for norm in ("", "_bn")]
 
 
-@pytest.mark.parametrize("name", PROMISED)
-def test_every_promised_architecture_may_lose_channels_in_all_groups_but_the_answers(name):
+@pytest.mark.parametrize("name", SUPPORTED)
+def test_every_supported_architecture_may_lose_channels_in_all_groups_but_the_answers(name):
     with torch.device("meta"):
         coupling = couple(models.torchvision_classifier(name))
     whole = {group.kept_whole for group in coupling.values() if group.kept_whole}
@@ -61,7 +61,7 @@ def test_every_promised_architecture_may_lose_channels_in_all_groups_but_the_ans
     assert len(coupling.prunable()) == len(coupling) - 1
 
 
-def test_removing_heads_and_neurons_of_bert_computes_what_silencing_them_does(bert):
+def test_removing_heads_and_neurons_of_bert_computes_what_zeroing_them_does(bert):
     coupling = couple(bert)
     assert {group.unit for group in coupling.values()} == {"width", "head", "neuron"}
     kept = {
@@ -71,12 +71,12 @@ def test_removing_heads_and_neurons_of_bert_computes_what_silencing_them_does(be
     tokens = {name: torch.ones(2, 5, dtype=torch.long) for name in ("input_ids", "attention_mask")}
     small = pruning.remove_channels(bert, kept, coupling)
     with torch.no_grad():
-        expected = models.forward(silenced(bert, coupling, kept), tokens)
+        expected = models.forward(zeroed(bert, coupling, kept), tokens)
         torch.testing.assert_close(models.forward(small, tokens), expected)
     assert small.bert.encoder.layer[0].attention.self.num_attention_heads == 1
 
 
-def test_removing_channels_before_a_flatten_computes_what_silencing_them_does():
+def test_removing_channels_before_a_flatten_computes_what_zeroing_them_does():
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 10), nn.ReLU(), nn.Linear(10, 2)
@@ -85,7 +85,7 @@ def test_removing_channels_before_a_flatten_computes_what_silencing_them_does():
     kept = {"0": torch.tensor([1, 4]), "3": torch.arange(7)}
     images = torch.randn(2, 3, 8, 8)
     small = pruning.remove_channels(model, kept, coupling)
-    torch.testing.assert_close(small(images), silenced(model, coupling, kept)(images))
+    torch.testing.assert_close(small(images), zeroed(model, coupling, kept)(images))
 
 
 def test_a_residual_stream_is_one_group_of_all_layers_that_add_to_it():
@@ -138,20 +138,20 @@ def test_the_table_has_a_row_for_each_member_and_the_text_names_all(bert):
         coupling.prunable("layer")
 
 
-class Odd(nn.Module):
+class CustomForward(nn.Module):
     """A small network whose forward is given."""
 
     def __init__(self, forward) -> None:
         super().__init__()
         self.one, self.two = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
-        self.way = forward
+        self.custom = forward
 
     def forward(self, x):
-        return self.way(self, x)
+        return self.custom(self, x)
 
 
 @pytest.mark.parametrize(
-    ("way", "message"),
+    ("forward", "message"),
     [
         (lambda m, x: m.two(m.two(m.one(x))), "'two' is shared"),
         (lambda m, x: m.two(m.one(x)).permute(0, 2, 3, 1), "'permute'.*not understood"),
@@ -163,9 +163,9 @@ class Odd(nn.Module):
         (lambda m, x: m.two(m.one(x)).flatten(2), "'flatten'.*not understood"),
     ],
 )
-def test_what_is_not_understood_is_refused_by_name(way, message):
+def test_what_is_not_understood_is_refused_by_name(forward, message):
     with pytest.raises(CouplingError, match=f"(?s){message}.*Torch-Pruning"):
-        couple(Odd(way))
+        couple(CustomForward(forward))
 
 
 @pytest.mark.parametrize("name", ["vit_b_16", "shufflenet_v2_x0_5", "efficientnet_b0", "mobilenet_v3_small"])

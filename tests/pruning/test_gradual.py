@@ -11,7 +11,7 @@ from course_lib.data import Split, TestSplitError
 OPTIONS = {"learning_rate": 0.01, "batch_size": 16, "progress": False, "seed": 1}
 
 
-def test_the_end_has_exactly_the_final_sparsity_and_the_original_is_untouched(model, train, validation):
+def test_the_result_has_exactly_the_final_sparsity_and_the_original_is_unchanged(model, train, validation):
     before = copy.deepcopy(model.state_dict())
     result = pruning.prune_gradually(model, train, validation, final_sparsity=0.9, epochs=4, **OPTIONS)
     assert sum(int((~mask).sum()) for mask in result.masks.values()) == round(0.9 * 470)
@@ -55,20 +55,20 @@ def test_masks_follow_the_weights_while_sparsity_grows(model, train):
     assert any(not torch.equal(chosen[-1][name], one_shot[name]) for name in one_shot)
 
 
-def test_an_interrupted_run_goes_on_to_the_same_result(model, train, validation, tmp_path):
+def test_an_interrupted_run_resumes_to_the_same_result(model, train, validation, tmp_path):
     options = {**OPTIONS, "final_sparsity": 0.8, "epochs": 4, "ramp": 0.5, "optimizer": "sgd"}
     whole = pruning.prune_gradually(model, train, validation, **options)
 
     calls = []
 
-    def breaks_off(network, inputs, labels):
+    def interrupt(network, inputs, labels):
         calls.append(0)
         if len(calls) == 20:
             raise KeyboardInterrupt
         return training.cross_entropy()(network, inputs, labels)
 
     checkpoint = tmp_path / "run.checkpoint"
-    first = pruning.prune_gradually(model, train, validation, loss=breaks_off, checkpoint=checkpoint, **options)
+    first = pruning.prune_gradually(model, train, validation, loss=interrupt, checkpoint=checkpoint, **options)
     assert first.history.interrupted and len(first.history.train_loss) == 3
     second = pruning.prune_gradually(model, train, validation, checkpoint=checkpoint, **options)
     for key, value in whole.model.state_dict().items():

@@ -51,10 +51,10 @@ def test_an_early_rewind_starts_from_trained_weights(train, validation):
 
 
 def test_an_interruption_ends_the_search_instead_of_one_training(train, validation, monkeypatch):
-    def breaks_off(*arguments, **options):
+    def interrupt(*arguments, **options):
         return training.History(interrupted=True)
 
-    monkeypatch.setattr(training, "fit", breaks_off)
+    monkeypatch.setattr(training, "fit", interrupt)
     with pytest.raises(KeyboardInterrupt):
         pruning.lottery_ticket(build, train, validation, 1, **OPTIONS)
 

@@ -1,4 +1,4 @@
-"""Two of four stay, the best two; an order of the channels that suits the pattern changes nothing else."""
+"""2:4 masks keep the two largest of four weights; a model with reordered channels computes the same."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_inputs_must_come_in_fours(shape):
         pruning.two_four_mask(torch.ones(shape))
 
 
-def test_a_search_finds_the_order_in_which_large_weights_do_not_compete():
+def test_the_search_finds_a_permutation_that_spreads_large_weights():
     weight = torch.ones(4, 8) * torch.tensor([9.0, 9, 9, 9, 1, 1, 1, 1])
     order = pruning.search_permutation(weight)
     assert sorted(order.tolist()) == list(range(8))
@@ -35,7 +35,7 @@ def test_a_search_finds_the_order_in_which_large_weights_do_not_compete():
     assert pruning.retained_magnitude(better) > pruning.retained_magnitude(random)
 
 
-def test_channels_in_another_order_compute_the_same(bert):
+def test_a_model_with_reordered_channels_computes_the_same(bert):
     name = "bert.encoder.layer.0.intermediate.dense"
     order = torch.randperm(32, generator=torch.Generator().manual_seed(0))
     width = torch.randperm(16, generator=torch.Generator().manual_seed(1))
@@ -56,7 +56,7 @@ def test_a_file_with_half_the_weights_costs_little_more_than_half(bert, tmp_path
     assert record.encoding == "bitmask" or bert.state_dict()[layer].numel() < 1000
 
 
-def test_without_sparse_tensor_cores_it_says_so():
+def test_missing_sparse_tensor_cores_are_reported():
     able, reason = pruning.sparse_tensor_cores()
     if not able:
         assert "file" in reason

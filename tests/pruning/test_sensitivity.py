@@ -31,13 +31,13 @@ def test_an_interrupted_scan_restores_the_weights(model, validation, monkeypatch
     before = copy.deepcopy(model.state_dict())
     evaluate, calls = training.evaluate, []
 
-    def breaks_off(*arguments, **options):
+    def interrupt(*arguments, **options):
         calls.append(0)
         if len(calls) == 3:
             raise KeyboardInterrupt
         return evaluate(*arguments, **options)
 
-    monkeypatch.setattr(training, "evaluate", breaks_off)
+    monkeypatch.setattr(training, "evaluate", interrupt)
     with pytest.raises(KeyboardInterrupt):
         pruning.sensitivity_scan(model, validation, [0.5, 0.9], progress=False)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

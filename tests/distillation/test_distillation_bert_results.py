@@ -1,4 +1,4 @@
-"""The shipped student of MiniLM is what its card and the measured table say."""
+"""The shipped student of MiniLM, and the stored measurements of benchmarks/distillation_bert.py."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ def rows():
     return {row["name"]: row for row in assets.results("distillation_bert")["accuracy"]["rows"]}
 
 
-def test_it_has_less_than_a_tenth_of_the_parameters_and_of_the_work(rows):
+def test_the_student_has_less_than_a_tenth_of_the_parameters_and_of_the_work(rows):
     teacher, student = rows["teacher"], rows["tenth"]
     assert profiling.count_parameters(storage.load(assets.path("minilm_student_tenth"))) == student["parameters"]
     assert teacher["parameters"] > 10 * student["parameters"] and teacher["macs"] > 10 * student["macs"]
 
 
-def test_it_is_small_on_disk():
+def test_the_student_takes_less_than_five_megabytes():
     assert storage.stored_bytes(assets.path("minilm_student_tenth")) < 5e6
 
 
-def test_it_is_as_accurate_on_validation_as_when_it_was_made(rows):
+def test_the_student_is_as_accurate_on_validation_as_stored(rows):
     movies = data.load("sentiment", domain="movies")
     found = training.evaluate(storage.load(assets.path("minilm_student_tenth")), movies.validation).accuracy
     assert found == pytest.approx(rows["tenth"]["validation"][0], abs=0.005)
@@ -45,7 +45,7 @@ def test_every_student_was_trained_with_three_seeds(rows):
     assert all(row["seeds"] == [0, 1, 2] for name, row in rows.items() if name != "teacher")
 
 
-def test_stages_and_the_direct_way_made_the_same_number_of_passes(rows):
+def test_progressive_and_direct_distillation_have_the_same_number_of_epochs(rows):
     assert rows["tenth"]["epochs"] == sum(rows[stage]["epochs"] for stage in ("half", "middle", "tenth_in_stages"))
     gained = rows["tenth_in_stages"]
     assert gained["points_low"] <= gained["points"] <= gained["points_high"]

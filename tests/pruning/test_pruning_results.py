@@ -1,4 +1,4 @@
-"""The shipped pruned files are what their card and the results say."""
+"""The shipped pruned files, and the stored measurements of benchmarks/pruning.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shipped students, and what was measured of them, are what the card says."""
+"""The shipped students of ResNet18, and the stored measurements of benchmarks/distillation_vision.py."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_what_the_teacher_adds_has_an_interval_from_the_same_seeds(results):
         assert gained["seeds"] == of(results, "students", gained["student"])["seeds"]
 
 
-def test_where_few_pictures_have_a_label_the_teacher_adds_more_than_chance(results):
+def test_where_few_images_have_a_label_the_teacher_adds_more_than_chance(results):
     taught, alone = results["unlabelled"]["rows"]
     assert taught["retained"] >= 0.993
     assert taught["significant"] and taught["points_low"] > 0
@@ -69,7 +69,7 @@ def test_with_all_labels_the_largest_needs_no_teacher(results):
     assert not of(results, "gains", "10")["significant"]
 
 
-def test_on_few_pictures_the_teacher_helps_beyond_chance(results):
+def test_on_few_images_the_teacher_helps_beyond_chance(results):
     taught, alone = results["few"]["rows"]
     assert len(taught["seeds"]) == 3 and taught["seeds"] == alone["seeds"]
     assert taught["significant"] and taught["points_low"] > 0

@@ -1,4 +1,4 @@
-"""The shipped factored file is what its card and the results say."""
+"""The shipped factored file, and the stored measurements of benchmarks/lowrank.py."""
 
 from __future__ import annotations
 
