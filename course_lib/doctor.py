@@ -168,9 +168,13 @@ def asset_finding() -> Finding:
 
 
 def grading_finding() -> Finding:
-    """The sandbox available here for grading a class; lessons and ``course check`` need none."""
+    """Whether a class can be graded here, and in which sandbox; lessons and ``course check`` need neither."""
+    from course_lib.core import extras
     from course_lib.grading import sandbox
 
+    if absent := extras.missing("classroom"):
+        needed = f"needed only to grade a class, install it with: {extras.remedy('classroom')}"
+        return Finding("grading", f"extra [classroom] not installed ({', '.join(absent)} missing)", needed)
     level, why = sandbox.report()
     if level == sandbox.LEVELS[-1]:
         return Finding("grading", "no sandbox", f"needed only to grade a class: {why}")

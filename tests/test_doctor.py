@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from course_lib import assets, doctor
+from course_lib.core import extras
 from course_lib.profiling import Machine
 
 LAPTOP = Machine("A CPU", 4, 16.0, avx2=True, avx512=False, vnni=False, amx=False, bf16=False)
@@ -86,11 +88,26 @@ def test_a_damaged_file_is_a_problem(monkeypatch):
     assert (finding.ok, finding.meaning) == (False, "asset x is damaged")
 
 
+def test_a_missing_classroom_extra_is_one_line_with_the_command_and_no_problem(monkeypatch):
+    monkeypatch.setattr(extras, "missing", lambda extra: ["nbgrader"])
+    finding = doctor.grading_finding()
+    assert finding.ok and finding.value == "extra [classroom] not installed (nbgrader missing)"
+    assert finding.meaning.endswith('.venv/bin/python -m pip install -e ".[classroom]" -c requirements.lock')
+
+
 def test_a_python_outside_the_courses_environment_is_reported(tmp_path, monkeypatch):
     (tmp_path / ".venv").mkdir()
     monkeypatch.setattr(doctor, "ROOT", tmp_path)
     assert "Change Kernel" in doctor.python_finding().meaning
     monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    assert doctor.python_finding().meaning == ""
+
+
+def test_the_environment_behind_the_link_is_the_courses(tmp_path, monkeypatch):
+    (tmp_path / ".venvs" / "1").mkdir(parents=True)
+    (tmp_path / ".venv").symlink_to(Path(".venvs", "1"))
+    monkeypatch.setattr(doctor, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venvs" / "1"))
     assert doctor.python_finding().meaning == ""
 
 

@@ -10,8 +10,9 @@ import typer
 from typer.core import TyperGroup
 
 from course_lib.assets import AssetError
+from course_lib.core import extras
 
-USER_ERRORS = (ValueError, OSError, AssetError)
+USER_ERRORS = (ValueError, OSError, AssetError, extras.ExtraMissing)
 
 
 class _OneLineErrors(TyperGroup):
@@ -87,6 +88,7 @@ def build(
     """Generate exercises/ from solutions/."""
     from course_lib import grading
 
+    extras.check_installed("classroom")
     changed = grading.build(solutions or [], check=check)
     lines = [f"{'differs' if check else 'written'}: {path}" for path in changed]
     lines.append(f"{len(changed)} exercises {'differ from their solutions' if check else 'changed'}")
@@ -144,6 +146,7 @@ def grade(
     """Grade a class in the sandbox; an interrupted run resumes. Exit code 1 if a submission could not be graded."""
     from course_lib.grading import classroom, late, sandbox
 
+    extras.check_installed("classroom")
     if (due is None) != (late_penalty is None):
         raise ValueError("--due and --late-penalty must be given together; only one of them was")
     report = classroom.grade_class(

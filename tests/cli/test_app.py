@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from course_lib import assets, doctor, grading, models, report, storage
 from course_lib.cli.app import app
+from course_lib.core import extras
 from course_lib.notebook import runner
 
 
@@ -161,3 +162,11 @@ def test_verify_assets_names_what_is_damaged(monkeypatch):
     monkeypatch.setattr(assets, "verify", lambda: ["asset x is missing"])
     result = course("verify-assets")
     assert result.exit_code == 1 and result.stdout == "asset x is missing\n"
+
+
+@pytest.mark.parametrize("arguments", [["build"], ["grade", "submitted", "--out", "results"]])
+def test_without_the_classroom_extra_a_command_that_needs_it_says_how_to_get_it(monkeypatch, arguments):
+    monkeypatch.setattr(extras, "missing", lambda extra: ["nbgrader"])
+    result = course(*arguments)
+    assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1
+    assert 'install it with: .venv/bin/python -m pip install -e ".[classroom]" -c requirements.lock' in result.stderr
