@@ -58,7 +58,7 @@ def explain(output: str, log: Path) -> str:
     if any(text in output for text in NETWORK_ERRORS):
         return f"no network: the package index could not be reached; connect and start again (details: {log})"
     if "No matching distribution found" in output:
-        missing = re.findall(r"No matching distribution found for (\S+)", output)[-1]
+        missing = re.findall(r"No matching distribution found for ([^\s;]+)", output)[-1]
         return f"the package index has no {missing} for this Python and system; see --wheels in README.md ({log})"
     lines = [line.strip() for line in output.splitlines() if line.strip()] or ["pip stopped without a reason"]
     reason = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1])

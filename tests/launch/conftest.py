@@ -64,7 +64,7 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_project():
     """Write a project with the real launcher, one shipped file of three bytes, and a ``course`` that only echoes."""
     return write_project
@@ -92,13 +92,24 @@ def usable(monkeypatch):
     monkeypatch.setattr(Environment, "is_usable", lambda environment: True)
 
 
+@pytest.fixture(scope="session")
+def make_installable():
+    """Write a project that pip can install from ``index``."""
+
+    def write(root):
+        project = write_project(root)
+        (project / "pyproject.toml").write_text(PROJECT)
+        (project / "backend.py").write_text(BACKEND)
+        (project / "requirements.lock").write_text("# versions\nmany-files==1.0\n")
+        return project
+
+    return write
+
+
 @pytest.fixture
-def installable(project):
-    """A project that pip can install from ``index``."""
-    (project / "pyproject.toml").write_text(PROJECT)
-    (project / "backend.py").write_text(BACKEND)
-    (project / "requirements.lock").write_text("# versions\nmany-files==1.0\n")
-    return project
+def installable(make_installable, tmp_path):
+    """Such a project in a folder of its own."""
+    return make_installable(tmp_path / "project")
 
 
 @pytest.fixture(scope="session")
@@ -120,7 +131,7 @@ def offline():
     return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def start():
     """Run start.py as a person would; gives exit code, output and the lines of its errors."""
 
