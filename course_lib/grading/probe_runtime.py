@@ -12,6 +12,7 @@ in ``floors`` (its position among all floats of the line) and is rounded down in
 from __future__ import annotations
 
 import importlib
+import inspect
 import io
 import json
 import math
@@ -117,13 +118,14 @@ class Silent(io.TextIOBase):
 
 
 def values(module: str, function: str, answer: Callable[..., Any], seed: int) -> Any:
-    """What a probe returns for an answer and a seed."""
+    """What a probe returns for an answer and a seed, or the list of what it yields."""
     import torch
 
     from course_lib.learning.answer import Answer
 
     probe = getattr(importlib.import_module(module), function)
-    return probe(Answer(answer), torch.Generator().manual_seed(seed))
+    found = probe(Answer(answer), torch.Generator().manual_seed(seed))
+    return list(found) if inspect.isgenerator(found) else found
 
 
 def show(module: str, function: str, answer: Callable[..., Any], seed: int, floors: Collection[int]) -> None:

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,22 @@ class ProgressWarning(UserWarning):
 
 
 def location() -> Path | None:
-    """The progress file, or None if ``COURSE_PROGRESS`` is ``memory``."""
+    """The progress file, or None if ``COURSE_PROGRESS`` is ``memory`` or this user has no home folder."""
     override = os.environ.get("COURSE_PROGRESS")
     if override == "memory":
         return None
-    if override:
-        return Path(override).expanduser()
+    try:
+        file = Path(override).expanduser() if override else _default_file()
+    except RuntimeError as error:  # no HOME, and a user id without a name
+        _warn_once(f"progress has no file ({error}); it is kept in memory until the kernel stops")
+        return None
+    return file
+
+
+def _default_file() -> Path:
     from platformdirs import user_data_path
 
-    return user_data_path("compression-course") / "progress.json"
+    return (user_data_path("compression-course") / "progress.json").expanduser()
 
 
 def read() -> Record:
@@ -225,6 +233,11 @@ def _count(entry: Record, key: str) -> int:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@cache
+def _warn_once(message: str) -> None:
+    _warn(message)
 
 
 def _warn(message: str) -> None:

@@ -76,7 +76,7 @@ class Question:
 
     @property
     def probe(self) -> Probe | None:
-        """The function ``(answer, generator) -> values`` that the grader prints, if one is declared."""
+        """The function ``(answer, generator) -> values`` whose values the grader prints, if one is declared."""
         return _probes.get(self.id)
 
 
@@ -138,7 +138,7 @@ def described(lesson: str) -> dict[str, dict[str, Any]]:
 
 
 def probe(id: str) -> Callable[[Probe], Probe]:
-    """Declare the decorated function ``(answer, generator) -> values`` as the probe of a question."""
+    """Declare the decorated function as the probe of a question: ``(answer, generator)`` → values, or a generator."""
 
     def register(function: Probe) -> Probe:
         known = _probes.get(id)

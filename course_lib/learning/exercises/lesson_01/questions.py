@@ -112,14 +112,12 @@ def check_bits_per_weight(answer: Answer) -> None:
 @probe("01.4")
 def probe_bits_per_weight(answer: Answer, generator: torch.Generator) -> Any:
     """Bits of random layouts."""
-    values = []
     for _ in range(8):
         rows, columns, group_size = (*draw(generator, 2, 200, 2), draw(generator, 2, 64, 1)[0])
         bits, scale_bits, zero_point_bits = (
             draw(generator, low, high, 1)[0] for low, high in [(2, 8), (8, 32), (0, 8)]
         )
-        values.append(answer(rows, columns, bits, group_size, scale_bits, zero_point_bits))
-    return values
+        yield answer(rows, columns, bits, group_size, scale_bits, zero_point_bits)
 
 
 @question("01.5")

@@ -45,11 +45,9 @@ def check_conv_parameters(answer: Answer) -> None:
 @probe("02.1")
 def probe_conv_parameters(answer: Answer, generator: torch.Generator) -> Any:
     """Parameters of random convolutions."""
-    values = []
     for groups, bias in itertools.product((1, 2, 3, 8), (True, False)):
         inputs, outputs, height, width = draw(generator, 1, 9, 4)
-        values.append(answer(inputs * groups, outputs * groups, (height, width), groups, bias))
-    return values
+        yield answer(inputs * groups, outputs * groups, (height, width), groups, bias)
 
 
 @question("02.2")
@@ -62,13 +60,11 @@ def check_conv_macs(answer: Answer) -> None:
 @probe("02.2")
 def probe_conv_macs(answer: Answer, generator: torch.Generator) -> Any:
     """Multiply-accumulates of random convolutions."""
-    values = []
     for groups in (1, 1, 2, 4, 8):
         inputs, outputs = (groups * count for count in draw(generator, 1, 9, 2))
         kernel, stride, padding = (tuple(draw(generator, low, high, 2)) for low, high in [(1, 5), (1, 3), (0, 2)])
         size, batch_size = tuple(draw(generator, 6, 40, 2)), draw(generator, 2, 5, 1)[0]
-        values.append(answer(inputs, outputs, kernel, stride, padding, groups, size, batch_size))
-    return values
+        yield answer(inputs, outputs, kernel, stride, padding, groups, size, batch_size)
 
 
 @question("02.3")
@@ -121,15 +117,13 @@ def check_measure(answer: Any) -> None:
 @probe("02.4")
 def probe_measure(answer: Answer, generator: torch.Generator) -> Any:
     """What is measured on simulated machines, and the order of the runs."""
-    values = []
     for count, runs, warmup in [(1, 3, 0), (2, 6, 2), (3, 5, 1)]:
         slow, quick = torch.rand(2, count, runs + warmup, generator=generator)
         slow[:, warmup:] = 0
         times = {f"model {index}": (90 * slow[index] + 1 + quick[index]).tolist() for index in range(count)}
         machine = SimulatedMachine(times)
         measured = answer(machine.runners, runs, warmup, machine.clock)
-        values.append([{name: list(pair) for name, pair in measured.items()}, machine.order])
-    return values
+        yield [{name: list(pair) for name, pair in measured.items()}, machine.order]
 
 
 @question("02.5")
@@ -147,13 +141,11 @@ def check_whole_speedup(answer: Answer) -> None:
 @probe("02.5")
 def probe_whole_speedup(answer: Answer, generator: torch.Generator) -> Any:
     """Speed-ups of random models; an infinite limit is given as a word."""
-    values = []
     for count in (1, 2, 3, 8):
         latencies = (0.1 + 9 * torch.rand(count, generator=generator)).tolist()
         factor, layer = draw(generator, 2, 40, 1)[0] / 4, draw(generator, 0, count - 1, 1)[0]
         speedup, limit = answer(latencies, layer, factor)
-        values.append([speedup, "infinite" if limit == math.inf else limit])
-    return values
+        yield [speedup, "infinite" if limit == math.inf else limit]
 
 
 @question("02.6")

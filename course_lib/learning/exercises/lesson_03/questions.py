@@ -42,13 +42,11 @@ def check_magnitude_mask(answer: Answer) -> None:
 @probe("03.1")
 def probe_magnitude_mask(answer: Answer, generator: torch.Generator) -> Any:
     """Masks of random weights, some rounded so that many magnitudes are equal, and the weights afterwards."""
-    values = []
     for shape, sparsity in [((6, 5), 0.4), ((3, 2, 3), 0.9), ((17,), 0.25), ((0, 4), 0.5), ((9, 4), 0.66)]:
         weight = torch.randn(shape, generator=generator)
         turned = weight.permute(*range(weight.dim() - 1, -1, -1))
         for one in (weight.clone(), (weight * 2).round(), turned.half()):
-            values += [answer.in_place(one, sparsity), one]
-    return values
+            yield from [answer.in_place(one, sparsity), one]
 
 
 @question("03.2")
@@ -69,12 +67,10 @@ def check_global_masks(answer: Answer) -> None:
 @probe("03.2")
 def probe_global_masks(answer: Answer, generator: torch.Generator) -> Any:
     """Masks over random layers of different scale, with and without equal magnitudes."""
-    values = []
     for sparsity in (0.2, 0.55, 0.93):
         scales = tuple((0.1 + 2 * torch.rand(3, generator=generator)).tolist())
         weights = three_layers(generator, scales)
-        values += [answer(weights, sparsity), answer({key: one.round() for key, one in weights.items()}, sparsity)]
-    return values
+        yield from [answer(weights, sparsity), answer({key: one.round() for key, one in weights.items()}, sparsity)]
 
 
 @question("03.3")
@@ -91,13 +87,11 @@ def check_cubic_sparsity(answer: Answer) -> None:
 @probe("03.3")
 def probe_cubic_sparsity(answer: Answer, generator: torch.Generator) -> Any:
     """Sparsities of random schedules, at and beyond their ends."""
-    values = []
     for _ in range(6):
         total = int(torch.randint(2, 400, (), generator=generator))
         initial, gap = (torch.rand(2, generator=generator) * torch.tensor([0.4, 0.5])).tolist()
         steps = [-1, 0, 1, total // 3, total // 2, total - 1, total, total + 5]
-        values.append([float(answer(step, total, initial, initial + gap)) for step in steps])
-    return values
+        yield [float(answer(step, total, initial, initial + gap)) for step in steps]
 
 
 @question("03.4")
@@ -117,12 +111,10 @@ def check_storage_facts(answer: Answer) -> None:
 @probe("03.4")
 def probe_storage_facts(answer: Answer, generator: torch.Generator) -> Any:
     """Facts of random tensors."""
-    values = []
     for dtype in (torch.float32, torch.float16, torch.float64):
         for size in (0, 1, 2, 40, *torch.randint(3, 900, (4,), generator=generator).tolist()):
             weight = torch.randn(size, generator=generator) * (torch.rand(size, generator=generator) > 0.6)
-            values.append(answer(weight.to(dtype)))
-    return values
+            yield answer(weight.to(dtype))
 
 
 @question("03.5")

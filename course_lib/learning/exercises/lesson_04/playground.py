@@ -80,6 +80,7 @@ class ResidualNet(nn.Module):
         self.pool, self.fc = nn.AdaptiveAvgPool2d(2), nn.Linear(stem * PIXELS, classes)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Logits (images, classes)."""
         stream = torch.relu(self.bn1(self.conv1(images)))
         inside = torch.relu(self.bn2(self.conv2(stream)))
         stream = torch.relu(stream + self.bn3(self.conv3(inside)))

@@ -44,13 +44,11 @@ def check_channel_scores(answer: Answer) -> None:
 @probe("04.1")
 def probe_channel_scores(answer: Answer, generator: torch.Generator) -> Any:
     """Scores of random pairs of layers, one of them zero."""
-    values = []
     for shape, next_shape in _PAIRS:
         scale = 10 ** (2 * torch.rand((), generator=generator).item() - 1)
         producer = scale * torch.randn(shape, generator=generator)
         consumer = torch.randn(next_shape, generator=generator)
-        values += [answer(producer, consumer), answer(producer, 0 * consumer)]
-    return values
+        yield from [answer(producer, consumer), answer(producer, 0 * consumer)]
 
 
 @question("04.2")
@@ -139,11 +137,10 @@ def check_two_four_mask(answer: Answer) -> None:
 @probe("04.5")
 def probe_two_four_mask(answer: Answer, generator: torch.Generator) -> Any:
     """Masks of random weights, with and without equal magnitudes, one of them transposed."""
-    values = []
     for shape in ((5, 8), (2, 32), (16, 4)):
         weight = torch.randn(shape, generator=generator)
-        values += [answer(weight), answer((weight * 1.5).round())]
-    return [*values, answer(torch.randn(8, 3, generator=generator).T)]
+        yield from [answer(weight), answer((weight * 1.5).round())]
+    yield from [answer(torch.randn(8, 3, generator=generator).T)]
 
 
 @question("04.6")

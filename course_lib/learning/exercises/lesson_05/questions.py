@@ -33,12 +33,11 @@ def check_symmetric(answer: Answer) -> None:
 @probe("05.1")
 def probe_symmetric(answer: Answer, generator: torch.Generator) -> Any:
     """Integers and scales of random tensors, of halves, of zeros; and the tensors afterwards."""
-    values = []
     for bits in (2, 3, 5, 8):
         weight = torch.randn((5, 7), generator=generator) * (1 + 3 * torch.rand(1, generator=generator))
-        values += [answer.in_place(weight, bits), weight]
+        yield from [answer.in_place(weight, bits), weight]
     halves = torch.cat([torch.arange(-13, 14) / 2, torch.tensor([7.0])])
-    return [*values, answer(halves, 4), answer(torch.zeros(4), 8)]
+    yield from [answer(halves, 4), answer(torch.zeros(4), 8)]
 
 
 @question("05.2")
@@ -54,16 +53,15 @@ def check_asymmetric(answer: Answer) -> None:
 @probe("05.2")
 def probe_asymmetric(answer: Answer, generator: torch.Generator) -> Any:
     """Scale and zero-point of random ranges."""
-    values = []
     for shift in (-1.5, -0.5, 0.0, 1.5):
         low, width = (torch.rand(2, generator=generator) * torch.tensor([1.0, 4.0])).tolist()
         for bits in (2, 5, 8):
             scale, zero_point = answer(shift - low, shift - low + width + 0.1, bits)
-            values.append([float(scale), zero_point])
+            yield [float(scale), zero_point]
     for _ in range(8):
         low, high = (torch.rand(2, generator=generator) + 0.2).tolist()
-        values.append(answer(-low, high, 8)[1])
-    return [*values, answer(0.0, 0.0, 8)[1]]
+        yield answer(-low, high, 8)[1]
+    yield from [answer(0.0, 0.0, 8)[1]]
 
 
 @question("05.3")
@@ -84,12 +82,10 @@ def check_groups(answer: Answer) -> None:
 @probe("05.3")
 def probe_groups(answer: Answer, generator: torch.Generator) -> Any:
     """Integers and scales of random matrices."""
-    values = []
     for rows, columns, group_size, bits in [(4, 12, 3, 4), (3, 8, 8, 8), (2, 10, 5, 3), (5, 6, 2, 2)]:
         weight = torch.randn(rows, columns, generator=generator) * torch.logspace(-1, 1, columns)
         weight[0, :group_size] = 0
-        values.append(answer(weight, bits, group_size))
-    return values
+        yield answer(weight, bits, group_size)
 
 
 @question("05.4")

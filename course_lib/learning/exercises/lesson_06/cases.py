@@ -64,6 +64,7 @@ class Residual(nn.Module):
         self.second = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """ReLU of the input plus the convolutions."""
         return torch.relu(x + self.second(torch.relu(self.first(x))))
 
 

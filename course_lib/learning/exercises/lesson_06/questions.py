@@ -123,12 +123,10 @@ def check_clip(answer: Answer) -> None:
 @probe("06.4")
 def probe_clip(answer: Answer, generator: torch.Generator) -> Any:
     """Chosen clips for random values and candidates."""
-    chosen = []
     for bits in (2, 2, 3, 3, 4, 5):
         values = positive_values(generator, 2 + 20 * torch.rand(1, generator=generator).item())
         candidates = clip_candidates(values)
-        chosen.append(float(answer(values, bits, candidates)))
-    return chosen
+        yield float(answer(values, bits, candidates))
 
 
 @question("06.5")

@@ -49,15 +49,13 @@ def check_fake_quantize(answer: Answer) -> None:
 @probe("07.1")
 def probe_fake_quantize(answer: Answer, generator: torch.Generator) -> Any:
     """Values and gradients of random tensors."""
-    values = []
     for qmin, qmax in ((-4, 3), (0, 15), (-8, 7)):
         scale = float(0.1 + torch.rand((), generator=generator))
         x = (scale * qmax * torch.randn(4, 6, generator=generator)).requires_grad_()
         result = answer.in_place(x, scale, qmin, qmax)
         (gradient,) = torch.autograd.grad(result, x, torch.randn(4, 6, generator=generator))
         halves = torch.randint(-40, 40, (12,), generator=generator) / 8
-        values += [result.detach(), gradient, answer(halves, 0.25, qmin, qmax).detach()]
-    return values
+        yield from [result.detach(), gradient, answer(halves, 0.25, qmin, qmax).detach()]
 
 
 @question("07.2")
@@ -75,13 +73,11 @@ def check_step_gradient(answer: Answer) -> None:
 @probe("07.2")
 def probe_step_gradient(answer: Answer, generator: torch.Generator) -> Any:
     """Gradients of random tensors."""
-    values = []
     for qmin, qmax in ((-4, 3), (0, 15), (-2, 1), (-8, 7)):
         for size, sign in ((3, 1), (40, 1), (3, -1), (40, -1)):
             scale = float(0.1 + torch.rand((), generator=generator))
             x = sign * 2 * scale * qmax * torch.rand(size, 2, generator=generator)
-            values.append(float(answer(x, scale, qmin, qmax, 0.5 + torch.rand(size, 2, generator=generator))))
-    return values
+            yield float(answer(x, scale, qmin, qmax, 0.5 + torch.rand(size, 2, generator=generator)))
 
 
 @question("07.3")
@@ -102,17 +98,15 @@ def check_train_mode(answer: Answer) -> None:
 @probe("07.3")
 def probe_train_mode(answer: Answer, generator: torch.Generator) -> Any:
     """Statistics of the norms after a forward pass in each mode, and the counts."""
-    values: list[Any] = []
     inputs = torch.randn(6, 2, 5, 5, generator=generator)
     for frozen in (True, False, True):
         model = with_norms()
-        values.append(answer.in_place(model, frozen))
+        yield answer.in_place(model, frozen)
         model.get_submodule("4.0").p = 0.0  # type: ignore[assignment]
-        values.append(model(inputs).detach())
-        values += [tensor for name, tensor in sorted(model.state_dict().items()) if "running" in name]
-        values.append([parameter.requires_grad for parameter in model.parameters()])
-        values.append([module.training for module in model.modules()])
-    return values
+        yield model(inputs).detach()
+        yield from [tensor for name, tensor in sorted(model.state_dict().items()) if "running" in name]
+        yield [parameter.requires_grad for parameter in model.parameters()]
+        yield [module.training for module in model.modules()]
 
 
 @question("07.4")
@@ -132,13 +126,11 @@ def check_fold_and_quantize(answer: Answer) -> None:
 @probe("07.4")
 def probe_fold_and_quantize(answer: Answer, generator: torch.Generator) -> Any:
     """Integers, scale and bias of random layers."""
-    values = []
     for bits in (8, 5, 3):
         weight = torch.randn(4, 3, 2, 2, generator=generator)
         weight[2] *= bits != 5  # a channel of zeros
         integers, scale, bias = answer(weight, random_norm(4, generator), bits)
-        values += [integers, scale.detach(), bias.detach()]
-    return values
+        yield from [integers, scale.detach(), bias.detach()]
 
 
 @question("07.5")
@@ -178,12 +170,10 @@ def check_quantization_aware_training(answer: Answer) -> None:
 @probe("07.6")
 def probe_quantization_aware_training(answer: Answer, generator: torch.Generator) -> Any:
     """The trained model's tensors, and those of the original model."""
-    values: list[Any] = []
     for bits, epochs in ((4, 2), (3, 3)):
         model = small_network(int(torch.randint(2, 2**31, (), generator=generator)))
         batches = random_batches(generator)
         rate = float(0.02 + 0.05 * torch.rand((), generator=generator))
         trained = answer.in_place(model, batches, squared_error, bits, epochs, rate)
-        values += [[name, tensor] for one in (trained, model) for name, tensor in sorted(one.state_dict().items())]
-        values += [trained.training, trained is model]
-    return values
+        yield from [[name, tensor] for one in (trained, model) for name, tensor in sorted(one.state_dict().items())]
+        yield from [trained.training, trained is model]

@@ -34,13 +34,11 @@ def check_gptq_step(answer: Answer) -> None:
 @probe("08.1")
 def probe_gptq_step(answer: Answer, generator: torch.Generator) -> Any:
     """Weights after a step, for every column of random matrices, and the original weights afterwards."""
-    values = []
     for bits in (2, 3, 4):
         for squeeze in (1.0, 0.4):
             for column in (0, 2, 5, 6):
                 given = _step_inputs(generator, column, bits, squeeze)
-                values += [answer.in_place(*given), given[0]]
-    return values
+                yield from [answer.in_place(*given), given[0]]
 
 
 @question("08.2")
@@ -61,14 +59,12 @@ def check_inverse_factor(answer: Answer) -> None:
 @probe("08.2")
 def probe_inverse_factor(answer: Answer, generator: torch.Generator) -> Any:
     """Factors for random inputs, and whether singular matrices are refused."""
-    values: list[Any] = []
     for count, width in ((30, 5), (4, 7), (64, 3)):
         rows = _inputs(generator, count, width)
         for damping in (0.02, 0.5):
-            values.append(answer(rows, damping))
+            yield answer(rows, damping)
     for rows in (torch.tensor([[3.0, 3.0], [0.0, 0.0]]), torch.zeros(4, 3)):
-        values.append(answer.refuses(rows, 0.0))
-    return values
+        yield answer.refuses(rows, 0.0)
 
 
 @question("08.3")
@@ -86,14 +82,13 @@ def check_search_alpha(answer: Answer) -> None:
 @probe("08.3")
 def probe_search_alpha(answer: Answer, generator: torch.Generator) -> Any:
     """The chosen exponent and all errors, for random layers."""
-    values = []
     for bits in (2, 3, 4):
         weight, rows = torch.randn(5, 10, generator=generator), _inputs(generator, 40, 10)
         alpha, errors = answer(weight, rows, bits, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
-        values.append([float(alpha), [float(error) for error in errors]])
+        yield [float(alpha), [float(error) for error in errors]]
     alike = torch.randn(8, 5, generator=generator).sign()
     alpha, errors = answer(torch.randn(3, 5, generator=generator), alike, 3, [0.6, 0.2, 0.9])
-    return [*values, [float(alpha), [float(error) for error in errors]]]
+    yield from [[float(alpha), [float(error) for error in errors]]]
 
 
 @question("08.4")
@@ -109,14 +104,13 @@ def check_file_bytes(answer: Answer) -> None:
 @probe("08.4")
 def probe_file_bytes(answer: Answer, generator: torch.Generator) -> Any:
     """Bytes of random matrices, and whether a group size that does not divide is refused."""
-    values: list[Any] = []
     for _ in range(6):
         rows, groups, size, bits = (int(torch.randint(low, 9, (), generator=generator)) for low in (1, 1, 1, 2))
         for symmetric in (True, False):
-            values += [answer((rows, groups * size), bits, size, symmetric)]
-            values += [answer((rows, groups * size), bits, None, symmetric)]
-            values += [answer((2 * rows + 1, 3), 3, 3, symmetric)]
-    return [*values, answer.refuses((4, 11), 4, 2, True)]
+            yield from [answer((rows, groups * size), bits, size, symmetric)]
+            yield from [answer((rows, groups * size), bits, None, symmetric)]
+            yield from [answer((2 * rows + 1, 3), 3, 3, symmetric)]
+    yield from [answer.refuses((4, 11), 4, 2, True)]
 
 
 @question("08.5")
@@ -131,11 +125,9 @@ def check_smooth(answer: Answer) -> None:
 @probe("08.5")
 def probe_smooth(answer: Answer, generator: torch.Generator) -> Any:
     """Weight, gain and shift of random layers, and the original tensors afterwards."""
-    values: list[Any] = []
     for alpha in (0.0, 0.25, 0.5, 0.9, 1.0):
         given = _smooth_inputs(generator, alpha)
-        values += [list(answer.in_place(*given)), *given[:4]]
-    return values
+        yield from [list(answer.in_place(*given)), *given[:4]]
 
 
 @question("08.6")

@@ -38,12 +38,11 @@ def check_soft_targets(answer: Answer) -> None:
 @probe("09.1")
 def probe_soft_targets(answer: Answer, generator: torch.Generator) -> Any:
     """Probabilities of random logits, small and large, the logits afterwards, and whether temperature 0 is refused."""
-    values: list[Any] = []
     for shape, scale in [((3, 5), 2.0), ((2, 8), 600.0), ((4, 2), 0.3)]:
         logits = scale * torch.randn(shape, generator=generator)
         temperature = 0.5 + 6 * torch.rand((), generator=generator).item()
-        values += [answer.in_place(logits, temperature), answer.in_place(logits, 1), logits]
-    return [*values, *(answer.refuses(torch.zeros(2, 3), temperature) for temperature in (0, -2.0))]
+        yield from [answer.in_place(logits, temperature), answer.in_place(logits, 1), logits]
+    yield from [*(answer.refuses(torch.zeros(2, 3), temperature) for temperature in (0, -2.0))]
 
 
 @question("09.2")
@@ -67,7 +66,6 @@ def check_distillation_loss(answer: Answer) -> None:
 @probe("09.2")
 def probe_distillation_loss(answer: Answer, generator: torch.Generator) -> Any:
     """Losses of random logits, the last ones large, their gradients, and whether the teacher gets one."""
-    values: list[Any] = []
     for rows, classes, scale in ((3, 4, 2.0), (6, 10, 2.0), (1, 2, 2.0), (4, 5, 2000.0)):
         student = (scale * torch.randn(rows, classes, generator=generator)).requires_grad_()
         teacher = (3 * torch.randn(rows, classes, generator=generator)).requires_grad_()
@@ -75,8 +73,7 @@ def probe_distillation_loss(answer: Answer, generator: torch.Generator) -> Any:
         alpha, temperature = torch.rand(2, generator=generator).tolist()
         loss = answer.in_place(student, teacher, labels, alpha, 1 + 5 * temperature)
         loss.backward()
-        values += [loss.item(), student.grad, teacher.grad is None]
-    return values
+        yield from [loss.item(), student.grad, teacher.grad is None]
 
 
 @question("09.3")
@@ -110,7 +107,6 @@ def check_feature_loss(answer: Answer) -> None:
 @probe("09.4")
 def probe_feature_loss(answer: Answer, generator: torch.Generator) -> Any:
     """Losses, gradients of the projection and of the student, and whether the teacher gets one."""
-    values: list[Any] = []
     for widths in ((4, 6), (5, 2), (3, 3)):
         module = feature_module(answer, widths)
         filled_like(module, widths, int(torch.randint(0, 2**31, (), generator=generator)))
@@ -120,8 +116,7 @@ def probe_feature_loss(answer: Answer, generator: torch.Generator) -> Any:
         first, second = (Answer(module).in_place(student, teacher, mask) for _ in range(2))
         first.backward()
         gradients = sorted((tuple(one.shape), one.grad) for one in module.parameters())
-        values += [first.item(), second.item(), student.grad, teacher.grad is None, [grad for _, grad in gradients]]
-    return values
+        yield from [first.item(), second.item(), student.grad, teacher.grad is None, [grad for _, grad in gradients]]
 
 
 @question("09.5")

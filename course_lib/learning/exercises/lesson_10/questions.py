@@ -55,12 +55,10 @@ def check_layer_map(answer: Answer) -> None:
 @probe("10.1")
 def probe_layer_map(answer: Answer, generator: torch.Generator) -> Any:
     """Maps for random sizes, and whether impossible ones are refused."""
-    values: list[Any] = []
     for _ in range(6):
         theirs = int(torch.randint(3, 40, (), generator=generator))
         ours = int(torch.randint(1, theirs + 1, (), generator=generator))
-        values += [answer(ours, theirs), answer.refuses(theirs + ours, theirs), answer.refuses(0, theirs)]
-    return values
+        yield from [answer(ours, theirs), answer.refuses(theirs + ours, theirs), answer.refuses(0, theirs)]
 
 
 @question("10.2")
@@ -116,15 +114,13 @@ def check_triple_loss(answer: Answer) -> None:
 @probe("10.3")
 def probe_triple_loss(answer: Answer, generator: torch.Generator) -> Any:
     """Losses and gradients of random pairs, and whether the teacher gets one."""
-    values: list[Any] = []
     for weights in ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (5.0, 2.0, 1.0)):
         student, teacher, labels, mask = _pair(generator)
         temperature = 1.5 + 3 * float(torch.rand((), generator=generator))
         loss = answer.in_place(student, teacher, labels, mask, temperature, weights)
         reached = torch.autograd.grad(loss, [*student, *teacher], allow_unused=True)
-        values += [loss.item(), [one for one in reached[:2] if one is not None and one.any()]]
-        values.append(all(one is None or not one.any() for one in reached[2:]))
-    return values
+        yield from [loss.item(), [one for one in reached[:2] if one is not None and one.any()]]
+        yield all(one is None or not one.any() for one in reached[2:])
 
 
 @question("10.4")
@@ -148,14 +144,12 @@ def check_attention_loss(answer: Answer) -> None:
 @probe("10.4")
 def probe_attention_loss(answer: Answer, generator: torch.Generator) -> Any:
     """Losses and gradients of random maps, and whether missing ones are refused."""
-    values: list[Any] = []
     for heads in ((4, 4), (2, 6), (6, 3)):
         student, teacher, mask = _maps(heads, generator)
         loss = answer.in_place(student, teacher, mask)
         gradient, reached = torch.autograd.grad(loss, (student, teacher), allow_unused=True)
-        values += [1000 * loss.item(), 1000 * gradient, reached is None or not reached.any().item()]
-        values += [answer.refuses(None, teacher, mask), answer.refuses(student, None, mask)]
-    return values
+        yield from [1000 * loss.item(), 1000 * gradient, reached is None or not reached.any().item()]
+        yield from [answer.refuses(None, teacher, mask), answer.refuses(student, None, mask)]
 
 
 @question("10.5")
@@ -187,15 +181,13 @@ def check_distil_in_stages(answer: Answer) -> None:
 @probe("10.5")
 def probe_distil_in_stages(answer: Answer, generator: torch.Generator) -> Any:
     """Weights of every stage and agreement, for random chains."""
-    values: list[Any] = []
     for weight, temperature, steps, rate in ((0.3, 2.0, 3, 0.2), (1.0, 3.0, 2, 0.1)):
         teacher, students, inputs = _chain(3, generator)
         before = _numbers([teacher, *students])
         found, agreement = answer.in_place(teacher, students, inputs, temperature, steps, rate, weight)
-        values += [[float(share) for share in agreement], [_numbers([one]) for one in found]]
+        yield from [[float(share) for share in agreement], [_numbers([one]) for one in found]]
         kept = torch.equal(_numbers([teacher, *students]), before)
-        values += [[one.training for one in found], teacher.training, kept]
-    return values
+        yield from [[one.training for one in found], teacher.training, kept]
 
 
 def _state(layers: int, generator: torch.Generator) -> dict[str, Tensor]:

@@ -56,14 +56,12 @@ def check_svd_layer(answer: Answer) -> None:
 @probe("11.2")
 def probe_svd_layer(answer: Answer, generator: torch.Generator) -> Any:
     """Shapes, and outputs of random layers for random inputs."""
-    values: list[Any] = []
     for inside, outside, bias, rank in [(9, 6, True, 2), (5, 8, True, 4), (6, 6, False, 3)]:
         layer = _linear(inside, outside, bias, int(torch.randint(0, 2**31, (), generator=generator)))
         pair = answer(layer, rank)
         layers = [one for one in pair.modules() if isinstance(one, nn.Linear)]
-        values += [[list(one.weight.shape), one.bias is not None] for one in layers]
-        values.append(pair(torch.randn(4, inside, generator=generator)).detach().float())
-    return values
+        yield from [[list(one.weight.shape), one.bias is not None] for one in layers]
+        yield pair(torch.randn(4, inside, generator=generator)).detach().float()
 
 
 @question("11.3")
@@ -108,13 +106,11 @@ def check_tucker_cost(answer: Answer) -> None:
 @probe("11.4")
 def probe_tucker_cost(answer: Answer, generator: torch.Generator) -> Any:
     """Costs of random layers."""
-    values = []
     for kernel, stride in [(3, 1), (3, 2), (5, 2), (1, 3)]:
         out, into, height, width = torch.randint(9, 80, (4,), generator=generator).tolist()
         rank_in, rank_out = torch.randint(2, 9, (2,), generator=generator).tolist()
         cost = answer(out, into, kernel, rank_in, rank_out, height, width, stride)
-        values.append([[list(shape) for shape in cost["shapes"]], cost["parameters"], cost["macs"]])
-    return values
+        yield [[list(shape) for shape in cost["shapes"]], cost["parameters"], cost["macs"]]
 
 
 @question("11.5")
@@ -130,11 +126,9 @@ def check_data_aware(answer: Answer) -> None:
 @probe("11.5")
 def probe_data_aware(answer: Answer, generator: torch.Generator) -> Any:
     """Outputs on the inputs, for random weights and skewed random inputs."""
-    values = []
     for outside, inside, rank in [(6, 9, 2), (9, 6, 3), (7, 7, 1)]:
         weight, inputs = _skewed(outside, inside, generator)
-        values.append((inputs.double() @ answer(weight, inputs, rank).detach().double().T).float())
-    return values
+        yield (inputs.double() @ answer(weight, inputs, rank).detach().double().T).float()
 
 
 @question("11.6")
@@ -155,12 +149,10 @@ def check_lora_weight(answer: Answer) -> None:
 @probe("11.6")
 def probe_lora_weight(answer: Answer, generator: torch.Generator) -> Any:
     """Merged weights, and the original weights afterwards."""
-    values: list[Any] = []
     for outside, inside, rank in [(6, 9, 2), (8, 5, 4), (6, 6, 1)]:
         weight, a, b = _update(outside, inside, rank, generator)
         alpha = float(torch.randint(1, 33, (), generator=generator))
-        values += [answer.in_place(weight, a, b, alpha).detach(), weight]
-    return values
+        yield from [answer.in_place(weight, a, b, alpha).detach(), weight]
 
 
 def _linear(inside: int, outside: int, bias: bool, seed: int) -> nn.Linear:
