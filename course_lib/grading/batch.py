@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.grading import intake, probes, results, sandbox, submission
-from course_lib.grading.grade import assignment_of, grade_one
+from course_lib.grading.grade import find_assignment, grade_one
 from course_lib.grading.intake import Submission
 from course_lib.grading.results import GradedSubmission
 from course_lib.grading.settings import Settings
@@ -95,7 +95,8 @@ def _prepare(found: Sequence[Submission], settings: Settings) -> None:
     probes.secret(Path(settings.state))
     for one in found:
         with contextlib.suppress(submission.Refused):
-            settings.references(assignment_of(submission.parse(one.read()), settings.solutions))
+            lesson = submission.lesson(submission.parse(one.read()))
+            settings.references(find_assignment(settings.solutions, lesson))
 
 
 def _with_attempts(one: Submission, settings: Settings) -> GradedSubmission:

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from course_lib.grading.outcome import Status
+from course_lib.grading.outcome import ADVICE, Status
 from course_lib.grading.results import GradedQuestion, GradedSubmission
 
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-_])")
@@ -100,7 +100,7 @@ def _row(one: GradedQuestion, title: str) -> str:
 
 
 def _finding(one: GradedQuestion) -> str:
-    return f"{one.status.advice} {clean(one.details) if one.status.has_details else ''}".strip()
+    return f"{ADVICE[one.status]} {clean(one.details)}".strip()
 
 
 def _only_ours(body: str) -> str:

@@ -36,34 +36,16 @@ FAILED = 70  # exit status of a child that could not do its job
 _servers = threading.local()
 
 
-class Job:
-    """A child of a server, in a session of its own."""
-
-    def __init__(self, server: _Server, pid: int) -> None:
-        self.server, self.pid = server, pid
-
-    def wait(self, timeout: float) -> int:
-        """The exit status.
-
-        Raises:
-            subprocess.TimeoutExpired: if it does not end in time.
-            OSError: if the server has ended.
-        """
-        return self.server.read_status(timeout)
-
-
 @contextlib.contextmanager
 def start(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator[Any]:
     """Run pytest in ``folder``; its session is killed at the end.
 
     Yields an object with ``pid`` and ``wait(timeout)``; its errors go to ``folder/stderr.txt``.
     """
-    with contextlib.ExitStack() as stack:
-        if available():
-            job = {"arguments": [*arguments], "folder": str(folder), "environment": {**environment}}
-            yield stack.enter_context(_forked(job, "compare", environment))
-        else:
-            yield stack.enter_context(_without_server(arguments, folder, environment))
+    job = {"arguments": [*arguments], "folder": str(folder), "environment": {**environment}}
+    forked = _forked(job, "compare", environment) if available() else _without_server(arguments, folder, environment)
+    with forked as process:
+        yield process
 
 
 def available() -> bool:
@@ -89,24 +71,23 @@ def judge(arguments: Mapping[str, Any], environment: Mapping[str, str]) -> bool:
 
 
 @contextlib.contextmanager
-def _forked(description: Mapping[str, Any], kind: str, environment: Mapping[str, str]) -> Iterator[Job]:
+def _forked(job: Mapping[str, Any], kind: str, environment: Mapping[str, str]) -> Iterator[Any]:
     server = _server(kind, environment)
     try:
-        job = server.begin(description)
+        server.begin(job)
         try:
-            yield job
+            yield server
         finally:
-            _kill_session(job.pid)
-        server.finish()
+            _kill_session(server.pid)
+        if server.running:  # the status of a job that was killed is not that of the next one
+            server.wait(END_SECONDS)
     except BaseException:
         server.close()
         raise
 
 
 @contextlib.contextmanager
-def _without_server(
-    arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
-) -> Iterator[subprocess.Popen]:
+def _without_server(arguments: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Iterator[Any]:
     with open(folder / "stderr.txt", "wb") as errors:
         process = subprocess.Popen(
             [sys.executable, "-m", "pytest", *arguments], cwd=folder, env={**environment}, stdin=subprocess.DEVNULL,
@@ -136,31 +117,29 @@ def _server(kind: str, environment: Mapping[str, str]) -> _Server:
 
 
 class _Server:
-    """The grader's end of the pipes to a server process."""
+    """The grader's end of the pipes to a server process; ``pid`` is that of the job, a session of its own."""
 
     def __init__(self, kind: str, environment: Mapping[str, str]) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", __name__, kind], cwd="/", env={**environment}, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, start_new_session=True, bufsize=0,
         )  # fmt: skip
-        self.running = False
+        self.running, self.pid = False, 0
 
-    def begin(self, description: Mapping[str, Any]) -> Job:
+    def begin(self, job: Mapping[str, Any]) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(description).encode() + b"\n")
-        pid = self._read_number(START_SECONDS)
-        self.running = True
-        return Job(self, pid)
+        self.process.stdin.write(json.dumps(job).encode() + b"\n")
+        self.pid, self.running = self._read_number(START_SECONDS), True
 
-    def read_status(self, timeout: float) -> int:
-        status = self._read_number(timeout)
-        self.running = False
+    def wait(self, timeout: float) -> int:
+        """The exit status of the job.
+
+        Raises:
+            subprocess.TimeoutExpired: if it does not end in time.
+            OSError: if the server has ended.
+        """
+        status, self.running = self._read_number(timeout), False
         return status
-
-    def finish(self) -> None:
-        """Read the status of a job that was killed, so that it is not taken for that of the next job."""
-        if self.running:
-            self.read_status(END_SECONDS)
 
     def close(self) -> None:
         """End the server and the job that it runs."""

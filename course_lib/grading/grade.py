@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 import time
@@ -42,7 +43,7 @@ def grade_one(handed_in: Submission, settings: Settings) -> GradedSubmission:
     try:
         content = handed_in.read()
         notebook = submission.parse(content)
-        assignment = assignment_of(notebook, settings.solutions)
+        assignment = find_assignment(settings.solutions, submission.lesson(notebook))
     except submission.Refused as problem:
         return results.refused(handed_in.student, str(problem), settings.level)
     key = result_key(content, handed_in.student, assignment, settings)
@@ -64,23 +65,17 @@ def grade_one(handed_in: Submission, settings: Settings) -> GradedSubmission:
     return result
 
 
-def assignment_of(notebook: list, solutions: str) -> Assignment:
-    """The assignment that the answer cells of a notebook belong to.
+@lru_cache(maxsize=64)
+def find_assignment(solutions: str, lesson: str | None) -> Assignment:
+    """The assignment of a lesson, read once per process from ``NN_*.ipynb``.
 
     Raises:
         Refused: if there is none.
     """
-    assignment = find_assignment(solutions, submission.lesson(notebook) or "")
-    if assignment is None:
-        raise submission.Refused("no answer cell of an exercise was found in it")
-    return assignment
-
-
-@lru_cache(maxsize=64)
-def find_assignment(solutions: str, lesson: str) -> Assignment | None:
-    """The assignment of a lesson, read once per process; None if there is no ``NN_*.ipynb`` with its questions."""
-    made = (Assignment(path) for path in sorted(Path(solutions).glob(f"{lesson}_*.ipynb")) if lesson)
-    return next((assignment for assignment in made if assignment.lesson == lesson), None)
+    for path in sorted(Path(solutions).glob(f"{lesson}_*.ipynb")):
+        if (assignment := Assignment(path)).lesson == lesson:
+            return assignment
+    raise submission.Refused("no answer cell of an exercise was found in it")
 
 
 def decide(
@@ -128,20 +123,16 @@ class _Runner:
         if not run.cells:
             return reruns.Attempt({}, None, broken, run.failure)
         lost_at = _lost_at(run, list(answers), probed)
-        verdicts: dict[str, Verdict] = {}
-        for id in answers:
-            if id in probed and id == lost_at:
-                verdicts[id] = Verdict.stopped(_stop(run, id))
-            elif id in probed:
-                verdicts[id] = self._decide(id, run.cells.get(cells.probe_id(id)))
-            if id == lost_at:
-                break
+        reached = list(itertools.takewhile(lambda id: id != lost_at, answers))
+        verdicts = {id: self._decide(id, run.cells.get(cells.probe_id(id))) for id in reached if id in probed}
+        if lost_at is not None and lost_at in probed:
+            verdicts[lost_at] = Verdict.stopped(_stop(run, lost_at))
         return reruns.Attempt(verdicts, lost_at, broken)
 
     def _run(self, answers: Mapping[str, str], probed: Sequence[str]) -> nbval_run.Run:
         notebook = self.assignment.notebook(answers, {id: self.references[id] for id in probed})
         run = nbval_run.run(notebook, self.files, level=self.level, limits=self.limits)
-        if not _is_alive(run.cells.get(notebook.cells[0].id)):  # the submission's doing, or ours?
+        if not _is_alive(run.cells.get(notebook.cells[0].id)):  # because of the submission, or of the grader?
             empty = self.assignment.notebook({}, {})
             alone = nbval_run.run(empty, self.files, level=self.level, limits=self.limits)
             if not alone.cells or not all(map(_is_alive, alone.cells.values())):
@@ -200,4 +191,4 @@ def _graded(
     verdict = verdicts.get(id) or Verdict(Status.NOT_ACCEPTED, taken.findings.get(id, ""))
     most = assignment.questions[id].points
     found = tuple(flags(taken.answers.get(id, "")))
-    return GradedQuestion(id, verdict.status.points(most), most, verdict.status, verdict.details, found)
+    return GradedQuestion(id, most if verdict.passed else 0.0, most, verdict.status, verdict.details, found)

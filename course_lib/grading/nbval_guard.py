@@ -51,9 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def guard(kernel_class: Any, limits: sandbox.Limits) -> None:
     """Wrap the methods through which nbval sends code, receives messages, interrupts the kernel and ends it."""
     meter = _Meter(limits)
-    send, receive, interrupt_kernel = (
-        kernel_class.execute_cell_input, kernel_class.get_message, kernel_class.interrupt,
-    )  # fmt: skip
+    send, receive, halt = kernel_class.execute_cell_input, kernel_class.get_message, kernel_class.interrupt
 
     def execute_cell_input(self: Any, cell_input: str, allow_stdin: Any = None) -> Any:
         meter.start_cell(self)
@@ -75,7 +73,7 @@ def guard(kernel_class: Any, limits: sandbox.Limits) -> None:
     def interrupt(self: Any) -> None:
         self.km._connect_control_socket()
         with _send_timeout(self, self.km._control_socket):
-            interrupt_kernel(self)
+            halt(self)
 
     kernel_class.execute_cell_input = execute_cell_input
     kernel_class.interrupt = interrupt

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -100,14 +99,10 @@ def _prepare(
 
 
 def _library(folder: Path, files: Mapping[str, Path]) -> Path:
-    """A copy of the visible files, for the level that cannot mount them."""
+    """Links to the visible files, for the level that cannot mount them."""
     for name, path in files.items():
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            target.symlink_to(path, target_is_directory=True)
-        else:
-            shutil.copyfile(path, target)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(path)
     return folder
 
 
@@ -135,18 +130,18 @@ def _supervise(options: Sequence[str], folder: Path, seconds: float) -> Stop | N
             status = comparison.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
             return Stop(StopReason.TIME, f"the notebook took longer than {seconds:g} seconds")
-    return None if status in nbval_report.EXIT_STATUS else _failed(f"the comparison ended with status {status}")
+    return None if status in nbval_report.EXIT_STATUS else _failure(f"the comparison ended with status {status}")
 
 
 def _read(file: Path, notebook: NotebookNode, failure: Stop | None) -> Run:
     if not file.is_file():
-        return Run({}, failure or _failed("there is no report"))
+        return Run({}, failure or _failure("there is no report"))
     if file.stat().st_size > REPORT_LIMIT:
-        return Run({}, _failed("the report is too large"))
+        return Run({}, _failure("the report is too large"))
     reports = nbval_report.read(file)
     ids = {number: notebook.cells[index].id for number, index in cells.code_index(notebook).items()}
     return Run({id: reports[number] for number, id in ids.items() if number in reports}, failure)
 
 
-def _failed(text: str) -> Stop:
+def _failure(text: str) -> Stop:
     return Stop(StopReason.COMPARISON_FAILED, text)

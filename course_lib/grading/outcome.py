@@ -1,7 +1,4 @@
-"""What can happen to a question, as values: its status, why it was stopped, and the verdict.
-
-Decisions compare these values; the texts beside them are only shown.
-"""
+"""What can happen to a question: its status, why it was stopped, and the verdict. Texts in them are only shown."""
 
 from __future__ import annotations
 
@@ -10,28 +7,27 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """What happened to a question: what the student is told, and whether the details of the verdict follow."""
+    """What happened to a question."""
 
-    advice: str
-    has_details: bool
+    PASSED = "passed"
+    WRONG = "wrong"
+    ERROR = "error"
+    STOPPED = "stopped"
+    NOT_ATTEMPTED = "not attempted"
+    NOT_ACCEPTED = "not accepted"
+    SHORTCUT = "shortcut"
 
-    PASSED = "passed", "Right."
-    WRONG = "wrong", "It ran, but its values are not those of a right answer. Run the check cell: it names the input."
-    ERROR = "error", "It ended with an error.", True
-    STOPPED = "stopped", "It was stopped.", True
-    NOT_ATTEMPTED = "not attempted", "Not attempted."
-    NOT_ACCEPTED = "not accepted", "The answer could not be taken from the notebook.", True
-    SHORTCUT = "shortcut", "It uses an implementation of the course instead of its own; no points are given for that."
 
-    def __new__(cls, value: str, advice: str, has_details: bool = False) -> Status:
-        """A member whose value is the text in stored results."""
-        member = str.__new__(cls, value)
-        member._value_, member.advice, member.has_details = value, advice, has_details
-        return member
-
-    def points(self, max_points: float) -> float:
-        """Points of a question with this status: all or none."""
-        return max_points if self is Status.PASSED else 0.0
+ADVICE = {
+    Status.PASSED: "Right.",
+    Status.WRONG: "It ran, but its values are not those of a right answer. Run the check cell: it names the input.",
+    Status.ERROR: "It ended with an error.",
+    Status.STOPPED: "It was stopped.",
+    Status.NOT_ATTEMPTED: "Not attempted.",
+    Status.NOT_ACCEPTED: "The answer could not be taken from the notebook.",
+    Status.SHORTCUT: "It uses an implementation of the course instead of its own; no points are given for that.",
+}
+"""What the student is told; the details of the verdict follow."""
 
 
 class StopReason(StrEnum):
@@ -62,7 +58,7 @@ class Verdict:
     """The decision on one question.
 
     Args:
-        details: shown after the advice of the status; may hold text of the learner.
+        details: for the student, after the advice; may contain text of the learner.
         stop_reason: set if the status is ``STOPPED``.
     """
 

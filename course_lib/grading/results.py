@@ -30,13 +30,13 @@ class GradedQuestion:
 
 @dataclass(frozen=True)
 class GradedSubmission:
-    """What came of one submission.
+    """The result of one submission.
 
     Args:
         student: name of the student, text of the learner.
-        assignment: name of the exercise; empty if the submission was refused.
         level: the sandbox level.
         key: hash of everything that decides the result.
+        assignment: name of the exercise; empty if the submission was refused.
         problem: why it was refused or set aside; empty if it was graded.
         answers: question → source of the answer.
         set_aside: the infrastructure failed, not the submission.
@@ -99,4 +99,4 @@ def _question(stored: dict[str, Any]) -> GradedQuestion:
 def _without_shortcut(one: GradedQuestion) -> GradedQuestion:
     if not any(flag.kind is FlagKind.SOLUTION for flag in one.flags):
         return one
-    return replace(one, points=Status.SHORTCUT.points(one.max_points), status=Status.SHORTCUT, details="")
+    return replace(one, points=0.0, status=Status.SHORTCUT, details="")

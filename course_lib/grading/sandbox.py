@@ -30,7 +30,7 @@ def require(level: str = "bwrap") -> str:
         ValueError: if there is no such level.
     """
     if reason := problem(level):
-        raise SandboxError(f"no sandbox: {reason}; hostile code would reach this machine, so nothing was run")
+        raise _no_sandbox(reason)
     return level
 
 
@@ -63,11 +63,10 @@ def choose(level: str, *, allow_unsandboxed: bool = False) -> str:
     if level != AUTO:
         return require(level)
     reasons = {name: problem(name) for name in LEVELS}
-    working = [name for name, reason in reasons.items() if reason is None]
-    if working[0] == "process" and not allow_unsandboxed:
-        missing = "; ".join(reason for reason in reasons.values() if reason)
-        raise SandboxError(f"no sandbox: {missing}; hostile code would reach this machine, so nothing was run")
-    return working[0]
+    strongest = next(name for name, reason in reasons.items() if reason is None)
+    if strongest == "process" and not allow_unsandboxed:
+        raise _no_sandbox("; ".join(filter(None, reasons.values())))
+    return strongest
 
 
 def report() -> tuple[str, str]:
@@ -75,14 +74,14 @@ def report() -> tuple[str, str]:
     reasons: list[str] = []
     for level in LEVELS[:-1]:
         if (reason := problem(level)) is None:
-            return level, "; ".join([*reasons, f"limits on all processes together: {_group_support()}"])
+            groups = "only per process" if cgroups.version() == "none" else f"control groups {cgroups.version()}"
+            return level, "; ".join([*reasons, f"limits on all processes together: {groups}"])
         reasons.append(f"{level}: {reason}")
     return LEVELS[-1], "; ".join(reasons)
 
 
-def _group_support() -> str:
-    found = cgroups.version()
-    return "only per process" if found == "none" else f"control groups {found}"
+def _no_sandbox(reason: str) -> SandboxError:
+    return SandboxError(f"no sandbox: {reason}; hostile code would reach this machine, so nothing was run")
 
 
 def limits(settings: Iterable[str]) -> Limits:
@@ -104,12 +103,7 @@ def limits(settings: Iterable[str]) -> Limits:
 
 
 def wrap(level: str, command: Sequence[str], files: Mapping[str, Path], limits: Limits, name: str) -> list[str]:
-    """The command line that runs ``command`` at this level.
-
-    Args:
-        files: what is visible in ``/course``, path inside it → file or folder outside.
-        name: of the container.
-    """
+    """The command line that runs ``command`` at this level, with ``files`` in ``/course`` (container: ``name``)."""
     if level == "bwrap":
         return bubblewrap.command(command, files, limits)
     if level == "container":

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -139,14 +139,15 @@ def _environment(folder: Path) -> Mapping[str, str]:
 
 def _question_result(place: cells.QuestionCells, report: CellReport | None) -> QuestionResult:
     title, hint = _title_and_hint(place.question)
+    failed = QuestionResult(place.question, title, 0, place.points, "failed", "its check cell did not run")
     if report is None:
-        return QuestionResult(place.question, title, 0, place.points, "failed", "its check cell did not run")
+        return failed
     if report.passed:
-        return QuestionResult(place.question, title, place.points, place.points, "passed", seconds=report.seconds)
+        return replace(failed, points=place.points, status="passed", message="", seconds=report.seconds)
     if report.is_unanswered:
-        return QuestionResult(place.question, title, 0, place.points, "not attempted", seconds=report.seconds)
-    failed = (report.message or _failure(report)) if report.error == "CheckFailed" else _failure(report)
-    return QuestionResult(place.question, title, 0, place.points, "failed", failed, hint, report.seconds)
+        return replace(failed, status="not attempted", message="", seconds=report.seconds)
+    message = report.message if report.error == "CheckFailed" and report.message else _failure(report)
+    return replace(failed, message=message, hint=hint, seconds=report.seconds)
 
 
 def _title_and_hint(question: str) -> tuple[str, str]:

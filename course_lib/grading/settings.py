@@ -22,8 +22,6 @@ class Settings:
     Args:
         out: folder of the results.
         state: the grader's private folder, with the secret and the references.
-        solutions: folder of the solution notebooks.
-        level: sandbox level.
         pool: number of seeds per assignment.
     """
 

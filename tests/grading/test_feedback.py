@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from course_lib.grading import feedback
+from course_lib.grading import feedback, outcome
 from course_lib.grading.outcome import Status
 from course_lib.grading.results import GradedQuestion
 from tests.grading.conftest import EVIL
@@ -43,6 +43,12 @@ def test_cleaned_text_is_one_printable_line(text):
     cleaned = feedback.clean(text)
     assert cleaned.isprintable() and len(cleaned) <= feedback.TEXT_LIMIT and cleaned.encode("utf-8") is not None
     assert not set(cleaned) & set("\u202e\u2066\u200b\x1b\x00")
+
+
+@pytest.mark.parametrize("status", Status)
+def test_every_status_has_an_advice_that_the_page_shows(status):
+    question = replace(result("x").questions[0], status=status, details="")
+    assert f">{outcome.ADVICE[status]}</td>" in feedback.page(replace(result("x"), questions=(question,)), {})
 
 
 def test_points_and_late_penalty():

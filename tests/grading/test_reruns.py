@@ -1,65 +1,9 @@
-"""When a question breaks a run, it costs the question that broke it and no other."""
+"""Which answers run again: without a question that ended the kernel or may have harmed others."""
 
 from __future__ import annotations
 
-import pytest
-
-from course_lib.grading import building, grade, nbval_run, probes, reruns
-from course_lib.grading.assignment import Assignment
-from course_lib.grading.nbval_report import CellReport, KernelState
+from course_lib.grading import reruns
 from course_lib.grading.outcome import KERNEL_ENDED, Status, Stop, StopReason, Verdict
-
-
-@pytest.fixture(scope="module")
-def assignment():
-    (solution,) = building.SOLUTIONS.glob("01_*.ipynb")
-    return Assignment(solution)
-
-
-@pytest.fixture(scope="module")
-def references(assignment, tmp_path_factory):
-    return probes.references(assignment, b"a key", tmp_path_factory.mktemp("state"), pool=1)[0]
-
-
-def test_a_comparison_that_ends_without_a_report_costs_the_question_that_ended_it(assignment, references, monkeypatch):
-    """Simulated: the answer to 01.2 ends the comparing process; all others would pass."""
-
-    def run(notebook, files, *, level, limits=None):
-        if any("bad" in cell.source for cell in notebook.cells):
-            return nbval_run.Run({}, Stop(StopReason.COMPARISON_FAILED, "the comparison ended with status -6"))
-        return nbval_run.Run({cell.id: CellReport(number, True) for number, cell in enumerate(notebook.cells)})
-
-    monkeypatch.setattr(nbval_run, "run", run)
-    answers = {"01.1": "good = 1", "01.2": "bad = 1", "01.4": "good = 2"}
-    verdicts = grade.decide(assignment, answers, references, {}, level="bwrap")
-    assert {id: found.status for id, found in verdicts.items()} == {
-        "01.1": "passed", "01.2": "stopped", "01.4": "passed",
-    }  # fmt: skip
-
-
-def test_a_kernel_that_ends_late_costs_the_question_that_ended_it(assignment, references, monkeypatch):
-    """Simulated: 01.1 ends the kernel with a delay, while 01.2 is running, which would be right."""
-
-    def run(notebook, files, *, level, limits=None):
-        ids = [cell.id for cell in notebook.cells]
-        bad, reports = any("bad" in cell.source for cell in notebook.cells), {}
-        for number, id in enumerate(ids):
-            dead = bad and number >= ids.index("answer-01-2")
-            state = KernelState.DEAD if dead else KernelState.ALIVE
-            reports[id] = CellReport(number, not dead and id != "probe-01-1", kernel=state)
-        return nbval_run.Run(reports)
-
-    monkeypatch.setattr(nbval_run, "run", run)
-    verdicts = grade.decide(assignment, {"01.1": "bad = 1", "01.2": "good = 1"}, references, {}, level="bwrap")
-    assert {id: found.status for id, found in verdicts.items()} == {"01.1": "wrong", "01.2": "passed"}
-
-
-def test_a_grader_that_does_not_work_is_an_error_and_no_verdict(assignment, references, monkeypatch):
-    failure = Stop(StopReason.COMPARISON_FAILED, "the comparison ended with status 4")
-    monkeypatch.setattr(nbval_run, "run", lambda *_, **__: nbval_run.Run({}, failure))
-    with pytest.raises(RuntimeError, match="the grader itself does not work here: the comparison ended with status 4"):
-        grade.decide(assignment, {"01.1": "x = 1"}, references, {}, level="bwrap")
-
 
 PASSED, WRONG = Verdict(Status.PASSED), Verdict(Status.WRONG)
 
