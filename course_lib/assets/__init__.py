@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -68,12 +69,23 @@ def sha256(file: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Folder for measurements of this machine and for downloaded data (``COURSE_CACHE`` overrides it)."""
+    """Folder for measurements of this machine and for downloaded data (``COURSE_CACHE`` overrides it).
+
+    A user without a home folder gets a temporary one, which is removed when Python ends.
+    """
     if override := os.environ.get("COURSE_CACHE"):
         return Path(override)
     from platformdirs import user_cache_path
 
-    return user_cache_path("compression-course")
+    try:
+        return user_cache_path("compression-course").expanduser()
+    except RuntimeError:
+        return Path(_temporary_cache().name)
+
+
+@cache
+def _temporary_cache() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="compression-course-")
 
 
 def _problem(file: Path, entry: dict[str, Any]) -> str | None:
