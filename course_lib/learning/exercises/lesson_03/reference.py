@@ -46,7 +46,7 @@ def storage_facts(weight: Tensor) -> dict[str, int | None]:
 
 
 class StructuredPruner:
-    """Prunes copies of a model by magnitude; the model that was handed in stays as it is."""
+    """Prunes copies of a model by magnitude; the original is unchanged."""
 
     def __init__(self, model: nn.Module, sparsity: float = 0.9):
         self.model = model

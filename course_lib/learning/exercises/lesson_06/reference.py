@@ -65,7 +65,7 @@ def best_clip(values: Tensor, bits: int, candidates: list[float]) -> float:
 
 
 class Quantizer:
-    """Makes quantized copies of a model; the model that was handed in stays as it is."""
+    """Makes quantized copies of a model; the original is unchanged."""
 
     def __init__(self, model: nn.Module, calibration_data: list[Tensor]):
         self.model = model

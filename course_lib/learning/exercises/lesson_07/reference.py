@@ -63,7 +63,7 @@ def quantization_aware_training(
     trained = copy.deepcopy(model)
     train_mode(trained, norms_frozen=True)
     layers = {name: one for name, one in trained.named_modules() if isinstance(one, (nn.Conv2d, nn.Linear))}
-    update = torch.optim.SGD(trained.parameters(), lr=learning_rate)
+    optimizer = torch.optim.SGD(trained.parameters(), lr=learning_rate)
     qmax = 2 ** (bits - 1) - 1
 
     def on_grid(weight: Tensor) -> Tensor:
@@ -76,9 +76,9 @@ def quantization_aware_training(
         for inputs, labels in batches:
             rounded = {f"{name}.weight": on_grid(layer.weight) for name, layer in layers.items()}
             outputs = torch.func.functional_call(trained, rounded, (inputs,))
-            update.zero_grad()
+            optimizer.zero_grad()
             loss_function(outputs, labels).backward()
-            update.step()
+            optimizer.step()
     with torch.no_grad():
         for layer in layers.values():
             layer.weight.copy_(on_grid(layer.weight))

@@ -86,8 +86,8 @@ def probe_search_alpha(answer: Answer, generator: torch.Generator) -> Any:
         weight, rows = torch.randn(5, 10, generator=generator), _inputs(generator, 40, 10)
         alpha, errors = answer(weight, rows, bits, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
         yield [float(alpha), [float(error) for error in errors]]
-    alike = torch.randn(8, 5, generator=generator).sign()
-    alpha, errors = answer(torch.randn(3, 5, generator=generator), alike, 3, [0.6, 0.2, 0.9])
+    signs = torch.randn(8, 5, generator=generator).sign()
+    alpha, errors = answer(torch.randn(3, 5, generator=generator), signs, 3, [0.6, 0.2, 0.9])
     yield from [[float(alpha), [float(error) for error in errors]]]
 
 
