@@ -209,7 +209,7 @@ KMEANS = Answers(
         "the farthest": kmeans(assign="(values[:, None] - centroids[None]).abs().argmax(dim=1)"),
         "one row of codes": kmeans().replace("codes.reshape(weight.shape)", "codes.flatten()[None]"),
         "the values instead of the codes": kmeans().replace("codes.reshape(weight.shape)", "centroids[codes]"),
-        "nobody moves": kmeans(rounds="range(0)"),
+        "no update": kmeans(rounds="range(0)"),
     },
     right={
         "squares": kmeans(assign="torch.stack([(values - c) ** 2 for c in centroids]).argmin(dim=0)"),

@@ -69,7 +69,7 @@ FEWEST_LINES, SHORTEST_LINE = 15, 12
 
 
 @pytest.mark.parametrize("question", TRIED)
-def test_nobody_can_guess_what_a_right_answer_prints(question):
+def test_what_a_right_answer_prints_cannot_be_guessed(question):
     """An answer without arguments is judged by its value; every other one must print something new for a seed."""
     lines = {reference.line for reference in references(question)}
     if not assignment(question[:2]).questions[question].is_data:

@@ -8,11 +8,16 @@ from course_lib.learning.expect import (
     CheckFailed,
     NotAttempted,
     cases,
+    draw,
     expect,
     expect_close,
     expect_equal,
+    expect_parts,
     expect_raises,
+    expect_tensor,
     expect_unchanged,
+    expect_whole,
+    likely_mistake,
 )
 
 
@@ -201,3 +206,48 @@ def test_cases_are_the_product_in_order_and_always_the_same():
     assert all(torch.equal(a[0], b[0]) for a, b in zip(first, again, strict=True))
     assert first[0][0] is not first[1][0]
     assert list(cases(bits=[2, 4])) == [(2,), (4,)]
+
+
+@pytest.mark.parametrize("result", [(1, 2), [1, 2]])
+def test_a_pair_is_a_list_or_tuple_of_two(result):
+    assert expect_parts(result, 2, "scale and zero-point") == (1, 2)
+
+
+@pytest.mark.parametrize("result", [None, 3, (1,), (1, 2, 3), {1, 2}, "ab", torch.zeros(2)])
+def test_anything_else_is_no_pair(result):
+    with pytest.raises(CheckFailed, match="return two values, scale and zero-point; you returned"):
+        expect_parts(result, 2, "scale and zero-point")
+
+
+@pytest.mark.parametrize(
+    ("got", "said"),
+    [
+        ([1.0], "the mask should be a tensor, yours is"),
+        (torch.zeros(2, 3), "the mask should have dtype torch.bool, yours has torch.float32"),
+        (torch.zeros(3, 2, dtype=torch.bool), r"the mask should have shape \(2, 3\), yours has \(3, 2\)"),
+    ],
+)
+def test_kind_dtype_and_shape_of_a_tensor_are_named(got, said):
+    expect_tensor("the mask", torch.zeros(2, 3, dtype=torch.bool), shape=(2, 3), dtype=torch.bool)
+    expect_tensor("anything", torch.zeros(1))
+    with pytest.raises(CheckFailed, match=said):
+        expect_tensor("the mask", got, shape=(2, 3), dtype=torch.bool)
+
+
+def test_a_whole_number_is_no_float():
+    expect_whole("bytes", 3, 3)
+    with pytest.raises(CheckFailed, match=r"return an int, not 3\.0"):
+        expect_whole("bytes", 3.0, 3)
+    with pytest.raises(CheckFailed, match="expected 3, got 4"):
+        expect_whole("bytes", 4, 3)
+
+
+def test_the_first_mistake_with_the_same_value_gives_the_advice():
+    mistakes = {"sign": -2.0, "twice": 4.0, "again": 4.0}
+    assert likely_mistake(4.0, mistakes, "formula") == "twice"
+    assert likely_mistake(4.1, mistakes, "formula") == likely_mistake("4", mistakes, "formula") == "formula"
+    assert likely_mistake(torch.ones(2), {"sign": -torch.ones(2), "one": torch.ones(2)}, "formula") == "one"
+
+
+def test_random_numbers_reach_both_ends():
+    assert set(draw(torch.Generator().manual_seed(0), 2, 4, 60)) == {2, 3, 4}

@@ -32,7 +32,7 @@ def test_everything_recorded_is_in_one_json_file(progress_file):
     assert [file.name for file in progress_file.parent.iterdir() if file.suffix == ".json"] == ["progress.json"]
 
 
-def test_what_has_been_reached_does_not_go_back():
+def test_points_and_status_never_decrease():
     progress.record_lesson("03", progress.DONE)
     progress.record_lesson("03", progress.IN_PROGRESS)
     assert progress.read()["lessons"]["03"]["status"] == progress.DONE
@@ -107,7 +107,7 @@ def test_a_place_that_cannot_be_written_warns_once_and_keeps_in_memory(progress_
     assert set(progress.read()["questions"]) == {"03.1", "03.2"}
 
 
-def test_a_folder_in_place_of_the_file_is_survived(progress_file):
+def test_a_folder_with_the_name_of_the_file_does_not_stop_a_learner(progress_file):
     progress_file.mkdir(parents=True)
     with pytest.warns(ProgressWarning):
         progress.record_points("03.1", 4)
@@ -115,7 +115,7 @@ def test_a_folder_in_place_of_the_file_is_survived(progress_file):
     assert set(progress.read()["questions"]) == {"03.1", "03.2"}
 
 
-def test_memory_leaves_no_trace(tmp_path, monkeypatch):
+def test_progress_in_memory_writes_no_file(tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_PROGRESS", "memory")
     monkeypatch.chdir(tmp_path)
     progress.record_points("03.1", 4)
@@ -126,7 +126,7 @@ def test_memory_leaves_no_trace(tmp_path, monkeypatch):
     assert progress.read()["questions"] == {}
 
 
-def test_a_failed_write_leaves_the_old_file_whole(progress_file, monkeypatch):
+def test_a_failed_write_keeps_the_old_file(progress_file, monkeypatch):
     progress.record_points("03.1", 4)
     before = progress_file.read_bytes()
 
@@ -141,7 +141,7 @@ def test_a_failed_write_leaves_the_old_file_whole(progress_file, monkeypatch):
     assert set(progress.read()["questions"]) == {"03.1", "03.2"}
 
 
-def test_two_processes_lose_nothing_of_each_other(progress_file):
+def test_two_processes_keep_each_others_changes(progress_file):
     code = (
         "import sys; from course_lib.learning import progress\n"
         "for n in range(40): progress.record_points(f'{sys.argv[1]}.{n}', 1)"
@@ -161,7 +161,7 @@ def test_a_lock_that_is_never_released_does_not_stop_a_learner(progress_file, mo
     assert progress.read()["questions"]["03.1"]["points"] == 4
 
 
-def test_reset_forgets_everything(progress_file):
+def test_reset_deletes_all_progress(progress_file):
     progress.record_points("03.1", 4)
     progress.reset()
     assert not progress_file.exists() and progress.read()["questions"] == {}
