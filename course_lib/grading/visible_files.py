@@ -26,6 +26,7 @@ DATA_FILES = {
         "minilm/minilm.safetensors", "tiny_llama/tiny_llama.safetensors", "tiny_llama/tokenizer.json",
     ),
     "plots": ("course.mplstyle",),
+    "report": ("table.css",),
 }  # fmt: skip
 GENERATED = f"{COURSE}.learning.exercises"
 """Its files are not taken from the package; ``tree_shaking`` makes them."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from html import escape
 from math import isnan
+from pathlib import Path
 from typing import NamedTuple
 
 from course_lib.core.formatting import byte_size, compact, duration
 from course_lib.report.rows import Row, Setting
 
 MISSING = "–"
+STYLE = "\n" + Path(__file__).with_name("table.css").read_text(encoding="utf-8")
 
 
 class Cell(NamedTuple):
@@ -77,7 +79,7 @@ def html(rows: Sequence[Row], note: str) -> str:
     if rows[0].latencies:
         folds += _fold("Latency in every setting", _every_latency(rows))
     caption = f"<p>{escape(note)}</p>" if note else ""
-    return f'{_style()}<div class="course-table">{main}{caption}{folds}</div>'
+    return f'<style>{STYLE}</style><div class="course-table">{main}{caption}{folds}</div>'
 
 
 def times(value: float | None) -> str:
@@ -165,24 +167,3 @@ def _two_lines(cell: Cell) -> str:
 
 def _fold(title: str, content: str) -> str:
     return f"<details><summary>{title}</summary>{content}</details>"
-
-
-def _style() -> str:
-    """The stylesheet, for light and dark themes; fallback colours apply outside JupyterLab."""
-    rules = """
-.course-table{font:14px/1.5 var(--jp-ui-font-family,system-ui,"DejaVu Sans",sans-serif);
-  color:var(--jp-ui-font-color1,#1F2933);font-variant-numeric:tabular-nums}
-.course-table .course-scroll{overflow-x:auto}
-.course-table table{border-collapse:collapse;margin:4px 0;font-size:13.5px}
-.course-table table thead th{font-weight:500;font-size:12.5px;vertical-align:bottom;
-  color:var(--jp-ui-font-color2,#5B6773)}
-.course-table th,.course-table td{text-align:right;white-space:nowrap;padding:5px 8px;vertical-align:top;border:0;
-  background:transparent;color:var(--jp-ui-font-color1,#1F2933);border-bottom:1px solid var(--jp-border-color2,#D5DBE1)}
-.course-table tbody th{font-weight:400}.course-table small{display:block}
-.course-table th:first-child{text-align:left}
-.course-table .course-tag{display:block;width:max-content;margin-left:auto;font-size:11px;padding:0 7px;
-  border:1px solid var(--jp-border-color2,#D5DBE1);border-radius:9px;color:var(--jp-ui-font-color2,#5B6773)}
-.course-table p,.course-table summary,.course-table small{font-size:12px;color:var(--jp-ui-font-color2,#5B6773)}
-.course-table p{margin:6px 0}.course-table summary{cursor:pointer}
-"""
-    return f"<style>{rules}</style>"
