@@ -30,6 +30,10 @@ PATH = re.compile(rf"(?<![\w.-])(?:{'|'.join(FOLDERS)})/[\w./*{HOLE}-]*")
 DELIBERATE = {
     "course_lib/.*": "a regular expression in the settings of pre-commit",
     "course_lib/assets/abc.txt": "tests/launch/test_start.py: a file that is missing from a copy",
+    "course_lib.anything": "tests/test_portability.py: an import that is only read",
+    "course_lib.cli.command": "benchmarks/installation_kills.py: a small package that it writes and installs",
+    "course_lib.cli.command.main": "benchmarks/installation_kills.py",
+    "course_lib/cli/command.py": "benchmarks/installation_kills.py",
     "course_lib.nothing": "tests/grading/test_visible_files.py: a package that does not exist",
     "course_lib.oracle": "tests/grading/test_visible_files.py: a package that is added and must stay hidden",
     "course_lib.pruning.x": "tests/grading/test_visible_files.py: an unknown module",

@@ -66,7 +66,7 @@ def page(result: GradedSubmission, titles: Mapping[str, str], penalty: float = 0
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         f'<meta http-equiv="Content-Security-Policy" content="{CONTENT_SECURITY}">'
-        f"<title>Feedback</title><style>{STYLE}</style></head><body>{_only_ours(body)}</body></html>\n"
+        f"<title>Feedback</title><style>{STYLE}</style></head><body>{_only_known_tags(body)}</body></html>\n"
     )
 
 
@@ -103,7 +103,7 @@ def _finding(one: GradedQuestion) -> str:
     return f"{ADVICE[one.status]} {clean(one.details)}".strip()
 
 
-def _only_ours(body: str) -> str:
+def _only_known_tags(body: str) -> str:
     """Remove all tags but those of the page, in case something passes the escaping."""
     import nh3
 

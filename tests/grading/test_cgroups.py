@@ -1,4 +1,4 @@
-"""Groups are there while they are needed, whatever the machine offers, and gone afterwards."""
+"""Control groups exist during a run, in the version that the machine has, and are removed afterwards."""
 
 import os
 import subprocess
@@ -30,7 +30,7 @@ def test_too_much_memory_ends_the_process_inside():
 
 
 @needs_groups
-def test_groups_of_a_grader_that_was_killed_are_swept(monkeypatch):
+def test_groups_of_a_grader_that_was_killed_are_removed(monkeypatch):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     with monkeypatch.context() as patch:

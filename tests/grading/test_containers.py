@@ -1,7 +1,7 @@
-"""The container level with an engine that is pretended: what it is asked for, and that a kernel behind it grades.
+"""The container level with a simulated engine: its command lines, and a kernel that is graded behind it.
 
-The pretended engine writes down its command lines and runs ``run`` with bubblewrap, with the same mounts and without
-handing file descriptors over, as real engines do.
+The simulated engine logs its command lines and executes ``run`` with bubblewrap, with the same mounts and, like real
+engines, without passing file descriptors.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ ENGINE = """
 
 @pytest.fixture
 def engine(tmp_path, monkeypatch):
-    """Puts a pretended podman on the path; gives the list of its command lines so far."""
+    """Puts a simulated podman on the path; returns its command lines so far."""
     sandbox.require("bwrap")
     log = tmp_path / "log"
 

@@ -1,4 +1,4 @@
-"""A late submission loses what the rule says, by the time that its files tell."""
+"""A late submission loses the points that the rule says, by the time in its files."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_without_it_the_times_of_file_and_zip_entry_count(tmp_path):
     assert list(found.values()) == [0.2, 0.2] and "cleo" in found
 
 
-def test_times_that_a_student_wrote_are_not_believed(tmp_path):
+def test_times_that_a_student_wrote_are_ignored(tmp_path):
     folder = tmp_path / "submitted" / "anna"
     folder.mkdir(parents=True)
     (folder / "01.ipynb").write_text("{}")

@@ -1,4 +1,4 @@
-"""A kernel that cannot be reached ends its notebook; it does not keep the grader waiting."""
+"""A kernel that cannot be reached ends its notebook and does not block the grader."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from course_lib.grading import nbval_guard, sandbox
 
 
 class Unreachable:
-    """A kernel whose sockets have nobody at the other end: sending over them waits."""
+    """A kernel whose sockets are not connected: sending over them waits."""
 
     def __init__(self):
         socket = zmq.Context.instance().socket(zmq.DEALER)  # never connected, so that it has nowhere to put a message
@@ -32,7 +32,7 @@ class Unreachable:
         raise AssertionError("nothing was sent")
 
     def stop(self):
-        raise AssertionError("stopped in nbval's way, which asks the kernel first")
+        raise AssertionError("stopped by nbval's method, which asks the kernel first")
 
 
 @pytest.mark.parametrize("act", [lambda kernel: kernel.interrupt(), lambda kernel: kernel.execute_cell_input("1")])

@@ -1,4 +1,4 @@
-"""Values are written canonically: noise of rounding does not show, differences of type and size do."""
+"""Values are written canonically: rounding noise is invisible, differences of type and size are not."""
 
 import json
 import math

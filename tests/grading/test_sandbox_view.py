@@ -1,4 +1,4 @@
-"""The view of the disk: system and Python, and never the course."""
+"""The view of the file system: system and Python, and never the course."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def test_python_is_shown_and_the_course_is_not():
         assert not sandbox_view.shows(path)
 
 
-def test_nobodys_home_and_nothing_temporary_is_shown():
+def test_home_folders_and_temporary_folders_are_not_shown():
     assert not any(sandbox_view.shows(path) for path in (Path.home(), "/root", "/home", "/tmp", "/var", "/etc/shadow"))
 
 
 @pytest.mark.parametrize("own", ["/usr/src/app", "/usr/lib/python3/dist-packages/course_lib"])
-def test_a_course_that_lies_in_the_system_is_covered(monkeypatch, own):
+def test_a_course_inside_the_system_is_covered(monkeypatch, own):
     monkeypatch.setattr(sandbox_view, "_own", lambda: [Path(own)])
     assert sandbox_view.shows("/usr/src") and not sandbox_view.shows(f"{own}/solutions")
 

@@ -1,4 +1,4 @@
-"""What is handed in is files: only regular ones of a sane size are read, and each refusal has its reason."""
+"""Only regular files of a limited size are read, and each refusal has its reason."""
 
 import io
 import json
@@ -197,7 +197,7 @@ def test_characters_that_cannot_be_in_a_program_are_refused(assignment, notebook
     assert "cannot be in a program" in submission.extract(content, assignment.questions).findings["01.1"]
 
 
-def test_layouts_are_read_and_nobody_is_lost(tmp_path, notebook):
+def test_all_layouts_are_read_completely(tmp_path, notebook):
     nbgrader = tmp_path / "submitted" / "hans" / "01" / "01_compression_calculator.ipynb"
     nbgrader.parent.mkdir(parents=True)
     nbgrader.write_bytes(notebook)
@@ -213,7 +213,7 @@ def test_layouts_are_read_and_nobody_is_lost(tmp_path, notebook):
     assert all(one.problem == "" and submission.lesson(submission.parse(one.read())) == "01" for one in found)
 
 
-def test_nobody_can_take_the_name_of_another(tmp_path, notebook):
+def test_no_student_can_take_the_name_of_another(tmp_path, notebook):
     """Two of one name get numbers, also when somebody is called like that."""
     for folder in ("jan/a", "jan/b", "jan (2)/a", "jan (3)/a"):
         (tmp_path / folder).mkdir(parents=True)
@@ -223,7 +223,7 @@ def test_nobody_can_take_the_name_of_another(tmp_path, notebook):
     assert found["jan (2)"].endswith("jan (2)/a/01.ipynb")
 
 
-def test_a_zip_file_in_a_students_folder_hands_in_for_nobody_else(tmp_path, notebook):
+def test_a_zip_file_in_a_students_folder_counts_for_that_student_only(tmp_path, notebook):
     (tmp_path / "mallory").mkdir()
     zipped(tmp_path / "mallory" / "mine.zip", [("anna/01.ipynb", notebook), ("submitted/ben/01.ipynb", notebook)])
     assert [one.student for one in intake.collect([tmp_path])] == ["mallory", "mallory (2)"]

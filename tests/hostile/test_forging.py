@@ -1,4 +1,4 @@
-"""Points cannot be forged from inside the kernel: what counts are values for a seed that is not known there."""
+"""Points cannot be forged inside the kernel: the values for a seed that is not known there decide."""
 
 import pytest
 

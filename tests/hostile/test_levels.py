@@ -1,4 +1,4 @@
-"""What the weakest level does not stop is expected, tried here, and said in the same words in the grader's README."""
+"""What the level ``process`` does not stop is documented in the grader's README; both are compared here."""
 
 from __future__ import annotations
 

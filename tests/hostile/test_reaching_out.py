@@ -74,14 +74,14 @@ def test_the_program_that_writes_would_write_without_a_sandbox(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["tcp", "udp", "dns", "a socket in the file system", "an abstract socket"])
-def test_nobody_can_be_talked_to(grader, kind, tmp_path):
+def test_no_socket_outside_can_be_reached(grader, kind, tmp_path):
     heard = []
     with _listener(kind, tmp_path, heard) as source:
         verdict = grader.attack(textwrap.dedent(source) + WRONG)
     assert verdict.status == "wrong" and heard == []
 
 
-def test_there_is_no_network_to_talk_to(grader):
+def test_there_is_no_network(grader):
     source = """
         import socket
         assert [name for _, name in socket.if_nameindex()] == ["lo"], socket.if_nameindex()
@@ -101,7 +101,7 @@ def test_there_is_no_network_to_talk_to(grader):
     assert grader.attack(textwrap.dedent(source) + grader.right("01.1")).passed
 
 
-def test_the_listener_of_these_tests_would_hear(tmp_path):
+def test_the_listener_receives_without_a_sandbox(tmp_path):
     for kind in ("tcp", "udp", "a socket in the file system", "an abstract socket"):
         heard = []
         with _listener(kind, tmp_path, heard) as source:
@@ -207,7 +207,7 @@ def test_no_rights_are_left_or_can_be_gained(grader):
     assert grader.attack(textwrap.dedent(source) + grader.right("01.1")).passed
 
 
-def test_nothing_is_left_behind(grader, monkeypatch):
+def test_no_file_and_no_group_remains(grader, monkeypatch):
     folder = Path(tempfile.mkdtemp(prefix="left-", dir="/tmp"))  # short: the names of sockets have little room
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
 
@@ -229,7 +229,7 @@ def test_two_submissions_share_nothing(grader):
     assert grader.attack(second + grader.right("01.1")).passed
 
 
-def test_signals_reach_the_grader_from_nowhere(grader):
+def test_no_signal_reaches_the_grader(grader):
     caught = []
     previous = signal.signal(signal.SIGUSR1, lambda *_: caught.append(1))
     try:

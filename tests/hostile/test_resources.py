@@ -1,4 +1,6 @@
-"""Whatever an answer takes too much of, it is its own question that ends."""
+"""An answer that uses too much of a resource costs only its own question."""
+
+import textwrap
 
 import pytest
 
@@ -86,8 +88,6 @@ def test_limits_are_hard(grader):
                 continue
             assert False, name + " could be raised"
     """
-    import textwrap
-
     assert grader.attack(textwrap.dedent(source) + grader.right("01.1")).passed
 
 

@@ -1,4 +1,4 @@
-"""A kernel that ends, hangs or takes its keepers along costs its question and nothing else."""
+"""A kernel that ends or hangs, or kills the processes around it, costs its question and nothing else."""
 
 import pytest
 
@@ -11,7 +11,7 @@ STOPS = {
     "a shutdown message": "get_ipython().kernel.do_shutdown(False)\nget_ipython().kernel.stop()",
     "the application is stopped": "from ipykernel.kernelapp import IPKernelApp\nIPKernelApp.instance().close()",
     "its parent is killed": "import os, signal\nos.kill(os.getppid(), signal.SIGKILL)",
-    "everybody is killed": "import os, signal\nos.kill(-1, signal.SIGKILL)",
+    "all processes are killed": "import os, signal\nos.kill(-1, signal.SIGKILL)",
     "the first process is killed": "import os, signal\nos.kill(1, signal.SIGKILL)",
     "a segmentation fault": "import ctypes\nctypes.string_at(0)",
     "the sockets are closed": "import os\nos.closerange(3, 300)",
@@ -42,7 +42,7 @@ def test_a_kernel_that_ends_earns_nothing_and_costs_nothing_else(grader, name):
 
 
 @pytest.mark.parametrize("name", HANGS)
-def test_an_answer_that_does_not_come_back_is_stopped(grader, name):
+def test_an_answer_that_does_not_end_is_stopped(grader, name):
     assert not grader.attack(HANGS[name] + WRONG, SHORT).passed
 
 
@@ -50,5 +50,5 @@ def test_an_answer_that_ends_the_kernel_when_it_is_probed_earns_nothing(grader):
     assert grader.attack(IN_THE_PROBE).status == "stopped"
 
 
-def test_a_kernel_that_hangs_at_its_exit_holds_nobody_up(grader):
+def test_a_kernel_that_hangs_at_its_exit_does_not_block_the_run(grader):
     assert not grader.attack(AT_EXIT + WRONG).passed
