@@ -7,3 +7,7 @@ class LaunchError(RuntimeError):
 
 class EnvironmentDamaged(LaunchError):
     """Something that was installed is missing."""
+
+
+class DiskFull(LaunchError):
+    """An installation needs more space than there is."""

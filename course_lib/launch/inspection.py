@@ -13,7 +13,7 @@ from pathlib import Path
 from course_lib import assets
 from course_lib.launch import requirements
 from course_lib.launch.environment import Environment
-from course_lib.launch.errors import EnvironmentDamaged, LaunchError
+from course_lib.launch.errors import DiskFull, EnvironmentDamaged, LaunchError
 
 GIGABYTE = 10**9
 INSTALLED_GB = {"linux": 7.0}  # torch for Linux includes the CUDA libraries; elsewhere it is a CPU build
@@ -59,7 +59,7 @@ def check_writable(root: Path) -> None:
 
 
 def check_disk(environment: Environment) -> None:
-    """Raise ``LaunchError`` if the disk lacks space; an environment that has the locked torch needs little more."""
+    """Raise ``DiskFull`` if the disk lacks space; an environment that has the locked torch needs little more."""
     needed = INSTALLED_GB.get(sys.platform, INSTALLED_GB_ELSEWHERE)
     wanted = requirements.locked_version(environment.root, "torch")
     installed = [path.name.split("-")[1] for path in environment.site_packages.glob("torch-*.dist-info")]
@@ -69,7 +69,7 @@ def check_disk(environment: Environment) -> None:
     for folder, gigabytes in folders.items():
         free = shutil.disk_usage(folder).free / GIGABYTE
         if free < gigabytes:
-            raise LaunchError(
+            raise DiskFull(
                 f"not enough disk: {folder} has {free:.1f} GB free and {gigabytes:.1f} GB are needed; free some, or "
                 "use a CPU-only build of torch (2 GB): see --wheels in README.md"
             )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from course_lib.launch.environment import Environment
-from course_lib.launch.errors import LaunchError
+from course_lib.launch.errors import DiskFull, LaunchError
 
 STEP = re.compile(r"^(Collecting|Downloading|Using cached|Building|Installing collected packages)[ :]+([\w.-]+)?", re.M)
 NETWORK_ERRORS = (
@@ -48,7 +48,9 @@ def install(environment: Environment, extras: Sequence[str], pip_options: Sequen
             process.wait()
             raise
     if process.returncode:
-        raise LaunchError(explain(environment.log.read_text(encoding="utf-8", errors="replace"), environment.log))
+        output = environment.log.read_text(encoding="utf-8", errors="replace")
+        full = any(text in output for text in DISK_ERRORS)
+        raise (DiskFull if full else LaunchError)(explain(output, environment.log))
 
 
 def explain(output: str, log: Path) -> str:

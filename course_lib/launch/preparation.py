@@ -16,7 +16,7 @@ from pathlib import Path
 
 from course_lib.launch import distributions, inspection, installation, relocation, switching
 from course_lib.launch.environment import Environment
-from course_lib.launch.errors import LaunchError
+from course_lib.launch.errors import DiskFull, LaunchError
 
 # The course works offline, so JupyterLab must not fetch news or look for updates; its settings can change that.
 LAB_DEFAULTS = {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}}
@@ -132,6 +132,9 @@ def _keep(environment: Environment, extras: Sequence[str], error: Exception) -> 
         raise LaunchError(f"{reason}{kept}") from error
     if environment.problem():
         raise error if isinstance(error, LaunchError) else LaunchError(f"installation failed: {reason}") from error
+    if isinstance(error, DiskFull):
+        for new in switching.slots(environment):
+            switching.remove(new.folder)
     print(f"Warning: .venv could not be updated and is used as it was: {reason}", file=sys.stderr, flush=True)
 
 

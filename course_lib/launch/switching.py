@@ -84,6 +84,7 @@ def exclusive(root: Path) -> Iterator[None]:
 
 def _acquire(file: IO[str]) -> bool:
     """Whether the lock is held now, or this file system has no locks."""
+    held_by_another = PermissionError if sys.platform == "win32" else BlockingIOError
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -93,7 +94,7 @@ def _acquire(file: IO[str]) -> bool:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
+    except held_by_another:
         return False
     except OSError:
         return True

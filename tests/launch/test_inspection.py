@@ -28,6 +28,16 @@ def test_a_full_disk_is_noticed_before_the_download(project, monkeypatch):
         inspection.check_disk(Environment(project))
 
 
+@pytest.mark.parametrize("installed", ["2.14.1", "2.14.1+cpu"])
+def test_an_environment_with_the_locked_torch_needs_little_more(ready, monkeypatch, installed):
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(10**10, 10**10, 10**9))
+    (Environment(ready).site_packages / f"torch-{installed}.dist-info").mkdir()
+    inspection.check_disk(Environment(ready))
+    (ready / "requirements.lock").write_text("torch==2.14\n")
+    with pytest.raises(LaunchError, match="not enough disk"):
+        inspection.check_disk(Environment(ready))
+
+
 def test_a_ready_environment_that_lost_its_packages_says_so(ready):
     for path in Environment(ready).folder.rglob("course.pth"):
         path.unlink()

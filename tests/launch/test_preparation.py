@@ -11,7 +11,7 @@ import pytest
 
 from course_lib.launch import inspection, installation, preparation, switching
 from course_lib.launch.environment import Environment
-from course_lib.launch.errors import LaunchError
+from course_lib.launch.errors import DiskFull, LaunchError
 from course_lib.launch.preparation import prepare, repair
 
 
@@ -115,12 +115,13 @@ def test_tests_whose_tools_cannot_be_installed_are_an_error_and_the_environment_
 
 def test_a_full_disk_keeps_the_environment_and_says_so(ready, installed, usable, monkeypatch, capsys):
     def full(environment):
-        raise LaunchError("not enough disk: 1.0 GB free and 7.0 GB are needed")
+        raise DiskFull("not enough disk: 1.0 GB free and 7.0 GB are needed")
 
     monkeypatch.setattr(inspection, "check_disk", full)
     (ready / "requirements.lock").write_text("torch==2.14.2\n")
     assert prepare(Environment(ready)) is False
     assert "is used as it was: not enough disk" in capsys.readouterr().err and installed == []
+    assert [path.name for path in (ready / ".venvs").iterdir()] == [switching.LOCK]
 
 
 def test_an_interruption_keeps_the_environment_and_the_next_start_continues(ready, installed, usable, monkeypatch):
