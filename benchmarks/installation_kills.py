@@ -102,11 +102,14 @@ class Kills:
         generator, rows = random.Random(SEED), []
         for number in range(kills):
             kind = ("first", "update")[number % 2]
-            project = self.project("killed") if kind == "first" else self.updated(installed, "killed")
-            moment = generator.uniform(0, seconds[kind])
-            rows.append({"kill": number + 1, "installation": kind, **self.kill(project, moment, number // 2 % 2 == 0)})
+            moment, row = generator.uniform(0, seconds[kind]), None
+            while row is None:  # an installation that was done by then, on a machine that is idler now, is no kill
+                project = self.project("killed") if kind == "first" else self.updated(installed, "killed")
+                row = self.kill(project, moment, number // 2 % 2 == 0)
+                moment *= 0.7
+                shutil.rmtree(project)
+            rows.append({"kill": number + 1, "installation": kind, **row})
             print(json.dumps(rows[-1]), flush=True)
-            shutil.rmtree(project)
         return rows
 
     def project(self, name: str) -> Path:
@@ -140,14 +143,23 @@ class Kills:
         assert self.start(root, self.online)
         return time.perf_counter() - began
 
-    def kill(self, root: Path, moment: float, whole_group: bool) -> dict[str, Any]:
-        """Kill an installation after ``moment`` seconds; what works then, and whether the next start completes it."""
+    def kill(self, root: Path, moment: float, whole_group: bool) -> dict[str, Any] | None:
+        """Kill an installation after ``moment`` seconds; what works then, and whether the next start completes it.
+
+        None if it was complete before the kill.
+        """
         command = [sys.executable, str(root / "start.py"), "run"]
         process = subprocess.Popen(command, env=self.online, stdout=subprocess.DEVNULL, start_new_session=True)
         time.sleep(moment)
         (os.killpg if whole_group else os.kill)(process.pid, signal.SIGKILL)
         process.wait()
-        row = {"after_seconds": round(moment, 2), "processes": "all" if whole_group else "start.py", **self.state(root)}
+        if Environment(root).is_ready():
+            return None
+        row: dict[str, Any] = {
+            "after_seconds": round(moment, 2),
+            "processes": "all" if whole_group else "start.py",
+            **self.state(root),
+        }
         row["works_after_kill"] = self.works(root)
         began = time.perf_counter()
         row["starts_offline"] = self.start(root, self.offline) if row["works_after_kill"] else False
