@@ -1,13 +1,13 @@
 """The panel of lesson 05: rounding errors of one layer, and measured SQNR and accuracy of the whole model.
 
-The errors of one layer are computed live, on at most 300,000 of its weights; SQNR of every layer and accuracy were
-measured beforehand.
+The errors are computed live, on at most 300,000 weights; SQNR of every layer and accuracy were measured beforehand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 NAMES = {"one per tensor": "per_tensor", "one per channel": "per_channel", "one per 64 weights": "group"}
-GROUP = 64
 MAX_WEIGHTS = 300_000
 BINS = 81
 STYLES = {
@@ -57,47 +56,28 @@ class QuantizedLayer:
     dense: int
 
 
-class LayerQuantizer:
-    """Quantizes one layer of several to any number of bits; results are cached."""
+def quantize_layer(name: str, weight: Tensor, bits: int, granularity: str) -> QuantizedLayer:
+    """The layer with each weight rounded to the nearest grid point."""
+    from course_lib import quantization as q
+    from course_lib.quantization.bit_sweep import largest_group
 
-    def __init__(self, layers: Mapping[str, Tensor]) -> None:
-        self.layers = {name: weight.detach().float().cpu() for name, weight in layers.items()}
-        self._cache: dict[tuple[str, int, str], QuantizedLayer] = {}
-
-    def quantize(self, layer: str, bits: int, granularity: str) -> QuantizedLayer:
-        """The layer with each weight rounded to the nearest grid point."""
-        key = (layer, bits, granularity)
-        if key not in self._cache:
-            self._cache[key] = self._quantize(*key)
-        return self._cache[key]
-
-    def _quantize(self, layer: str, bits: int, granularity: str) -> QuantizedLayer:
-        from course_lib import quantization as q
-
-        weight = self.layers[layer]
-        inputs = weight[0].numel()
-        part = weight[: max(1, MAX_WEIGHTS // inputs)]
-        if granularity == "per_tensor":
-            params = q.choose_params(weight.min(), weight.max(), bits)
-        else:
-            params = q.weight_params(part, bits, granularity, group_size=group_of(inputs, granularity))
-        rounded = q.fake_quantize(part, params)
-        error = (part - rounded).flatten().numpy()
-        span = float(numpy.abs(error).max()) or 1.0
-        counts, edges = numpy.histogram(error, BINS, (-span, span))
-        scales = len(params.scale) * len(weight) // len(part) if granularity != "per_tensor" else 1
-        stored = -(-weight.numel() * bits // 8) + 4 * scales
-        step, sqnr = params.scale.median().item(), q.sqnr_db(part, rounded)
-        return QuantizedLayer(
-            layer, bits, granularity, edges.tolist(), counts.tolist(), step, sqnr, stored, 4 * weight.numel()
-        )
-
-
-def group_of(inputs: int, granularity: str) -> int | None:
-    """Group size: the largest number up to 64 that divides the inputs; None without groups."""
-    if granularity != "group":
-        return None
-    return next(size for size in range(min(GROUP, inputs), 0, -1) if inputs % size == 0)
+    inputs = weight[0].numel()
+    part = weight[: max(1, MAX_WEIGHTS // inputs)]
+    if granularity == "per_tensor":
+        params, scales = q.choose_params(weight.min(), weight.max(), bits), 1
+    else:
+        group_size = largest_group(inputs) if granularity == "group" else None
+        params = q.weight_params(part, bits, granularity, group_size=group_size)
+        scales = len(params.scale) * len(weight) // len(part)
+    rounded = q.fake_quantize(part, params)
+    error = (part - rounded).flatten().numpy()
+    span = float(numpy.abs(error).max()) or 1.0
+    counts, edges = numpy.histogram(error, BINS, (-span, span))
+    stored = -(-weight.numel() * bits // 8) + 4 * scales
+    step, sqnr = params.scale.median().item(), q.sqnr_db(part, rounded)
+    return QuantizedLayer(
+        name, bits, granularity, edges.tolist(), counts.tolist(), step, sqnr, stored, 4 * weight.numel()
+    )
 
 
 def bits_panel(subject: nn.Module | Tensor | None = None, *, measured: Rows | None = None, bits: int = 4) -> Panel:
@@ -114,8 +94,8 @@ def bits_panel(subject: nn.Module | Tensor | None = None, *, measured: Rows | No
     """
     if measured is None:
         measured = results("quantization").get("weights", {}).get("rows", []) if subject is None else []
-    rows, quantizer = measured, LayerQuantizer(weights_of(subject, shipped=_folded))
-    names = list(quantizer.layers)
+    rows, layers = measured, weights_of(subject, shipped=_folded)
+    names = list(layers)
     start = "layer3.0.conv1" if "layer3.0.conv1" in names else names[0]
     controls: dict[str, Any] = {
         "bits": slider(bits, 2, 8, 1, unit="bits"),
@@ -124,8 +104,9 @@ def bits_panel(subject: nn.Module | Tensor | None = None, *, measured: Rows | No
     if len(names) > 1:
         controls["layer"] = choice(*names, value=start)
 
+    @cache
     def compute(bits: int, scales: str, layer: str = start) -> QuantizedLayer:
-        return quantizer.quantize(layer, int(bits), NAMES[scales])
+        return quantize_layer(layer, layers[layer].detach().float().cpu(), bits, NAMES[scales])
 
     return Panel(
         compute,
@@ -139,10 +120,8 @@ def bits_panel(subject: nn.Module | Tensor | None = None, *, measured: Rows | No
 
 def draw(layer: QuantizedLayer, measured: Rows) -> str:
     """Errors of the layer; accuracy of the model over bits and SQNR of every layer if measured."""
-    main = charts.histogram(
-        layer.edges, layer.counts, title=f"{layer.name}: error of each weight", x_label="rounding error"
-    )
-    pictures = [main]
+    title = f"{layer.name}: error of each weight"
+    pictures = [charts.histogram(layer.edges, layer.counts, title=title, x_label="rounding error")]
     if measured:
         accuracy = accuracy_chart(
             measured, kind="granularity", bits="bits", styles=STYLES, x_label="bits per weight", cursor=layer.bits

@@ -92,27 +92,27 @@ def _claims(result: Estimate, found: Outcome | None) -> str:
 
 def _sizes(result: Estimate) -> str:
     before = result.parameters * result.baseline_bytes
-    names = [f"before, {result.baseline_dtype}", "page claim"]
-    values = [before, result.claim.memory.value or 0.0]
-    colours = ["baseline", "before"]
+    bars = [(f"before, {result.baseline_dtype}", before, "baseline")]
+    bars.append(("page claim", result.claim.memory.value or 0.0, "before"))
     for encoding, size in sorted(result.stored.items(), key=lambda item: item[1]):
         if size < before or len(result.stored) == 1:
-            names.append(f"estimate, stored as {encoding}")
-            values.append(size)
-            colours.append("kept")
-    labels = [byte_size(value) for value in values]
-    return charts.bars(names, values, title="Stored weights", colours=colours, labels=labels, width=charts.MAIN)
+            bars.append((f"estimate, stored as {encoding}", size, "kept"))
+    return _bars(bars, byte_size, "Stored weights", charts.MAIN)
 
 
 def _times(result: Estimate) -> str:
     before = result.before.value or 0.0
-    names = ["before", "page claim", "estimate, dense kernels"]
-    values = [before, before / (result.claim.speedup.value or 1.0), result.after.value or 0.0]
-    colours = ["baseline", "before", "kept"]
+    bars = [
+        ("before", before, "baseline"),
+        ("page claim", before / (result.claim.speedup.value or 1.0), "before"),
+        ("estimate, dense kernels", result.after.value or 0.0, "kept"),
+    ]
     if result.technique == "pruning":
-        names.append("estimate, sparse kernels")
-        values.append(before / (result.sparse_speedup.value or 1.0))
-        colours.append("kept")
-    labels = [duration(value) for value in values]
-    title = f"Time of one pass on {result.hardware.name}"
-    return charts.bars(names, values, title=title, colours=colours, labels=labels)
+        bars.append(("estimate, sparse kernels", before / (result.sparse_speedup.value or 1.0), "kept"))
+    return _bars(bars, duration, f"Time of one pass on {result.hardware.name}", charts.COMPANION)
+
+
+def _bars(bars: list[tuple[str, float, str]], form: Callable[[float], str], title: str, width: float) -> str:
+    """A chart of bars, each given by its name, value and colour."""
+    names, values, colours = zip(*bars, strict=True)
+    return charts.bars(names, values, title=title, colours=colours, labels=[*map(form, values)], width=width)

@@ -7,22 +7,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from course_lib.core.formatting import compact, spread
-from course_lib.widgets.svg import (
-    LINE_HEIGHT,
-    Format,
-    Scale,
-    chart,
-    marker,
-    plain,
-    segment,
-    text,
-    text_width,
-    x_axis,
-    y_axis,
-)
+from course_lib.widgets import svg
+from course_lib.widgets.svg import LINE_HEIGHT, Format, Scale, plain
 
 MAIN, COMPANION, HEIGHT = 480.0, 290.0, 240.0  # main chart and companion fill the width of a panel
 TOP, BOTTOM = 46.0, 40.0
+INTENSITIES = (0.1, 1000.0)  # FLOP per byte, the range of the roofline
 
 
 @dataclass(frozen=True)
@@ -57,31 +47,28 @@ def histogram(
     title: str,
     threshold: float | None = None,
     x_label: str = "weight value",
-    y_label: str = "weights",
-    width: float = MAIN,
-    height: float = HEIGHT,
 ) -> str:
     """Bars of ``counts`` between ``edges`` (one more than counts); values within ±threshold are drawn as cut."""
-    x = Scale(edges[0], edges[-1], 48, width - 12)
-    y = Scale(0, max(*counts, 1), height - BOTTOM, TOP)
-    limit = -1.0 if threshold is None else threshold
+    x = Scale(edges[0], edges[-1], 48, MAIN - 12)
+    y = Scale(0, max(*counts, 1), HEIGHT - BOTTOM, TOP)
+    limit = threshold or 0.0
     shapes: dict[str, list[str]] = {"kept": [], "cut": []}
     for (left, right), count in zip(pairwise(edges), counts, strict=True):
         for start, end in _split(left, right, limit):
             kind = "cut" if abs(start + end) / 2 < limit else "kept"
             shapes[kind].append(f"M{x(start):.2f} {y(0):.1f}V{y(count):.1f}H{x(end):.2f}V{y(0):.1f}Z")
-    parts = [y_axis(y, x.start, x.end, y_label, form=compact, count=3)]
+    parts = [svg.y_axis(y, x.start, x.end, "weights", form=compact, count=3)]
     parts += [f'<path class="{kind}" d="{"".join(outline)}"/>' for kind, outline in shapes.items() if outline]
-    parts.append(x_axis(x, y.start, x_label))
+    parts.append(svg.x_axis(x, y.start, x_label))
     description = f"Histogram of {sum(counts):,.0f} values"
-    if threshold is not None and threshold > 0:
-        parts += [segment(x(side), TOP - 4, x(side), y.start, "line threshold dashed") for side in (-limit, limit)]
-        name = f"|w| = {threshold:.3g}"
-        beside = x(limit) + 6 if x(limit) + 6 + text_width(name) < width else x(limit) - 6
+    if limit:
+        parts += [svg.segment(x(side), TOP - 4, x(side), y.start, "line threshold dashed") for side in (-limit, limit)]
+        name = f"|w| = {limit:.3g}"
+        beside = x(limit) + 6 if x(limit) + 6 + svg.text_width(name) < MAIN else x(limit) - 6
         anchor = "start" if beside > x(limit) else "end"
-        parts.append(text(beside, TOP + 6, name, anchor=anchor, classes="threshold-text"))
-        description += f"; magnitudes below {threshold:.3g} are cut"
-    return chart(parts, width=width, height=height, title=title, description=description)
+        parts.append(svg.text(beside, TOP + 6, name, anchor=anchor, classes="threshold-text"))
+        description += f"; magnitudes below {limit:.3g} are cut"
+    return svg.chart(parts, width=MAIN, height=HEIGHT, title=title, description=description)
 
 
 def lines(
@@ -100,25 +87,26 @@ def lines(
     height: float = HEIGHT,
 ) -> str:
     """Curves with markers, labelled at their ends; ``cursor`` draws a dashed line at one x."""
-    margin = max((text_width(line.name) for line in series), default=0) + 12
+    margin = max((svg.text_width(line.name) for line in series), default=0) + 12
     x_values = [value for line in series for value in line.x] or [0.0, 1.0]
     y_values = [value for line in series for value in line.y] or [0.0, 1.0]
     x = Scale(*(x_range or (min(x_values), max(x_values))), 44, width - margin)
     y = Scale(*(y_range or (min(y_values), max(y_values))), height - BOTTOM, TOP, log_y)
-    parts = [y_axis(y, x.start, x.end, y_label, form=y_form), x_axis(x, y.start, x_label, ticks=x_ticks)]
+    parts = [svg.y_axis(y, x.start, x.end, y_label, form=y_form), svg.x_axis(x, y.start, x_label, ticks=x_ticks)]
     if cursor is not None:
-        parts.append(segment(x(cursor), y.end, x(cursor), y.start, "line threshold dashed"))
+        parts.append(svg.segment(x(cursor), y.end, x(cursor), y.start, "line threshold dashed"))
     for line in series:
-        points = [(x(a), y(b)) for a, b in zip(line.x, line.y, strict=True)]
-        route = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
+        points = list(zip(line.x, line.y, strict=True))
+        route = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in points)
         parts.append(f'<polyline points="{route}" class="line {line.colour}{" dashed" if line.dashed else ""}"/>')
-        notes = [f"{line.name}: {plain(a)}, {y_form(b)}" for a, b in zip(line.x, line.y, strict=True)]
-        parts += [marker(line.marker, a, b, line.colour, note=note) for (a, b), note in zip(points, notes, strict=True)]
+        for a, b in points:
+            note = f"{line.name}: {plain(a)}, {y_form(b)}"
+            parts.append(svg.marker(line.marker, x(a), y(b), line.colour, note=note))
     heights = spread([y(line.y[-1]) for line in series], LINE_HEIGHT)
     for line, label_height in zip(series, heights, strict=True):
-        parts.append(text(x(line.x[-1]) + 8, label_height + 4, line.name, classes=f"{line.colour}-text"))
-    names = ", ".join(line.name for line in series)
-    return chart(parts, width=width, height=height, title=title, description=f"{y_label} against {x_label}: {names}")
+        parts.append(svg.text(x(line.x[-1]) + 8, label_height + 4, line.name, classes=f"{line.colour}-text"))
+    description = f"{y_label} against {x_label}: {', '.join(line.name for line in series)}"
+    return svg.chart(parts, width=width, height=height, title=title, description=description)
 
 
 def bars(
@@ -128,62 +116,46 @@ def bars(
     title: str,
     colours: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
-    log: bool = False,
     width: float = COMPANION,
 ) -> str:
-    """Horizontal bars with the name above each bar and its value at its end.
-
-    On a ``log`` scale, bars start at a tenth of the smallest value.
-    """
+    """Horizontal bars with the name above each bar and its value at its end."""
     shown = list(labels) if labels is not None else [compact(value) for value in values]
-    margin = max((text_width(label) for label in shown), default=0) + 12
-    positive = [value for value in values if value > 0] or [1.0]
-    low = min(positive) / 10 if log else 0.0
-    x = Scale(low, max(*positive, low * 10), 4, width - margin, log)
+    margin = max((svg.text_width(label) for label in shown), default=0) + 12
+    x = Scale(0, max(values, default=0) or 1.0, 4, width - margin)
     parts = []
     for row, (name, value, label) in enumerate(zip(names, values, shown, strict=True)):
         top = 24 + row * 38.0
         colour = colours[row] if colours else "kept"
-        length = max(x(value) - x.start, 0) if value > 0 else 0.0
-        parts.append(text(4, top + 11, name))
+        length = x(value) - x.start
+        parts.append(svg.text(4, top + 11, name))
         parts.append(f'<rect x="4" y="{top + 16:.1f}" width="{length:.1f}" height="13" rx="2" class="{colour}"/>')
-        parts.append(text(10 + length, top + 27, label, classes=f"{colour}-text"))
+        parts.append(svg.text(10 + length, top + 27, label, classes=f"{colour}-text"))
     description = ", ".join(f"{name} {label}" for name, label in zip(names, shown, strict=True))
-    return chart(parts, width=width, height=30 + 38 * len(names), title=title, description=description)
+    return svg.chart(parts, width=width, height=30 + 38 * len(names), title=title, description=description)
 
 
-def roofline(
-    points: Sequence[Point],
-    *,
-    peak_gflops: float,
-    bandwidth_gbs: float,
-    title: str,
-    x_range: tuple[float, float] = (0.1, 1000.0),
-    y_range: tuple[float, float] | None = None,
-    width: float = MAIN,
-    height: float = HEIGHT,
-) -> str:
+def roofline(points: Sequence[Point], *, peak_gflops: float, bandwidth_gbs: float, title: str) -> str:
     """Points under the roofline ``min(peak, intensity × bandwidth)``, on logarithmic axes.
 
     Source: Williams, Waterman & Patterson, Roofline, 2009.
     """
-    low, high = y_range or (min(x_range[0] * bandwidth_gbs, peak_gflops / 1000), peak_gflops * 3)
-    x = Scale(*x_range, 52, width - 16, log=True)
-    y = Scale(low, high, height - BOTTOM, TOP, log=True)
+    x = Scale(*INTENSITIES, 52, MAIN - 16, log=True)
+    lowest = x.low * bandwidth_gbs
+    y = Scale(min(lowest, peak_gflops / 1000), peak_gflops * 3, HEIGHT - BOTTOM, TOP, log=True)
     ridge = peak_gflops / bandwidth_gbs
-    roof = [(x_range[0], x_range[0] * bandwidth_gbs), (ridge, peak_gflops), (x_range[1], peak_gflops)]
-    parts = [y_axis(y, x.start, x.end, "speed (GFLOP/s)", form=compact)]
-    parts.append(x_axis(x, y.start, "arithmetic intensity (FLOP per byte moved)", form=plain))
+    roof = [(x.low, lowest), (ridge, peak_gflops), (x.high, peak_gflops)]
+    parts = [svg.y_axis(y, x.start, x.end, "speed (GFLOP/s)", form=compact)]
+    parts.append(svg.x_axis(x, y.start, "arithmetic intensity (FLOP per byte moved)", form=plain))
     route = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in roof)
     parts.append(f'<polyline points="{route}" class="line baseline"/>')
-    parts.append(segment(x(ridge), y(peak_gflops), x(ridge), y.start, "line threshold dashed"))
-    parts.append(text(x.end, y(peak_gflops) - 7, f"peak {compact(peak_gflops)} GFLOP/s", anchor="end"))
-    parts.append(text(x(ridge) - 6, y.start - 6, "waits for memory", anchor="end", classes="threshold-text"))
-    parts.append(text(x(ridge) + 6, y.start - 6, "limited by arithmetic", classes="threshold-text"))
-    parts += [marker(p.marker, x(p.x), y(p.y), p.colour, p.size, p.name) for p in points]
+    parts.append(svg.segment(x(ridge), y(peak_gflops), x(ridge), y.start, "line threshold dashed"))
+    parts.append(svg.text(x.end, y(peak_gflops) - 7, f"peak {compact(peak_gflops)} GFLOP/s", anchor="end"))
+    parts.append(svg.text(x(ridge) - 6, y.start - 6, "waits for memory", anchor="end", classes="threshold-text"))
+    parts.append(svg.text(x(ridge) + 6, y.start - 6, "limited by arithmetic", classes="threshold-text"))
+    parts += [svg.marker(p.marker, x(p.x), y(p.y), p.colour, p.size, p.name) for p in points]
     parts += _point_labels(points, x, y)
     description = f"{len(points)} layers; the roof turns at {ridge:.3g} FLOP per byte"
-    return chart(parts, width=width, height=height, title=title, description=description)
+    return svg.chart(parts, width=MAIN, height=HEIGHT, title=title, description=description)
 
 
 def _point_labels(points: Sequence[Point], x: Scale, y: Scale) -> list[str]:
@@ -191,7 +163,7 @@ def _point_labels(points: Sequence[Point], x: Scale, y: Scale) -> list[str]:
     parts: list[str] = []
     taken: list[tuple[float, float, float]] = []
     for point in (point for point in points if point.label):
-        width = text_width(point.label)
+        width = svg.text_width(point.label)
         left = min(x(point.x) + 8, x.end - width)
         base = y(point.y) + 16
         while any(
@@ -200,7 +172,7 @@ def _point_labels(points: Sequence[Point], x: Scale, y: Scale) -> list[str]:
         ):
             base += LINE_HEIGHT
         taken.append((left, width, base))
-        parts.append(text(left, base, point.label, classes=f"{point.colour}-text"))
+        parts.append(svg.text(left, base, point.label, classes=f"{point.colour}-text"))
     return parts
 
 

@@ -7,7 +7,7 @@ the whole model with each observer was measured beforehand.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -38,11 +38,13 @@ LAYERS = ("conv1", "layer1.1.conv1", "layer2.0.conv1", "layer4.1.conv2", "fc")
 EXAMPLES = 32
 SHOWN_BINS = 128
 LOWER_HEIGHT = 190.0  # of the chart below the main one
+ErrorCurves = tuple[Sequence[float], Sequence[float], Sequence[float]]
+"""Every clipping share that the MSE observer tries, in per cent, and the clipping and rounding errors there."""
 
 
 @dataclass(frozen=True)
 class Clipped:
-    """Errors of a range: mean squared errors as a share of the mean squared activation."""
+    """Mean squared errors of a range, as a share of the mean squared activation; ``curves`` hold other ranges."""
 
     layer: str
     bits: int
@@ -53,7 +55,7 @@ class Clipped:
     outside: float
     clipping: float
     rounding: float
-    curves: Mapping[str, list[float]] = field(repr=False)
+    curves: ErrorCurves = field(repr=False)
 
     @property
     def sqnr(self) -> float:
@@ -66,22 +68,18 @@ class Activations:
     """Histograms of the inputs of some layers, and the errors of any range."""
 
     def __init__(self, values: Mapping[str, Tensor]) -> None:
-        from course_lib.quantization import OBSERVERS, Observer
+        from course_lib.quantization import OBSERVERS
 
-        self.observers: dict[str, dict[str, Observer]] = {}
+        self.observers: dict[str, dict[str, Any]] = {}
         for name, value in values.items():
             self.observers[name] = {method: OBSERVERS[method]() for method in METHODS}
             for observer in self.observers[name].values():
                 observer.observe(value)
-        self._curves: dict[tuple[str, int], dict[str, list[float]]] = {}
+        self._curves: dict[tuple[str, int], ErrorCurves] = {}
 
     def histogram(self, layer: str) -> HistogramObserver:
         """The histogram of the inputs of a layer."""
-        from course_lib.quantization.observers import HistogramObserver
-
-        observer = self.observers[layer]["mse"]
-        assert isinstance(observer, HistogramObserver)
-        return observer
+        return self.observers[layer]["mse"]
 
     def clip(self, layer: str, bits: int, method: str, share: float) -> Clipped:
         """Clip at ``share`` of the largest magnitude, or at the range that the observer ``method`` chooses."""
@@ -108,17 +106,13 @@ class Activations:
         outside = counts[~inside].sum() / counts.sum()
         return float(outside), float(error[~inside].sum() / signal), float(error[inside].sum() / signal)
 
-    def _error_curves(self, layer: str, bits: int) -> dict[str, list[float]]:
-        """Both errors over every clipping share that the MSE observer tries."""
+    def _error_curves(self, layer: str, bits: int) -> ErrorCurves:
         if (layer, bits) not in self._curves:
             from course_lib.quantization.observers import CLIPS
 
             errors = [self.errors(layer, bits, *ends) for ends in self.histogram(layer).candidates()]
-            self._curves[layer, bits] = {
-                "share": [100 * clip for clip in CLIPS],
-                "clipping": [clipping for _, clipping, _ in errors],
-                "rounding": [rounding for _, _, rounding in errors],
-            }
+            _, clipping, rounding = zip(*errors, strict=True)
+            self._curves[layer, bits] = ([100 * clip for clip in CLIPS], clipping, rounding)
         return self._curves[layer, bits]
 
 
@@ -162,17 +156,17 @@ def clipping_panel(
 
 def draw(clipped: Clipped, histogram: HistogramObserver, measured: Rows = ()) -> str:
     """The histogram with its range, both errors over every clipping share, and measured accuracy."""
-    share = clipped.curves["share"]
-    total = [a + b for a, b in zip(clipped.curves["clipping"], clipped.curves["rounding"], strict=True)]
+    share, clipping, rounding = clipped.curves
+    total = [a + b for a, b in zip(clipping, rounding, strict=True)]
     low = max(min(total) / 30, 1e-9)
 
-    def line(name: str, values: list[float], colour: str, marker: str) -> charts.Line:
+    def line(name: str, values: Sequence[float], colour: str, marker: str) -> charts.Line:
         kept = [(x, max(y, low)) for x, y in list(zip(share, values, strict=True))[::9]]
         return charts.Line(name, [x for x, _ in kept], [y for _, y in kept], colour, marker)
 
     curves = [
-        line("clipping", clipped.curves["clipping"], "before", "square"),
-        line("rounding", clipped.curves["rounding"], "kept", "circle"),
+        line("clipping", clipping, "before", "square"),
+        line("rounding", rounding, "kept", "circle"),
         line("both", total, "baseline", "diamond"),
     ]
     companion = charts.lines(
@@ -192,10 +186,9 @@ def draw(clipped: Clipped, histogram: HistogramObserver, measured: Rows = ()) ->
 def numbers(clipped: Clipped, measured: Rows = ()) -> list[Number]:
     """The range and its errors; accuracy of the whole model with this observer if it was measured."""
     chosen = {"method": clipped.method, "activation_bits": clipped.bits}
+    ends = f"{clipped.low:.2f} … {clipped.high:.2f}"
     return [
-        Number(
-            f"{clipped.low:.2f} … {clipped.high:.2f}", f"range, at {100 * clipped.share:.0f} % of the largest", "exact"
-        ),
+        Number(ends, f"range, at {100 * clipped.share:.0f} % of the largest", "exact"),
         Number(f"{100 * clipped.outside:.2g} %", "of the values are clipped", "exact"),
         Number(f"{100 * clipped.clipping:.2g} %", "clipping error, of the signal", "exact"),
         Number(f"{100 * clipped.rounding:.2g} %", "rounding error, of the signal", "exact"),
@@ -220,15 +213,11 @@ def _histogram(clipped: Clipped, histogram: HistogramObserver) -> str:
     for end in {clipped.low, clipped.high} - {0.0}:
         parts.append(segment(x(end), charts.TOP - 4, x(end), y.start, "line threshold dashed"))
         label = f"{end:.2f}"
-        beside = x(end) - 6 if end > 0 else x(end) + 6
-        fits = beside - text_width(label) > x.start if end > 0 else True
-        anchor = "end" if end > 0 and fits else "start"
-        parts.append(
-            text(beside if fits else x(end) + 6, charts.TOP + 6, label, anchor=anchor, classes="threshold-text")
-        )
-    description = (
-        f"Histogram of activations; {100 * clipped.outside:.2g} % lie outside {clipped.low:.2f} to {clipped.high:.2f}"
-    )
+        left_of_line = end > 0 and x(end) - 6 - text_width(label) > x.start
+        beside, anchor = (x(end) - 6, "end") if left_of_line else (x(end) + 6, "start")
+        parts.append(text(beside, charts.TOP + 6, label, anchor=anchor, classes="threshold-text"))
+    facts = f"{100 * clipped.outside:.2g} % lie outside {clipped.low:.2f} to {clipped.high:.2f}"
+    description = f"Histogram of activations; {facts}"
     return chart(parts, width=width, height=height, title=f"Input of {clipped.layer}", description=description)
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import ipywidgets as widgets
 import traitlets
 
 from course_lib.core.validation import check_choice
+
+_same = partial(math.isclose, rel_tol=1e-9, abs_tol=1e-12)
 
 
 class Value(traitlets.Any):
@@ -67,9 +70,9 @@ class Slider(Control):
             raise ValueError(f"low must be greater than 0 on a logarithmic slider, got {low}")
         self.low, self.high, self.unit, self.factor, self.logarithmic = low, high, unit, factor, log
         self._whole = all(isinstance(number, int) for number in (value, low, high, 1 if log else step))
-        self._digits = max(0, -math.floor(math.log10(step * (1 if log else factor)) + 1e-9))
-        ends = (self._to_track(low), self._to_track(high))
         track_step = step if log else step * factor
+        self._digits = max(0, -math.floor(math.log10(track_step) + 1e-9))
+        ends = (self._to_track(low), self._to_track(high))
         self._track = widgets.FloatSlider(min=ends[0], max=ends[1], step=track_step, value=ends[0], readout=False)
         self._track.layout = widgets.Layout(flex="1 1 60px", width="60px", margin="0 4px 0 0")
         self._field = widgets.FloatText(layout=widgets.Layout(width="68px", margin="0"), step=track_step)
@@ -87,8 +90,7 @@ class Slider(Control):
     @property
     def reading(self) -> str:
         """The value as text, with its unit."""
-        unit = "" if not self.unit else f" {self.unit}"
-        return f"{self._shown(self.value):,.{self._places(self.value)}f}{unit}"
+        return f"{self.value * self.factor:,.{self._places(self.value)}f} {self.unit}".rstrip()
 
     @traitlets.validate("value")
     def _clamp(self, proposal: dict[str, Any]) -> float:
@@ -97,27 +99,26 @@ class Slider(Control):
             raise ValueError(f"{self.label or 'value'} must be a number, got {given!r}")
         value = min(max(given, self.low), self.high)
         clamped = f"{self.label} cannot be {self._text(given)}; it is set to {self._text(value)}."
-        self.notice = "" if math.isclose(value, given, rel_tol=1e-9, abs_tol=1e-12) else clamped
+        self.notice = "" if _same(value, given) else clamped
         return round(value) if self._whole else float(value)
 
     @traitlets.observe("value")
     def _follow(self, change: dict[str, Any]) -> None:
         value = change["new"]
-        if not self._same(self._from_track(self._track.value), value):
+        if not _same(self._from_track(self._track.value), value):
             self._track.value = self._to_track(value)
-        self._field.value = round(self._shown(value), self._places(value))
+        self._field.value = self._rounded(value)
 
     def _track_moved(self, change: dict[str, Any]) -> None:
         value = self._from_track(change["new"])
-        if not self._same(value, self.value):
+        if not _same(value, self.value):
             self.value = value
 
     def _field_typed(self, change: dict[str, Any]) -> None:
         typed = change["new"]
-        if typed == round(self._shown(self.value), self._places(self.value)):
-            return
-        self.value = round(typed) if self._whole else typed / self.factor
-        self._field.value = round(self._shown(self.value), self._places(self.value))
+        if typed != self._rounded(self.value):
+            self.value = round(typed) if self._whole else typed / self.factor
+            self._field.value = self._rounded(self.value)
 
     def _to_track(self, value: float) -> float:
         return math.log10(value) if self.logarithmic else value * self.factor
@@ -128,20 +129,18 @@ class Slider(Control):
         value = 10.0**position
         return min(max(round(value) if self._whole else float(f"{value:.3g}"), self.low), self.high)
 
-    def _same(self, first: float, second: float) -> bool:
-        return math.isclose(first, second, rel_tol=1e-9, abs_tol=1e-12)
-
-    def _shown(self, value: float) -> float:
-        return value * self.factor
+    def _rounded(self, value: float) -> float:
+        """The number that the field shows."""
+        return round(value * self.factor, self._places(value))
 
     def _places(self, value: float) -> int:
         if not self.logarithmic or self._whole:
             return 0 if self._whole else self._digits
-        shown = self._shown(value)
+        shown = value * self.factor
         return max(0, 2 - math.floor(math.log10(shown) + 1e-9)) if shown > 0 else 0
 
     def _text(self, value: float) -> str:
-        return f"{self._shown(value):.6g} {self.unit}".strip()
+        return f"{value * self.factor:.6g} {self.unit}".strip()
 
     def _name_inputs(self, label: str) -> None:
         self._track.description = label

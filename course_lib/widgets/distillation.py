@@ -148,12 +148,10 @@ def _probabilities(loss: ImageLoss, png: str, classes: Sequence[str]) -> str:
     for row, name in enumerate(classes):
         top = TOP + row * ROW
         parts.append(text(LEFT - 6, top + 13, name, anchor="end"))
-        for place, (values, (kind, colour)) in enumerate(
-            zip((loss.teacher, loss.student, loss.label), KINDS, strict=True)
-        ):
-            length = max(x(100 * values[row]) - x.start, 0.0)
-            note = f"{kind}, {name}: {100 * values[row]:.1f} %"
-            parts.append(_bar(x.start, top + 1 + 7 * place, length, 6, colour, note))
+        for position, (kind, colour) in enumerate(KINDS):
+            percent = 100 * getattr(loss, kind)[row]
+            note = f"{kind}, {name}: {percent:.1f} %"
+            parts.append(_bar(x.start, top + 1 + 7 * position, x(percent) - x.start, 6, colour, note))
     parts.append(x_axis(x, TOP + ROW * len(classes), "probability (%)", form=plain))
     if png:
         parts.append(f'<image x="{WIDTH - SIDE - 4:g}" y="{TOP:g}" width="{SIDE:g}" height="{SIDE:g}" href="{png}"/>')
@@ -164,11 +162,10 @@ def _probabilities(loss: ImageLoss, png: str, classes: Sequence[str]) -> str:
 
 def _legend() -> list[str]:
     """The legend: a name in the colour of each kind of bar."""
-    parts, left = [], LEFT
-    for kind, colour in KINDS:
+    parts = []
+    for left, (kind, colour) in zip((LEFT, LEFT + 74, LEFT + 148), KINDS, strict=True):
         parts.append(f'<rect x="{left:.0f}" y="26" width="10" height="7" class="{colour}"/>')
         parts.append(text(left + 14, 33, kind, classes=f"{colour}-text"))
-        left += 74
     return parts
 
 
@@ -185,11 +182,8 @@ def _gradients(loss: ImageLoss, classes: Sequence[str]) -> str:
         colour = "kept" if push[row] >= 0 else "threshold"
         parts.append(_bar(start, TOP + 5 + row * ROW, end - start, 14, colour, f"{name}: {push[row]:+.4f}"))
     parts.append(x_axis(x, bottom, "minus the gradient", ticks=[-limit, 0.0, limit], form=lambda value: f"{value:.2g}"))
-    strongest = classes[int(numpy.abs(push).argmax())]
-    return chart(
-        parts, width=COMPANION, height=bottom + 40, title="Push on the student's logits",
-        description=f"strongest on {strongest}",
-    )  # fmt: skip
+    title, description = "Push on the student's logits", f"strongest on {classes[int(numpy.abs(push).argmax())]}"
+    return chart(parts, width=COMPANION, height=bottom + 40, title=title, description=description)
 
 
 def _bar(x: float, y: float, width: float, height: float, colour: str, note: str) -> str:

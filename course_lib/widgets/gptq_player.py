@@ -136,7 +136,8 @@ def _correction(state: PlayerState) -> list[str]:
         if share > 0.02:
             parts.append(_cells((column,), "before", min(1.0, share) ** 0.7, rows=(row,)))
         if share > 0.08:
-            parts.append(_sign(row, column, value))
+            x, y = LEFT + (column + 0.5) * CELL, TOP + (row + 0.5) * CELL + 4
+            parts.append(text(x, y, "+" if value > 0 else "−", anchor="middle", classes="title"))
     return parts
 
 
@@ -148,11 +149,6 @@ def _cells(columns: Iterable[int], colour: str, opacity: float, rows: Iterable[i
         for column, row in product(columns, rows)
     )
     return f'<path d="{"".join(squares)}" class="{colour}" fill-opacity="{opacity:.2f}"/>'
-
-
-def _sign(row: int, column: int, value: float) -> str:
-    x, y = LEFT + (column + 0.5) * CELL, TOP + (row + 0.5) * CELL + 4
-    return text(x, y, "+" if value > 0 else "−", anchor="middle", classes="title")
 
 
 def _errors(state: PlayerState) -> str:

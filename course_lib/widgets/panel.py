@@ -51,7 +51,9 @@ class Panel(widgets.VBox):
         self.result: Any = None
         self.error: Exception | None = None
         self.picture, self.numbers, self.notice = (widgets.HTML() for _ in range(3))
-        self._wire()
+        for name, control in controls.items():
+            control.label = control.label or name.replace("_", " ").capitalize()
+            control.observe(self._changed, ["value", "notice"])
         super().__init__(self._rows())
         self.add_class("course-panel")
         self.update()
@@ -78,11 +80,6 @@ class Panel(widgets.VBox):
             self.notice.value = notice(f"{type(error).__name__}: {error}")
             if os.environ.get(STRICT) == "1":
                 raise
-
-    def _wire(self) -> None:
-        for name, control in self.controls.items():
-            control.label = control.label or name.replace("_", " ").capitalize()
-            control.observe(self._changed, ["value", "notice"])
 
     def _changed(self, change: dict[str, Any]) -> None:
         self._hide()

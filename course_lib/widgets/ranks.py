@@ -104,8 +104,8 @@ def rank_panel(subject: nn.Module | Tensor | None = None, *, rank: float = 0.25)
         draw,
         numbers=numbers,
         title="How much rank does a layer need?",
-        subtitle="Drag, or focus the slider and use the arrow keys. Right of the grey line the factors are larger than "
-        "the layer.",
+        subtitle="Drag, or focus the slider and use the arrow keys. "
+        "Right of the grey line the factors are larger than the layer.",
         **controls,
     )
 
@@ -121,8 +121,9 @@ def draw(layer: TruncatedLayer) -> str:
     edge = matrix.break_even + 0.5
     curves = [energy, size, charts.Line("break-even", [edge, edge], [0, HIGHEST], "baseline", "diamond")]
     main = charts.lines(
-        curves, title=f"{layer.name}: {_shape(matrix.shape)}", x_label="rank", y_label="% of the layer",
-        x_range=(0, len(matrix.energy)), y_range=(0, HIGHEST), cursor=layer.rank, width=charts.MAIN,
+        curves, title=f"{layer.name}: {len(matrix.left)} × {matrix.right.shape[1]}", x_label="rank",
+        y_label="% of the layer", x_range=(0, len(matrix.energy)), y_range=(0, HIGHEST), cursor=layer.rank,
+        width=charts.MAIN,
     )  # fmt: skip
     return side_by_side(main, _filters(layer))
 
@@ -173,7 +174,3 @@ def _bank(filters: numpy.ndarray, span: float, top: float) -> str:
         f'<path class="{colour}" fill-opacity="{shade / SHADES:.2f}" d="{"".join(route)}"/>'
         for (colour, shade), route in shades.items()
     )
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return f"{shape[0]} × {shape[1] * int(numpy.prod(shape[2:]))}"

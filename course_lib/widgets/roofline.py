@@ -30,17 +30,6 @@ class Limits(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ProfiledLayer:
-    """One row of ``profiling.layers``: work and bytes at the profiled batch size."""
-
-    name: str
-    macs: float
-    weight_bytes: float
-    activation_bytes: float
-    gflops: float | None
-
-
-@dataclass(frozen=True)
 class Position:
     """A layer at a batch size: FLOP per byte, attainable GFLOP/s, time in ms, and whether it waits for memory."""
 
@@ -72,8 +61,8 @@ class Positions:
         return sum(layer.milliseconds for layer in self.layers if layer.waits) / (self.milliseconds or 1.0)
 
 
-def place(layer: ProfiledLayer, batch: float, limits: Limits) -> Position:
-    """The layer at ``batch`` times the profiled batch size.
+def place(layer: Any, batch: float, limits: Limits) -> Position:
+    """A row of ``profiling.layers`` at ``batch`` times the profiled batch size.
 
     Work and activations grow with the batch while weights are read once, so the intensity rises.
     """
@@ -124,29 +113,25 @@ def roofline_panel(
     )
 
 
-def layers_of(frame: pandas.DataFrame) -> list[ProfiledLayer]:
-    """The rows with MACs above 0."""
+def layers_of(frame: pandas.DataFrame) -> list[Any]:
+    """The rows with MACs above 0, as named tuples."""
     busy = frame[frame["macs"] > 0]
     if busy.empty:
         raise ValueError("frame must hold at least one layer with macs above 0, got none")
-    numbers = busy[["macs", "weight_bytes", "activation_bytes"]].astype(float).itertuples(index=False, name=None)
-    speeds = [float(speed) if speed > 0 else None for speed in busy.get("achieved_gflops", [0.0] * len(busy))]
-    return [
-        ProfiledLayer(str(name), macs, weights, activations, speed)
-        for name, (macs, weights, activations), speed in zip(busy["name"], numbers, speeds, strict=True)
-    ]
+    return list(busy.itertuples(index=False))
 
 
 def positions(
-    layers: Sequence[ProfiledLayer], batch: int, threads: int, rooflines: Sequence[Roofline], profiled: int
+    layers: Sequence[Any], batch: int, threads: int, rooflines: Sequence[Roofline], profiled: int
 ) -> Positions:
     """Every layer at this batch size and number of threads."""
     limits = limits_for(threads, rooflines)
     placed = [place(layer, batch / profiled, limits) for layer in layers]
+    was_measured = batch == profiled and threads == max(roofline.threads for roofline in rooflines)
     achieved = [
-        Position(layer.name, at.intensity, layer.gflops, 0.0, at.waits)
+        replace(at, gflops=layer.achieved_gflops, milliseconds=0.0)
         for layer, at in zip(layers, placed, strict=True)
-        if layer.gflops is not None and batch == profiled and threads == max(roofline.threads for roofline in rooflines)
+        if was_measured and layer.achieved_gflops > 0
     ]
     return Positions(batch, threads, limits, placed, achieved)
 

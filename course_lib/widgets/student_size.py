@@ -69,10 +69,8 @@ def stage_panel(stage: str = "a tenth in all") -> Panel:
     teacher = count_parts(**TEACHER)
 
     def compute(stage: str, layers: int, width: int, rows_kept: int, factor: int) -> StudentSize:
-        if stage != OWN:
-            parts = count_parts(**STAGES[stage])
-        else:
-            parts = count_parts(int(layers), int(width), int(rows_kept), int(factor))
+        own = {"layers": layers, "width": width, "rows": rows_kept, "factor": factor}
+        parts = count_parts(**STAGES.get(stage, own))
         total = sum(parts.values())
         return StudentSize(parts, teacher, stage, [row for row in rows if row["parameters"] == total])
 

@@ -65,11 +65,10 @@ def chart(parts: Iterable[str], *, width: float, height: float, title: str, desc
     )
 
 
-def text(x: float, y: float, content: str, *, anchor: str = "start", classes: str = "", turn: bool = False) -> str:
-    """Text whose baseline is at ``(x, y)``; ``turn`` rotates it upwards."""
-    turned = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turn else ""
+def text(x: float, y: float, content: str, *, anchor: str = "start", classes: str = "") -> str:
+    """Text whose baseline is at ``(x, y)``."""
     named = f' class="{classes}"' if classes else ""
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{named}{turned}>{escape(content)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{named}>{escape(content)}</text>'
 
 
 def segment(x1: float, y1: float, x2: float, y2: float, classes: str) -> str:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 ALL = "all groups"
 LEFT, STEP, PER_LINE = 4.0, 95.0, 5
-WIDTH = 480.0
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ def matrices(narrow: NarrowedModel) -> str:
     changed = sum(layer.share < 1 for layer in narrow.layers)
     title = f"{changed} of {len(narrow.layers)} layers lose rows or columns"
     facts = f"{narrow.group} at {100 * narrow.ratio:.0f} %: {100 * narrow.work:.0f} % of the work is left"
-    return chart(parts, width=WIDTH, height=top, title=title, description=facts)
+    return chart(parts, width=charts.MAIN, height=top, title=title, description=facts)
 
 
 def _lines(layers: Sequence[LayerWidths]) -> list[list[LayerWidths]]:
@@ -170,12 +169,10 @@ def _lines(layers: Sequence[LayerWidths]) -> list[list[LayerWidths]]:
 def _box(layer: LayerWidths, x: float, y: float, width: float, height: float) -> list[str]:
     """A grey box with a blue box of the kept part on top, and the name below."""
     kept = (width * layer.kept_inputs / layer.inputs, height * layer.kept_outputs / layer.outputs)
-    note = (
-        f"{layer.name}: {layer.kept_outputs} of {layer.outputs} outputs, {layer.kept_inputs} of {layer.inputs} inputs"
-    )
+    outputs, inputs = f"{layer.kept_outputs} of {layer.outputs}", f"{layer.kept_inputs} of {layer.inputs}"
     name = layer.name.removeprefix("features.").replace(".downsample.0", ".down")
     return [
-        f"<g><title>{escape(note)}</title>",
+        f"<g><title>{escape(layer.name)}: {outputs} outputs, {inputs} inputs</title>",
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}" class="cut"/>',
         f'<rect x="{x:.1f}" y="{y:.1f}" width="{kept[0]:.1f}" height="{kept[1]:.1f}" class="kept"/></g>',
         text(x, y + height + 12, name if len(name) <= 15 else f"…{name[-14:]}"),

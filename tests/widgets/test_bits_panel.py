@@ -4,8 +4,9 @@ import pytest
 from torch import nn
 
 from course_lib import quantization as q
+from course_lib.quantization.bit_sweep import largest_group
 from course_lib.widgets import bits_panel
-from course_lib.widgets.bits import NAMES, group_of
+from course_lib.widgets.bits import NAMES
 from tests.widgets.networks import small_network
 
 
@@ -27,7 +28,7 @@ def test_the_bits_panel_says_what_quantization_does(network, scales, bits):
     panel = bits_panel(weight)
     panel.controls["scales"].value, panel.controls["bits"].value = scales, bits
     granularity = NAMES[scales]
-    group = group_of(288, granularity)
+    group = largest_group(288) if granularity == "group" else None
     quantized = q.quantize_tensor(weight, q.weight_params(weight, bits, granularity, group_size=group))
     assert panel.result.sqnr == pytest.approx(q.sqnr_db(weight, quantized.values()))
     assert panel.result.stored == q.quantized_bytes({"w": quantized})
@@ -35,6 +36,6 @@ def test_the_bits_panel_says_what_quantization_does(network, scales, bits):
 
 
 def test_a_group_divides_the_inputs():
-    assert [group_of(inputs, "group") for inputs in (64, 128, 147, 30, 67)] == [64, 64, 49, 30, 1]
+    assert [largest_group(inputs) for inputs in (64, 128, 147, 30, 67)] == [64, 64, 49, 30, 1]
     with pytest.raises(ValueError, match="subject must hold weights"):
         bits_panel(nn.Sequential(nn.ReLU()))

@@ -7,7 +7,7 @@ import pandas
 import pytest
 
 from course_lib.widgets import roofline_panel
-from course_lib.widgets.roofline import Limits, ProfiledLayer, place
+from course_lib.widgets.roofline import Limits, layers_of, place
 
 
 def frame() -> pandas.DataFrame:
@@ -31,7 +31,7 @@ def test_every_control_of_the_roofline_panel_moves_the_picture(moves):
 
 
 def test_a_larger_batch_reads_the_weights_once_and_waits_less_for_memory():
-    layer = ProfiledLayer("big", 2e6, 8e6, 9e3, None)
+    _, layer, _ = layers_of(frame())
     one, many = (place(layer, batch, Limits(110.0, 16.0, True)) for batch in (1, 64))
     assert one.intensity == pytest.approx(4e6 / 8.009e6) and one.waits
     assert many.intensity == pytest.approx(64 * 4e6 / (8e6 + 64 * 9e3)) and not many.waits
