@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from course_lib.grading import building, selfcheck
+from course_lib.grading import building, nbval_report, selfcheck
 
 SANITIZE = Path(__file__).with_name("sanitize.cfg")
 
@@ -26,11 +25,11 @@ def run(path, folder):
         "COURSE_PROGRESS": str(folder / "progress.json"),
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
-    command = [sys.executable, "-m", "pytest", *selfcheck.nbval_options(folder, *options)]
+    command = [sys.executable, "-m", "pytest", *nbval_report.options(folder, *options)]
     finished = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert (folder / "report.json").is_file(), finished.stdout + finished.stderr
-    entries = json.loads((folder / "report.json").read_text())
-    return [entry for entry in entries if not entry["passed"]]
+    reports = nbval_report.read(folder / "report.json")
+    return [report for report in reports.values() if not report.passed]
 
 
 def test_a_changed_fact_is_noticed(tmp_path):
