@@ -40,8 +40,10 @@ MINILM = {
 MINILM_RUNS = {"sign of the rating": 4, "mean rating": 3, "frozen embeddings": 3}  # epochs of each run
 
 
-def full_fashion_mnist(source: Path) -> data.Splits:
-    """All 58,000 training images with the shipped validation and test splits."""
+def fashion_mnist(source: Path | None) -> data.Splits:
+    """The shipped splits, with all 58,000 training images if ``source`` is a folder with fashion-mnist/*.gz."""
+    if source is None:
+        return data.load("fashion_mnist")
 
     def split(name: str, images: torch.Tensor, labels: torch.Tensor) -> data.Split:
         return data.Split("fashion_mnist", name, images, labels.long(), data.FASHION_CLASSES, upscale=2)
@@ -52,7 +54,7 @@ def full_fashion_mnist(source: Path) -> data.Splits:
 def train_resnet18(source: Path) -> None:
     """Train from random weights on all training images."""
     training.seed_everything(SEED)
-    splits = full_fashion_mnist(source)
+    splits = fashion_mnist(source)
     model = models.build({"builder": "resnet18", "arguments": {"num_classes": 10}})
     model.to(memory_format=torch.channels_last)
     loss = training.cross_entropy(label_smoothing=0.05)
