@@ -81,6 +81,13 @@ def write(target: Path, content: Mapping[str, Any], indent: int = 1) -> None:
     write_atomically(target, json.dumps(content, indent=indent) + "\n")
 
 
+def timed(work: Callable[..., Any], *inputs: Any, **options: Any) -> tuple[float, Any]:
+    """Wall-clock seconds of one call, and its result."""
+    start = time.perf_counter()
+    result = work(*inputs, **options)
+    return time.perf_counter() - start, result
+
+
 def find(table: Mapping[str, Any], **values: Any) -> Row:
     """The first row of a results table that has these values."""
     return next(row for row in table["rows"] if values.items() <= row.items())
@@ -163,9 +170,9 @@ class Results:
         print(self.header["title"])
         print(f"{self.header['machine']} · {self.header['threads']} threads · {runs} runs · torch {torch.__version__}")
 
-    def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def table(self, name: str, rows: Iterable[Row]) -> None:
         """Print ``rows`` under ``name`` and keep them; the keys of the first row are the columns."""
-        self.tables[name] = [dict(row) for row in rows]
+        self.tables[name] = rows = [dict(row) for row in rows]
         columns = list(rows[0]) if rows else []
         print(f"\n{name}\n{text_table(columns, [[cell(row.get(key)) for key in columns] for row in rows])}", flush=True)
 

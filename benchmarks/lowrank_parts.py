@@ -6,14 +6,13 @@ Hyper-parameters were chosen on validation; the test split is read for the rows 
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pandas
 import resuming
 import torch
-from common import Row, compare_minilm, quality, read, rows_of, sentiment, write
+from common import Row, compare_minilm, quality, read, rows_of, sentiment, timed, write
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -62,16 +61,17 @@ def untrained(splits: data.Splits) -> Iterator[Row]:
 def seconds(splits: data.Splits) -> Iterator[Row]:
     """Seconds to factor all convolutions; to be run on an idle machine."""
     model = models.load("resnet18")
-    layers = convolutions(model)
-    started = time.perf_counter()
-    moments = lowrank.output_moments(model, splits.train.subset(CALIBRATION), layers)
-    what, elapsed = f"moments of {CALIBRATION:,} images", time.perf_counter() - started
-    yield {"what": what, "layers": len(layers), "seconds": elapsed}
-    for way, (kind, aware) in {**WAYS, "CP": ("cp", False)}.items():
-        started = time.perf_counter()
+    layers, examples = convolutions(model), splits.train.subset(CALIBRATION)
+    elapsed, moments = timed(lowrank.output_moments, model, examples, layers)
+    yield {"what": f"moments of {CALIBRATION:,} images", "layers": len(layers), "seconds": elapsed}
+
+    def factorize(kind: str, aware: bool) -> lowrank.LowRankResult:
         plan = lowrank.plan_for_size(model, 1 / 3, kind, layers)
-        lowrank.factorize(model, plan, moments if aware else None)
-        yield {"what": way, "layers": len(plan), "seconds": time.perf_counter() - started}
+        return lowrank.factorize(model, plan, moments if aware else None)
+
+    for way, (kind, aware) in {**WAYS, "CP": ("cp", False)}.items():
+        elapsed, result = timed(factorize, kind, aware)
+        yield {"what": way, "layers": len(result.plan), "seconds": elapsed}
 
 
 def forms(splits: data.Splits) -> Iterator[Row]:
@@ -100,16 +100,16 @@ def tuned_resnet18(target: str, rows: list[Row], splits: data.Splits) -> tuple[n
         model = models.load("resnet18")
         plan = chosen_plan(target, rows)
         cut = lowrank.factorize(model, plan)
-        started = time.perf_counter()
-        result = lowrank.fine_tune(
-            cut, splits.train.subset(IMAGES), splits.validation, original=model.to(memory_format=torch.channels_last),
+        elapsed, result = timed(
+            lowrank.fine_tune, cut, splits.train.subset(IMAGES), splits.validation,
+            original=model.to(memory_format=torch.channels_last),
             checkpoint=RUNS / f"resnet18_{target}.checkpoint", **RESNET18,
         )  # fmt: skip
         resuming.stop_if_interrupted(result.history)
         write(notes, {
             "untrained_validation": training.evaluate(cut.model, splits.validation).accuracy,
             "validation": result.history.validation_accuracy,
-            "minutes": (time.perf_counter() - started) / 60,
+            "minutes": elapsed / 60,
             "images": IMAGES,
             "plan": {name: list(entry) for name, entry in plan.items()},
         })  # fmt: skip

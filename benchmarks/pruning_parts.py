@@ -6,14 +6,13 @@ Hyper-parameters were chosen on validation; the test split is read for the rows 
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
 import resuming
 import torch
-from common import Row, compare_minilm, quality, rows_of, sentiment
+from common import Row, compare_minilm, quality, rows_of, sentiment, timed
 from torch import nn
 from torch.nn.utils import prune
 
@@ -99,16 +98,15 @@ def gradual_model(name: str, splits: data.Splits) -> tuple[nn.Module, Row]:
     }  # fmt: skip
 
     def make() -> nn.Module:
-        started = time.perf_counter()
         model = models.load("resnet18") if recipe.start == "baseline" else gradual_model(recipe.start, splits)[0]
-        result = pruning.prune_gradually(
-            model.to(memory_format=torch.channels_last), splits.train.subset(recipe.images), splits.validation,
-            initial_sparsity=recipe.initial, final_sparsity=recipe.final, epochs=recipe.epochs,
+        seconds, result = timed(
+            pruning.prune_gradually, model.to(memory_format=torch.channels_last), splits.train.subset(recipe.images),
+            splits.validation, initial_sparsity=recipe.initial, final_sparsity=recipe.final, epochs=recipe.epochs,
             loss=training.cross_entropy(label_smoothing=0.05), learning_rate=recipe.learning_rate,
             checkpoint=RUNS / f"gradual_{name}.checkpoint", **RESNET18,
         )  # fmt: skip
         resuming.stop_if_interrupted(result.history)
-        row.update(validation=result.history.validation_accuracy, minutes=(time.perf_counter() - started) / 60)
+        row.update(validation=result.history.validation_accuracy, minutes=seconds / 60)
         return result.model
 
     return storage.load(resuming.made_once(RUNS / f"gradual_{name}.safetensors", make, "fp32")), row

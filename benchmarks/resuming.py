@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from common import Row, read
+from common import Row, read, timed
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
@@ -50,10 +49,10 @@ def made_once(file: Path, make: Callable[[], nn.Module], dtype: str = "fp16") ->
     The checkpoint of its training, if it has the name of the file with the ending ``.checkpoint``, is removed then.
     """
     if not file.exists():
-        start = time.perf_counter()
-        storage.save(make(), file, dtype=dtype)
+        seconds, model = timed(make)
+        storage.save(model, file, dtype=dtype)
         file.with_suffix(".checkpoint").unlink(missing_ok=True)
-        print(f"{file.stem}: {time.perf_counter() - start:.0f} s", flush=True)
+        print(f"{file.stem}: {seconds:.0f} s", flush=True)
     return file
 
 

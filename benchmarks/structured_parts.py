@@ -5,7 +5,6 @@ Widths, learning rates and criteria were chosen on validation; the test split is
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -14,7 +13,7 @@ from typing import Any
 
 import resuming
 import torch
-from common import Row, compare_minilm, rows_of, sentiment
+from common import Row, compare_minilm, rows_of, sentiment, timed
 from structured_peers import torch_pruned
 from torch import Tensor, nn
 
@@ -262,9 +261,4 @@ def minilm(_: data.Splits) -> Iterator[Row]:
 def cost(_: data.Splits) -> Iterator[Row]:
     """Seconds of grouping, scoring and removing channels, the minimum of five runs."""
     for name in models.BASELINES:
-        seconds = []
-        for _ in range(5):
-            start = time.perf_counter()
-            pruning.prune_channels(baseline(name), 0.5)
-            seconds.append(time.perf_counter() - start)
-        yield {"model": name, "seconds": min(seconds)}
+        yield {"model": name, "seconds": min(timed(pruning.prune_channels, baseline(name), 0.5)[0] for _ in range(5))}
