@@ -33,7 +33,7 @@ class Split:
     """One part of a data set, held in memory.
 
     Args:
-        dataset: name of the data set, for example ``"fashion_mnist"``.
+        dataset: its name, for example ``"fashion_mnist"``.
         name: ``"train"``, ``"validation"`` or ``"test"``.
         inputs: images as uint8 ``(N, H, W)`` or ``(N, C, H, W)``, or a dict of token tensors ``(N, L)``, or
             any float tensor ``(N, …)``, which is passed to the model unchanged.
@@ -112,8 +112,7 @@ class Split:
 
     def example(self, batch_size: int = 1) -> Inputs:
         """The first ``batch_size`` inputs as a model takes them, for timing and tracing."""
-        inputs, _ = next(self.batches(batch_size))
-        return inputs
+        return next(self.batches(batch_size))[0]
 
     def _rows(self, rows: Tensor) -> Inputs:
         if isinstance(self.inputs, Mapping):

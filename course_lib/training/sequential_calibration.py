@@ -103,9 +103,7 @@ def calibration_batches(split: Split, batch_size: int = ROWS_AT_ONCE) -> list[di
 def layer_inputs(model: nn.Module, split: Split) -> dict[str, LayerInputs]:
     """Full name → statistics of the inputs of each linear layer in the blocks; the model is not changed.
 
-    Raises:
-        TestSplitError: if it is the test split.
-        ValueError: if it is empty, or a layer is never reached.
+    Errors are those of ``calibration_batches`` and ``walk``.
     """
     found: dict[str, LayerInputs] = {}
     walk(model, calibration_batches(split), lambda stage, inputs: found.update(dict.fromkeys(stage.layers, inputs)))
