@@ -80,7 +80,7 @@ def _declare(gradebook: Any, assignment: str, questions: Sequence[GradedQuestion
     gradebook.update_or_create_assignment(assignment)
     gradebook.update_or_create_notebook(assignment, assignment)
     for one in questions:
-        grade, solution = cells.check_id(one.question), cells.answer_id(one.question)
+        grade, solution = cells.cell_id("check", one.question), cells.cell_id("answer", one.question)
         gradebook.update_or_create_grade_cell(grade, assignment, assignment, max_score=one.max_points, cell_type="code")
         gradebook.update_or_create_solution_cell(solution, assignment, assignment)
 
@@ -91,7 +91,7 @@ def _record_one(gradebook: Any, result: GradedSubmission, penalty: float) -> Non
     submitted = gradebook.update_or_create_submission(assignment, student)
     points = 0.0
     for one in result.questions:
-        grade = gradebook.find_grade(cells.check_id(one.question), assignment, assignment, student)
+        grade = gradebook.find_grade(cells.cell_id("check", one.question), assignment, assignment, student)
         grade.auto_score = one.points
         grade.needs_manual_grade = False
         points += grade.manual_score if grade.manual_score is not None else one.points
