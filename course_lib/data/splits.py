@@ -9,15 +9,7 @@ import torch
 from torch import Tensor
 
 from course_lib.core.validation import check_choice, check_positive
-from course_lib.data.inputs import (
-    Augmentation,
-    Inputs,
-    augment_images,
-    group_by_length,
-    join_inputs,
-    prepare_images,
-    trim_padding,
-)
+from course_lib.data.inputs import Augmentation, Inputs, augment_images, group_by_length, join_inputs, model_inputs
 
 SPLIT_NAMES = ("train", "validation", "test")
 
@@ -120,11 +112,7 @@ class Split:
         return self.inputs[rows]
 
     def _prepare(self, inputs: Inputs) -> Inputs:
-        if isinstance(inputs, Mapping):
-            return trim_padding(inputs)
-        if inputs.dtype != torch.uint8:
-            return inputs
-        return prepare_images(inputs, self.upscale)
+        return model_inputs(inputs, self.upscale)
 
 
 def join(splits: Sequence[Split]) -> Split:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from course_lib.core.formatting import compact
 from course_lib.core.palette import LIGHT
-from course_lib.plots.axes import Intervals, draw_curves, limits, log_ticks
+from course_lib.plots.axes import Intervals, draw_curves, log_ticks
 from course_lib.plots.figure import DASHED, Picture, canvas, described, name_points
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ def size_front(
     with canvas(title, "stored size (MB), smaller to the left", "accuracy retained (%)") as (picture, axes):
         axes.set_xscale("log")
         sizes, heights = [size / 1e6 for size in stored_bytes], [100 * value for value in retained]
-        bars = [(100 * low, 100 * high) for low, high in limits(retained, intervals)]
+        known = zip(retained, intervals or [None] * len(retained), strict=True)
+        limits = [interval or (value, value) for value, interval in known]
+        bars = [(100 * low, 100 * high) for low, high in limits]
         for index, (size, height, bar) in enumerate(zip(sizes, heights, bars, strict=True)):
             colour, marker = ("baseline", "v") if index == 0 else ("kept", "o")
             axes.plot([size] * 2, bar, color=LIGHT[colour], marker="_", linewidth=1.4)

@@ -69,11 +69,7 @@ def save(
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:
-    """The tensors to store.
-
-    Raises:
-        ValueError: if one cannot be stored, with the remedy.
-    """
+    """The tensors to store; an error names the remedy for one that cannot be stored."""
     state = model.state_dict()
     for name, tensor in state.items():
         if name.endswith("_orig") and f"{name[:-5]}_mask" in state:
