@@ -17,8 +17,8 @@ def registry(**changes):
 
 
 def answers(wrong=5, right=2):
-    return {question: SimpleNamespace(wrong=dict.fromkeys(map(str, range(wrong))), right=dict.fromkeys(map(str, range(right))))
-            for question in QUESTIONS}  # fmt: skip
+    some = SimpleNamespace(wrong=dict.fromkeys(map(str, range(wrong))), right=dict.fromkeys(map(str, range(right))))
+    return dict.fromkeys(QUESTIONS, some)
 
 
 def problems(solution, made=None, registered=None, tried=None):

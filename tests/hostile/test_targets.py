@@ -128,9 +128,10 @@ def test_what_is_overwritten_exists_inside(grader):
 
 @pytest.mark.parametrize("name", test_reaching_out.PLACES)
 def test_what_is_written_outside_has_a_place_there(name):
-    """A file that is overwritten, or a folder in which the new file would appear."""
-    paths = test_reaching_out.PLACES[name]
-    assert any(path.is_file() or path.parent.is_dir() for path in paths)
+    """A file that is overwritten, or a folder in which the attack makes the new file (in a home, with its folders)."""
+    paths, home = test_reaching_out.PLACES[name], test_reaching_out.HOME
+    assert home.is_dir()
+    assert any(path.is_file() or path.parent.is_dir() or path.is_relative_to(home) for path in paths)
     if name in test_reaching_out.OVERWRITTEN:
         assert any(path.is_file() for path in paths), name
 
