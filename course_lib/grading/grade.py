@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from nbformat import NotebookNode
+
 from course_lib.grading import cells, fork_server, nbval_run, probes, reruns, results, sandbox, submission
 from course_lib.grading.assignment import Assignment, Reference
 from course_lib.grading.intake import Submission
@@ -53,10 +55,7 @@ def grade_one(handed_in: Submission, settings: Settings) -> GradedSubmission:
     started = time.monotonic()
     taken = submission.extract(notebook, assignment.questions)
     references = settings.references(assignment)[settings.place(assignment, handed_in.student)]
-    with tempfile.TemporaryDirectory(prefix="course-library-") as folder:
-        os.chmod(folder, 0o755)
-        files = assignment.stage(Path(folder))
-        verdicts = decide(assignment, taken.answers, references, files, level=settings.level, limits=settings.limits)
+    verdicts = decide_staged(assignment, taken.answers, references, settings)
     questions = tuple(_graded(id, assignment, taken, verdicts) for id in assignment.questions)
     seconds = round(time.monotonic() - started, 2)
     result = GradedSubmission(handed_in.student, settings.level, key, assignment.name, "", questions, taken.answers,
@@ -76,6 +75,16 @@ def find_assignment(solutions: str, lesson: str | None) -> Assignment:
         if (assignment := Assignment(path)).lesson == lesson:
             return assignment
     raise submission.Refused("no answer cell of an exercise was found in it")
+
+
+def decide_staged(
+    assignment: Assignment, answers: Mapping[str, str], references: Mapping[str, Reference], settings: Settings
+) -> dict[str, Verdict]:
+    """``decide`` with the visible files of the assignment in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="course-library-") as folder:
+        os.chmod(folder, 0o755)
+        files = assignment.stage(Path(folder))
+        return decide(assignment, answers, references, files, level=settings.level, limits=settings.limits)
 
 
 def decide(
@@ -138,6 +147,7 @@ class _Runner:
             if not alone.cells or not all(map(_is_alive, alone.cells.values())):
                 reason = alone.failure.text if alone.failure else "the kernel does not start"
                 raise RuntimeError(f"the grader itself does not work here: {reason}")
+        _require_own_cells(notebook, run)
         return run
 
     def _decide(self, id: str, probe: CellReport | None) -> Verdict:
@@ -159,6 +169,14 @@ class _Runner:
              "seed": reference.seed, "line": reference.line, "floors": reference.floors},
             {**os.environ, **probes.ENVIRONMENT},
         )  # fmt: skip
+
+
+def _require_own_cells(notebook: NotebookNode, run: nbval_run.Run) -> None:
+    """Check the cells before the first answer: an error in them is the grader's, never the student's."""
+    for cell in itertools.takewhile(lambda cell: not cell.id.startswith("answer-"), notebook.cells):
+        report = run.cells.get(cell.id)
+        if report is not None and report.error and _is_alive(report):
+            raise RuntimeError(f"the grader itself does not work here: {report.error}: {report.message or ''}")
 
 
 def _is_alive(cell: CellReport | None) -> bool:

@@ -118,8 +118,7 @@ def _main() -> None:
     job = json.load(sys.stdin)
     assignment = Assignment(job["solution"])
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    answers = {id: assignment.solution.cells[assignment.places[id].answer].source for id in assignment.questions}
-    for cell in assignment.notebook(answers, {}).cells:
+    for cell in assignment.notebook(assignment.answers, {}).cells:
         exec(compile(cell.source, cell.id, "exec"), namespace)
     made: list[dict[str, Any]] = [{} for _ in range(job["pool"])]
     for id, seeds in job["questions"].items():
