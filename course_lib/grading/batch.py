@@ -11,12 +11,13 @@ import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from course_lib.grading import intake, probes, results, sandbox, submission, trial
 from course_lib.grading.grade import find_assignment, grade_one
-from course_lib.grading.intake import Submission
+from course_lib.grading.handed_in import Submission
 from course_lib.grading.results import GradedSubmission
 from course_lib.grading.settings import Settings, result_key
 
@@ -34,9 +35,20 @@ def grade(
     settings: Settings,
     *,
     run: Callable[[Sequence[Submission], Settings], list[GradedSubmission]] = one_by_one,
+) -> list[GradedSubmission]:
+    """Results of all submissions below ``paths``; see ``grade_found``."""
+    settings.require_sandbox()
+    return grade_found(intake.collect(paths, settings.limits.notebook_bytes), settings, run=run)
+
+
+def grade_found(
+    found: Sequence[Submission],
+    settings: Settings,
+    *,
+    run: Callable[[Sequence[Submission], Settings], list[GradedSubmission]] = one_by_one,
     progress: bool = False,
 ) -> list[GradedSubmission]:
-    """Results of all submissions below ``paths``, in the order of the students' names.
+    """A result for each submission, in their order, with its lesson and the files that were not graded.
 
     Args:
         run: grades the submissions; ``on_workers`` uses several processes.
@@ -47,12 +59,14 @@ def grade(
         RuntimeError: if there is not exactly one result for every submission.
     """
     settings.require_sandbox()
-    found = intake.collect(paths)
     _prepare(found, settings, progress=progress)
     graded = run(found, settings)
     if [result.student for result in graded] != [one.student for one in found]:
         raise RuntimeError(f"{len(found)} submissions, but {len(graded)} results that belong to them")
-    return graded
+    return [
+        replace(result, lesson=one.lesson or result.assignment[:2], others=one.others)
+        for one, result in zip(found, graded, strict=True)
+    ]
 
 
 def on_workers(
@@ -105,8 +119,8 @@ def _to_grade(found: Sequence[Submission], settings: Settings) -> list[str]:
     lessons = set()
     for one in found:
         with contextlib.suppress(submission.Refused):
-            content = one.read()
-            assignment = find_assignment(settings.solutions, submission.lesson(submission.parse(content)))
+            content = one.read(settings.limits.notebook_bytes)
+            assignment = find_assignment(settings.solutions, one.lesson)
             if results.read(settings.result_file(result_key(content, one.student, assignment, settings))) is None:
                 lessons.add(assignment.lesson)
     return sorted(lessons)

@@ -83,8 +83,9 @@ def grade_class(
         str(folder), str(state_folder()), str(Path(solutions).resolve()), level, limits or sandbox.Limits()
     )
     run = partial(batch.on_workers, scheduler=scheduler, workers=workers, progress=progress)
-    results = [result.with_rule(rule) for result in batch.grade(paths, settings, run=run, progress=progress)]
-    taken_off = late.penalties(intake.collect(paths), late_rule) if late_rule else {}
+    found = intake.collect(paths, settings.limits.notebook_bytes)
+    results = [result.with_rule(rule) for result in batch.grade_found(found, settings, run=run, progress=progress)]
+    taken_off = late.penalties(found, late_rule) if late_rule else {}
     url = gradebook_url or gradebook.default_url(folder)
     gradebook.record(results, url, taken_off)
     write(results, folder, taken_off, final_scores(results, url))

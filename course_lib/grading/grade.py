@@ -23,7 +23,7 @@ from nbformat import NotebookNode
 
 from course_lib.grading import cells, fork_server, nbval_run, probes, reruns, results, sandbox, submission
 from course_lib.grading.assignment import Assignment, Reference
-from course_lib.grading.intake import Submission
+from course_lib.grading.handed_in import Submission
 from course_lib.grading.nbval_report import CellReport, KernelState
 from course_lib.grading.outcome import KERNEL_ENDED, NOT_REACHED, Status, Stop, StopReason, Verdict
 from course_lib.grading.results import GradedQuestion, GradedSubmission
@@ -43,8 +43,8 @@ def grade_one(handed_in: Submission, settings: Settings) -> GradedSubmission:
         RuntimeError: if the references cannot be made, or the grader itself does not work.
     """
     try:
-        content = handed_in.read()
-        notebook = submission.parse(content)
+        content = handed_in.read(settings.limits.notebook_bytes)
+        notebook = submission.parse(content, settings.limits.notebook_bytes)
         assignment = find_assignment(settings.solutions, submission.lesson(notebook))
     except submission.Refused as problem:
         return results.refused(handed_in.student, str(problem), settings.level)
@@ -55,7 +55,10 @@ def grade_one(handed_in: Submission, settings: Settings) -> GradedSubmission:
     started = time.monotonic()
     taken = submission.extract(notebook, assignment.questions)
     references = settings.references(assignment)[settings.place(assignment, handed_in.student)]
-    verdicts = decide_staged(assignment, taken.answers, references, settings)
+    with tempfile.TemporaryDirectory(prefix="course-library-") as folder:
+        os.chmod(folder, 0o755)
+        files = assignment.stage(Path(folder))
+        verdicts = decide(assignment, taken.answers, references, files, level=settings.level, limits=settings.limits)
     questions = tuple(_graded(id, assignment, taken, verdicts) for id in assignment.questions)
     seconds = round(time.monotonic() - started, 2)
     result = GradedSubmission(handed_in.student, settings.level, key, assignment.name, "", questions, taken.answers,
@@ -75,16 +78,6 @@ def find_assignment(solutions: str, lesson: str | None) -> Assignment:
         if (assignment := Assignment(path)).lesson == lesson:
             return assignment
     raise submission.Refused("no answer cell of an exercise was found in it")
-
-
-def decide_staged(
-    assignment: Assignment, answers: Mapping[str, str], references: Mapping[str, Reference], settings: Settings
-) -> dict[str, Verdict]:
-    """``decide`` with the visible files of the assignment in a temporary folder."""
-    with tempfile.TemporaryDirectory(prefix="course-library-") as folder:
-        os.chmod(folder, 0o755)
-        files = assignment.stage(Path(folder))
-        return decide(assignment, answers, references, files, level=settings.level, limits=settings.limits)
 
 
 def decide(
@@ -172,8 +165,8 @@ class _Runner:
 
 
 def _require_own_cells(notebook: NotebookNode, run: nbval_run.Run) -> None:
-    """Check the cells before the first answer: an error in them is the grader's, never the student's."""
-    for cell in itertools.takewhile(lambda cell: not cell.id.startswith("answer-"), notebook.cells):
+    """Check the course's own cells before the first of the learner: an error in them is never the student's."""
+    for cell in itertools.takewhile(lambda cell: cell.id.startswith("pristine-"), notebook.cells):
         report = run.cells.get(cell.id)
         if report is not None and report.error and _is_alive(report):
             raise RuntimeError(f"the grader itself does not work here: {report.error}: {report.message or ''}")

@@ -40,6 +40,8 @@ class GradedSubmission:
         problem: why it was refused or set aside; empty if it was graded.
         answers: question → source of the answer.
         set_aside: the infrastructure failed, not the submission.
+        lesson: the lesson of the exercise, also of a refused submission if it is known.
+        others: what else of this student and exercise was found and not graded.
     """
 
     student: str
@@ -51,6 +53,13 @@ class GradedSubmission:
     answers: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     set_aside: bool = False
+    lesson: str = ""
+    others: tuple[str, ...] = ()
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Student and lesson: there is one result for each."""
+        return self.student, self.lesson
 
     @property
     def points(self) -> float:
@@ -86,9 +95,14 @@ def read(file: Path) -> GradedSubmission | None:
         stored = json.loads(file.read_text(encoding="utf-8"))
         if stored.pop("schema") != SCHEMA:
             return None
-        return GradedSubmission(**stored | {"questions": tuple(map(_question, stored["questions"]))})
+        return _submission(stored)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _submission(stored: dict[str, Any]) -> GradedSubmission:
+    questions = tuple(map(_question, stored["questions"]))
+    return GradedSubmission(**stored | {"questions": questions, "others": tuple(stored["others"])})
 
 
 def _question(stored: dict[str, Any]) -> GradedQuestion:

@@ -29,7 +29,10 @@ def require_full_marks(assignment: Assignment, settings: Settings) -> None:
     """
     try:
         references = settings.references(assignment)[0]
-        verdicts = grade.decide_staged(assignment, assignment.answers, references, settings)
+        with tempfile.TemporaryDirectory(prefix="course-library-") as folder:
+            Path(folder).chmod(0o755)
+            files, level, limits = assignment.stage(Path(folder)), settings.level, settings.limits
+            verdicts = grade.decide(assignment, assignment.answers, references, files, level=level, limits=limits)
     except (RuntimeError, OSError) as error:
         raise GraderFailed(f"{assignment.name} cannot be graded here: {error}; nobody was graded") from error
     failed = {id: one for id in assignment.questions if not (one := verdicts[id]).passed}

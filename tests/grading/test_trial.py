@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from course_lib import doctor
 from course_lib.cli.app import app
 from course_lib.grading import batch, bubblewrap, building, grade, nbval_run, sandbox, trial
-from course_lib.grading.assignment import Assignment
+from course_lib.grading.assignment import Assignment, Reference
 from course_lib.grading.nbval_report import CellReport
 from course_lib.grading.outcome import Status, Verdict
 from course_lib.grading.settings import Settings
@@ -120,8 +120,9 @@ def test_an_error_before_the_first_answer_is_not_the_students(assignment, monkey
         return nbval_run.Run({notebook.cells[0].id: broken})
 
     monkeypatch.setattr(nbval_run, "run", run)
+    references = {id: Reference(1, "1") for id in assignment.questions}
     with pytest.raises(RuntimeError, match="the grader itself does not work here: PermissionError"):
-        grade.decide(assignment, assignment.answers, {}, {}, level="bwrap")
+        grade.decide(assignment, assignment.answers, references, {}, level="bwrap")
 
 
 def test_a_stored_result_needs_no_trial(submitted, tmp_path, monkeypatch, assignment):
