@@ -10,7 +10,8 @@ import io
 import os
 import stat
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -193,12 +194,11 @@ def _archive(path: Path, limit: int, members: tuple[str, ...] = ()) -> Iterator[
     if len(entries) > MAX_FILES:
         yield _Item(last, replace(here, problem=f"it holds {len(entries):,} files; {MAX_FILES:,} are allowed"))
         return
-    names = [entry.filename for entry in entries]
+    names = Counter(entry.filename for entry in entries)
+    filled = {parts[:count] for name in names if (parts := _parts(name)) for count in range(1, len(parts))}
     for entry in entries:
         parts = _parts(entry.filename)
-        if not parts or (
-            entry.is_dir() and any(name != entry.filename and name.startswith(entry.filename) for name in names)
-        ):
+        if not parts or (entry.is_dir() and parts in filled):
             continue
         one = replace(here, members=(*members, entry.filename))
         if entry.is_dir():
@@ -223,14 +223,14 @@ def _parts(name: str) -> Parts:
     return tuple(part for part in PurePosixPath(name.replace("\\", "/")).parts if part != "/")
 
 
-def _entry_problem(entry: zipfile.ZipInfo, names: list[str], limit: int) -> str:
+def _entry_problem(entry: zipfile.ZipInfo, names: Mapping[str, int], limit: int) -> str:
     name = entry.filename
     mode = entry.external_attr >> 16
     if name.startswith(("/", "\\")) or name[1:3] in (":/", ":\\") or ".." in _parts(name):
         return "its name in the zip file leads out of the folder"
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         return "it is not a regular file in the zip file"
-    if names.count(name) > 1:
+    if names[name] > 1:
         return "its name stands twice in the zip file"
     if entry.flag_bits & 1:
         return "it is encrypted"

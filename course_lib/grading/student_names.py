@@ -123,8 +123,8 @@ def _name(root: str, parts: Parts, groups: set[str], tops: set[str]) -> Name:
 def _groups(entries: Sequence[Parts]) -> set[str]:
     """Folders that hold several students' folders (sections of the class), or names of a learning system.
 
-    Folders are people if their names are neither exercises nor attempts and most do not recur in other folders. Sections
-    are assumed only if the whole class lies in such folders.
+    Folders are people if their names are neither exercises nor attempts and most do not recur in other folders.
+    Sections are assumed only if the whole class lies in such folders.
     """
     below: dict[str, set[str]] = defaultdict(set)
     for parts in entries:
