@@ -143,7 +143,7 @@ def grade(
     due: Annotated[str | None, typer.Option(help="such as 2026-11-30T23:59; needs --late-penalty")] = None,
     late_penalty: Annotated[str | None, typer.Option(help="such as 10%/day, 1%/hour or 20%; needs --due")] = None,
 ) -> None:
-    """Grade a class in the sandbox; an interrupted run resumes. Exit code 1 if a submission could not be graded."""
+    """Grade a class in the sandbox; an interrupted run resumes. Exit code 1 if something on this side failed."""
     from course_lib.grading import classroom, late, sandbox, trial
 
     extras.check_installed("classroom")
@@ -157,7 +157,9 @@ def grade(
         )  # fmt: skip
     except trial.GraderFailed as error:
         _finish(f"course: {error}", ok=False)
-    _finish(str(report), ok=not report.set_aside)
+    except KeyboardInterrupt:
+        _finish("course: interrupted; what is graded is kept, and the same command goes on", ok=False)
+    _finish(str(report), ok=report.ok)
 
 
 @app.command("verify-assets")

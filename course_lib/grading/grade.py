@@ -21,7 +21,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from course_lib.grading import cells, fork_server, nbval_run, probes, reruns, results, sandbox, submission
+from course_lib.grading import cells, fork_server, leftovers, nbval_run, probes, reruns, results, sandbox, submission
 from course_lib.grading.assignment import Assignment, Reference
 from course_lib.grading.handed_in import Submission
 from course_lib.grading.nbval_report import CellReport, KernelState
@@ -55,7 +55,7 @@ def grade_one(handed_in: Submission, settings: Settings) -> GradedSubmission:
     started = time.monotonic()
     taken = submission.extract(notebook, assignment.questions)
     references = settings.references(assignment)[settings.place(assignment, handed_in.student)]
-    with tempfile.TemporaryDirectory(prefix="course-library-") as folder:
+    with tempfile.TemporaryDirectory(prefix=leftovers.prefix("library")) as folder:
         os.chmod(folder, 0o755)
         files = assignment.stage(Path(folder))
         verdicts = decide(assignment, taken.answers, references, files, level=settings.level, limits=settings.limits)

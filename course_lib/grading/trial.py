@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from course_lib.grading import grade, sandbox
+from course_lib.grading import grade, leftovers, sandbox
 from course_lib.grading.assignment import Assignment
 from course_lib.grading.outcome import Verdict
 from course_lib.grading.settings import Settings
@@ -29,7 +29,7 @@ def require_full_marks(assignment: Assignment, settings: Settings) -> None:
     """
     try:
         references = settings.references(assignment)[0]
-        with tempfile.TemporaryDirectory(prefix="course-library-") as folder:
+        with tempfile.TemporaryDirectory(prefix=leftovers.prefix("library")) as folder:
             Path(folder).chmod(0o755)
             files, level, limits = assignment.stage(Path(folder)), settings.level, settings.limits
             verdicts = grade.decide(assignment, assignment.answers, references, files, level=level, limits=limits)
@@ -45,7 +45,7 @@ def require_full_marks(assignment: Assignment, settings: Settings) -> None:
 
 def problem(level: str) -> str | None:
     """Why a submission cannot be graded on this machine at this level; None if a trial got full marks."""
-    with tempfile.TemporaryDirectory(prefix="course-trial-") as folder:
+    with tempfile.TemporaryDirectory(prefix=leftovers.prefix("trial")) as folder:
         settings = Settings(f"{folder}/out", f"{folder}/state", level=sandbox.require(level), pool=1)
         Path(settings.state).mkdir(mode=0o700)
         try:
