@@ -108,7 +108,10 @@ def state_folder() -> Path:
         return Path(override)
     from platformdirs import user_data_path
 
-    folder = user_data_path("compression-course") / "grading"
+    try:
+        folder = user_data_path("compression-course") / "grading"
+    except RuntimeError:  # older versions of platformdirs return a path with ~ instead
+        folder = Path("~")
     if not folder.is_absolute():
         raise ValueError(f"this user has no home folder; set {STATE_VARIABLE} to a private folder")
     return folder

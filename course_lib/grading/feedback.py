@@ -17,6 +17,7 @@ from course_lib.grading.results import GradedQuestion, GradedSubmission
 
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-_])")
 TEXT_LIMIT = 300
+REMEDY = "Hand in the .ipynb file as Jupyter saved it, one for each exercise, not packed."
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "|", "%")
 TAGS = {"h1", "p", "b", "table", "tbody", "tr", "th", "td"}
 CONTENT_SECURITY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -55,7 +56,7 @@ def page(result: GradedSubmission, titles: Mapping[str, str]) -> str:
     """
     rows = "".join(_row(one, titles.get(one.question, ""), result.manual) for one in result.questions)
     late = f"<p>Late: {result.late_penalty:.0%} of the points are taken off.</p>" if result.late_penalty else ""
-    problem = f"<p class='missing'>{_escaped(result.problem)}</p>" if result.problem else ""
+    problem = f"<p class='missing'>{_escaped(_problem(result))}</p>" if result.problem else ""
     others = "".join(f"<p>{_escaped(other)}</p>" for other in result.others)
     body = (
         f"<h1>{_escaped(result.assignment or 'Not graded')}</h1><p>{_escaped(result.student)}: "
@@ -84,7 +85,7 @@ def gradescope(result: GradedSubmission, titles: Mapping[str, str]) -> dict[str,
     ]
     return {
         "score": result.counts,
-        "output": " ".join(clean(line) for line in (result.problem, *result.others) if line),
+        "output": " ".join(clean(line) for line in (_problem(result), *result.others) if line),
         "output_format": "text",
         "tests": tests,
     }
@@ -102,6 +103,13 @@ def _row(one: GradedQuestion, title: str, manual: Mapping[str, float]) -> str:
 def _finding(one: GradedQuestion, manual: Mapping[str, float]) -> str:
     by_hand = " The points were set by the instructor." if one.question in manual else ""
     return f"{ADVICE[one.status]} {clean(one.details)}".strip() + by_hand
+
+
+def _problem(result: GradedSubmission) -> str:
+    """Why a submission was not graded, and what the student can do about it."""
+    if not result.problem or result.set_aside:
+        return result.problem
+    return f"Not graded: {clean(result.problem, 150)}. {REMEDY}"
 
 
 def _only_known_tags(body: str) -> str:

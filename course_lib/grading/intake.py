@@ -103,13 +103,13 @@ def _without_notebook(items: Sequence[_Item]) -> str:
     files = sorted({one.parts[-1] for one in items if one.parts[-1]})
     shown = sorted({one.parts[-1] for one in items if one.parts[-1] and not one.is_hidden})
     if not files:
-        return "the folder is empty; hand in the .ipynb file"
+        return "the folder is empty"
     if not shown:
-        return f"it holds only hidden files such as {files[0]}; hand in the .ipynb file itself"
+        return f"it holds only hidden files such as {files[0]}"
     names = ", ".join(shown[:3])
     if packed := [name for name in shown if name.lower().endswith(PACKED)]:
-        return f"{packed[0]} is not unpacked here, and there is no notebook beside it; hand in the .ipynb file itself"
-    return f"no notebook was handed in, only {names}; hand in the .ipynb file"
+        return f"{packed[0]} is not unpacked here, and there is no notebook beside it"
+    return f"no notebook was handed in, only {names}"
 
 
 def _is_no_submission(parts: Parts) -> bool:

@@ -1,7 +1,7 @@
 """Late penalties: the time of submission, the due date, and a rule such as ``10%/day``.
 
 The time is the one in the name that a learning system gave the file (Blackboard); else the one in ``timestamp.txt``,
-which nbgrader writes when it collects, only in its folders ``STUDENT/EXERCISE/EXERCISE.ipynb``; else the time of the
+which nbgrader writes when it collects, only in its folders ``STUDENT/EXERCISE``; else the time of the
 entry in a learning system's zip file, in the time zone of this machine; else the time of the file. Times that a
 student could have written are ignored. A time that cannot be read costs no points and is listed. If files were copied
 without their times, do not use a penalty.
@@ -20,6 +20,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from course_lib.grading.handed_in import Submission
+from course_lib.grading.student_names import EXERCISE, from_learning_system
 
 TIMESTAMP = "timestamp.txt"
 TIMESTAMP_BYTES = 200
@@ -116,12 +117,13 @@ def handed_in(one: Submission) -> datetime:
 
 
 def _timestamp(one: Submission) -> Path | None:
-    """nbgrader's file with the time of a submission; None if there is none."""
-    path = Path(one.path)
-    file = path.with_name(TIMESTAMP)
-    if one.members or path.parent.name != path.stem or file.is_symlink() or not file.is_file():
+    """nbgrader's file with the time of a submission, beside it in ``STUDENT/EXERCISE``; None if there is none."""
+    file = Path(one.path).with_name(TIMESTAMP)
+    if (one.members and not one.packed) or file.is_symlink() or not file.is_file():
         return None
-    return file
+    exercise, student = file.parent.name, file.parent.parent.name
+    is_nbgraders = EXERCISE.match(exercise) and from_learning_system(student) is None
+    return file if is_nbgraders else None
 
 
 def _text(file: Path) -> str:
