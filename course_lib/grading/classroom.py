@@ -84,12 +84,9 @@ def grade_class(
     settings = Settings(
         str(folder), str(state_folder()), str(Path(solutions).resolve()), level, limits or sandbox.Limits()
     )
-    settings.require_sandbox()
     found = intake.collect(paths, settings.limits.notebook_bytes)
     url = gradebook_url or gradebook.default_url(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    leftovers.sweep(folder)
-    gradebook.check(url)
+    _prepare(settings, url)
     run = partial(batch.on_workers, scheduler=scheduler, workers=workers, progress=progress)
     graded = batch.grade_found(found, settings, run=run, progress=progress)
     results = [result.with_rule(rule) for result in _with_penalties(graded, found, late_rule)]
@@ -115,6 +112,15 @@ def state_folder() -> Path:
     if not folder.is_absolute():
         raise ValueError(f"this user has no home folder; set {STATE_VARIABLE} to a private folder")
     return folder
+
+
+def _prepare(settings: Settings, url: str) -> None:
+    """Check the sandbox and the gradebook, and make the folder of the results, before anybody is graded."""
+    settings.require_sandbox()
+    folder = Path(settings.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    leftovers.sweep(folder)
+    gradebook.check(url)
 
 
 def _with_penalties(

@@ -51,10 +51,11 @@ def test_a_private_course_and_a_strict_umask_change_no_points(private_course, um
 
 
 def test_every_file_of_the_sandbox_can_be_read_by_its_user(assignment, tmp_path, monkeypatch):
-    private = tmp_path / "private.py"
+    private = tmp_path / "core" / "palette.py"
+    private.parent.mkdir()
     private.write_text("x = 1")
     private.chmod(0o600)
-    monkeypatch.setattr("course_lib.grading.visible_files.visible", lambda *_: ["private.py"])
+    monkeypatch.setattr("course_lib.grading.visible_files.visible", lambda *_: ["core/palette.py"])
     monkeypatch.setattr("course_lib.grading.assignment.PACKAGE", tmp_path)
     folder = tmp_path / "library"
     folder.mkdir()
@@ -63,7 +64,7 @@ def test_every_file_of_the_sandbox_can_be_read_by_its_user(assignment, tmp_path,
         files = assignment.stage(folder)
     finally:
         os.umask(before)
-    assert files["course_lib/private.py"].read_text() == "x = 1"
+    assert files["course_lib/core/palette.py"].read_text() == "x = 1"
     assert all(file.stat().st_mode & stat.S_IROTH for file in files.values())
     assert stat.S_IMODE(private.stat().st_mode) == 0o600
 
