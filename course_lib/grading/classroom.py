@@ -65,8 +65,7 @@ def grade_class(
     """Grade everything below ``paths`` and write ``out``.
 
     Args:
-        level: sandbox level, the strongest that works by default; ``"process"`` gives no protection and needs
-            ``allow_unsandboxed``.
+        level: sandbox level, the strongest that works by default; ``"process"`` needs ``allow_unsandboxed``.
         late_rule: what late submissions lose, see ``course_lib.grading.late``.
         on_flag: ``"report"`` or ``"zero"``, for answers that take a shortcut (``OnFlag``).
 
@@ -89,8 +88,8 @@ def grade_class(
     _prepare(settings, url)
     run = partial(batch.on_workers, scheduler=scheduler, workers=workers, progress=progress)
     graded = batch.grade_found(found, settings, run=run, progress=progress)
-    results = [result.with_rule(rule) for result in _with_penalties(graded, found, late_rule)]
-    recorded, results = _recorded(results, url)
+    ruled = [result.with_rule(rule) for result in _with_penalties(graded, found, late_rule)]
+    recorded, results = _recorded(ruled, url)
     class_files.write(results, folder)
     return ClassReport(results, folder, tuple(recorded.problems))
 
