@@ -121,6 +121,7 @@ def _to_grade(found: Sequence[Submission], settings: Settings) -> list[str]:
     for one in found:
         with contextlib.suppress(submission.Refused):
             content = one.read(settings.limits.notebook_bytes)
+            submission.parse(content, settings.limits.notebook_bytes)
             assignment = find_assignment(settings.solutions, one.lesson)
             if results.read(settings.result_file(result_key(content, one.student, assignment, settings))) is None:
                 lessons.add(assignment.lesson)
