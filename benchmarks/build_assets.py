@@ -14,14 +14,12 @@ from __future__ import annotations
 
 import csv
 import gzip
-import json
 import lzma
 import zipfile
 from pathlib import Path
-from typing import Any
 
 import torch
-from common import Results, parser
+from common import Results, Row, parser, read, write
 from safetensors.torch import save
 from torch import Tensor
 
@@ -100,16 +98,16 @@ def build_vocabulary(wheel: Path) -> None:
 
 def build_manifest() -> None:
     """Write size and sha256 of every shipped file into the manifest."""
-    table = json.loads(assets.MANIFEST.read_text(encoding="utf-8"))
+    table = read(assets.MANIFEST)
     for name, facts in table.items():
         file = asset_file(name)
         facts |= {"bytes": file.stat().st_size, "sha256": assets.sha256(file)}
-    write_atomically(assets.MANIFEST, json.dumps(table, indent=2) + "\n")
+    write(assets.MANIFEST, table, indent=2)
     assets.manifest.cache_clear()
     assets.path.cache_clear()
 
 
-def shipped() -> list[dict[str, Any]]:
+def shipped() -> list[Row]:
     """One row per file of the manifest: its size, and whether it has the sha256 of the manifest."""
     rows = []
     for name, facts in assets.manifest().items():

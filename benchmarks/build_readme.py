@@ -8,15 +8,14 @@ A generated part stands between <!-- name --> and <!-- /name -->; without new re
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import Results, parser
+import common
+from common import Results, Row, find, parser
 
-from course_lib import assets
 from course_lib.core.atomic_write import write_atomically
 from course_lib.core.formatting import byte_size, duration
 from course_lib.learning.course_map import LESSONS, lesson
@@ -52,18 +51,13 @@ OVERVIEW = {
 
 def shipped(name: str) -> dict[str, Any]:
     """A results file as it is in this folder, whether or not the manifest lists it."""
-    return json.loads((assets.FOLDER / "results" / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def find(table: dict[str, Any], **values: Any) -> dict[str, Any]:
-    """The first row of a results table that has these values."""
-    return next(row for row in table["rows"] if values.items() <= row.items())
+    return common.read(common.RESULTS / f"{name}.json")
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> str:
     """A table with the first column left-aligned and the others right-aligned, and a note below it."""
     ruler = ["---", *["---:"] * (len(header) - 1)]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in (header, ruler, *rows))
+    table = common.table_lines([header, ruler, *rows])
     return f"{table}\n\n{note}" if note else table
 
 
@@ -99,7 +93,7 @@ def overview() -> str:
     return markdown(header, rows, note)
 
 
-def _with_size_and_speed(tables: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+def _with_size_and_speed(tables: dict[str, Any], row: Row) -> Row:
     """A row with its stored bytes and speed-up, which the distillation benchmarks keep in tables of their own."""
     if "student" in row:
         return find(tables["models"], name=row["student"]) | row
@@ -185,7 +179,7 @@ def _clock(part: dict[str, Any]) -> str:
     return f"{clock}. Machine: {part['machine']}."
 
 
-def _retained(row: dict[str, Any]) -> str:
+def _retained(row: Row) -> str:
     """Retained accuracy with its interval, of a baseline a dash; on the movies where a row has several domains."""
     names = ("movies_retained", "movies_low", "movies_high")
     if names[0] not in row:

@@ -1,4 +1,4 @@
-"""Parts of every benchmark: its arguments, a header that names the machine, tables, and results on disk.
+"""Parts of every benchmark: its arguments, a header that names the machine, tables, results on disk, and cards.
 
 A short benchmark measures all its tables in one run:
 
@@ -8,8 +8,7 @@ results.save()
 
 A long one has parts, each of which is merged into the results file of the package when it is finished:
 
-for part in parser(__doc__, parts=PARTS).parse_args().only:
-    merge(FILE, part, PARTS[part]())
+results = run_parts(parser(__doc__, parts=PARTS).parse_args(), "pruning", PARTS, splits)
 """
 
 from __future__ import annotations
@@ -24,14 +23,19 @@ from typing import Any
 
 import pandas
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from course_lib import assets, data, models, profiling, report, storage, training
+from course_lib import assets, data, models, profiling, report, training
 from course_lib.core.atomic_write import write_atomically
 from course_lib.core.formatting import compact
 from course_lib.report.tables import text_table
 
 QUICK_RUNS = 15
+RESULTS, CARDS = assets.FOLDER / "results", assets.FOLDER / "cards"
+TEMPLATES = Path(__file__).parent / "cards"
+PARTS_NOTE = "Each part is merged into the results file when it is done; an interrupted training resumes from runs/."
+Row = dict[str, Any]
+Part = Callable[..., Iterable[Row]]
 
 
 def parser(
@@ -44,15 +48,20 @@ def parser(
         quick: effect of --quick, for --help.
         parts: names for --only, all of them by default; without names there is no --only.
     """
-    result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = list(parts)
+    result = argparse.ArgumentParser(
+        description=description, epilog=PARTS_NOTE if names else None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     result.add_argument("--quick", action="store_true", help=f"at most 3 minutes: {quick}")
-    result.add_argument("--json", type=Path, metavar="FILE", help="write the results there as well")
-    if names := list(parts):
+    where = "merge the results into this file instead" if names else "write the results there as well"
+    result.add_argument("--json", type=Path, metavar="FILE", help=where)
+    if names:
         result.add_argument("--only", nargs="+", choices=names, default=names, metavar="PART", help=", ".join(names))
     return result
 
 
-def quality(after: training.Evaluation, before: training.Evaluation) -> dict[str, Any]:
+def quality(after: training.Evaluation, before: training.Evaluation) -> Row:
     """Accuracy with its interval, and the retained ratio with the interval of the paired bootstrap."""
     low, high = report.paired_bootstrap(before.correct, after.correct)
     return {
@@ -63,27 +72,78 @@ def quality(after: training.Evaluation, before: training.Evaluation) -> dict[str
 
 
 def read(target: Path) -> dict[str, Any]:
-    """Content of the results file; empty if there is none."""
+    """Content of a JSON file; empty if there is none."""
     return json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
 
 
-def merge(target: Path, table: str, rows: Iterable[Mapping[str, Any]], key: str | None = None) -> dict[str, Any]:
+def write(target: Path, content: Mapping[str, Any], indent: int = 1) -> None:
+    """Write a JSON file."""
+    write_atomically(target, json.dumps(content, indent=indent) + "\n")
+
+
+def timed(work: Callable[..., Any], *inputs: Any, **options: Any) -> tuple[float, Any]:
+    """Wall-clock seconds of one call, and its result."""
+    start = time.perf_counter()
+    result = work(*inputs, **options)
+    return time.perf_counter() - start, result
+
+
+def find(table: Mapping[str, Any], **values: Any) -> Row:
+    """The first row of a results table that has these values."""
+    return next(row for row in table["rows"] if values.items() <= row.items())
+
+
+def merge(target: Path, table: str, rows: Iterable[Row], key: str | None = None) -> dict[str, Any]:
     """Print ``rows``, replace those of an earlier run in the results file, and return the content of the file.
 
     Args:
         key: rows of the earlier run with other values of this column are kept, and all are sorted by it.
     """
-    rows = [dict(row) for row in rows]
+    rows, results = [dict(row) for row in rows], read(target)
     if key is not None:
         new = {row[key] for row in rows}
-        earlier = read(target).get(table, {}).get("rows", [])
+        earlier = results.get(table, {}).get("rows", [])
         rows = sorted(rows + [row for row in earlier if row[key] not in new], key=lambda row: row[key])
     shown = [{key: value for key, value in row.items() if not isinstance(value, dict | list)} for row in rows]
     print(f"\n{table}\n{pandas.DataFrame(shown).to_string()}", flush=True)
-    results = read(target)
     results[table] = {"machine": str(profiling.machine()), "threads": torch.get_num_threads(), "rows": rows}
-    write_atomically(target, json.dumps(results, indent=1) + "\n")
+    write(target, results)
     return results
+
+
+def run_parts(
+    arguments: argparse.Namespace,
+    name: str,
+    parts: Mapping[str, Part],
+    *inputs: Any,
+    shared: Mapping[str, tuple[str, str]] | None = None,
+) -> dict[str, Any]:
+    """Measure the parts that were asked for, and merge each into its table of the results file.
+
+    Args:
+        name: of the shipped results file, without ending.
+        inputs: arguments of every part.
+        shared: part → table that it shares with other parts, and the column that tells their rows apart.
+
+    Returns:
+        The content of the shipped results file; empty if --json named another one, from which no card is written.
+    """
+    target = arguments.json or RESULTS / f"{name}.json"
+    for part in arguments.only:
+        table, key = (shared or {}).get(part, (part, None))
+        merge(target, table, parts[part](*inputs), key)
+    return {} if arguments.json else read(target)
+
+
+def write_card(name: str, **values: Any) -> None:
+    """Write the card of this name: its template in benchmarks/cards/ with every ``{field}`` filled in."""
+    template = (TEMPLATES / f"{name}.md").read_text(encoding="utf-8")
+    write_atomically(CARDS / f"{name}.md", template.format(**values))
+
+
+def table_lines(rows: Iterable[Sequence[str]]) -> str:
+    """Rows of a Markdown table."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 class Results:
@@ -105,14 +165,14 @@ class Results:
             "torch": torch.__version__,
             "quick": bool(arguments.quick),
         }
-        self.tables: dict[str, list[dict[str, Any]]] = {}
+        self.tables: dict[str, list[Row]] = {}
         self._start = time.perf_counter()
         print(self.header["title"])
         print(f"{self.header['machine']} · {self.header['threads']} threads · {runs} runs · torch {torch.__version__}")
 
-    def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def table(self, name: str, rows: Iterable[Row]) -> None:
         """Print ``rows`` under ``name`` and keep them; the keys of the first row are the columns."""
-        self.tables[name] = [dict(row) for row in rows]
+        self.tables[name] = rows = [dict(row) for row in rows]
         columns = list(rows[0]) if rows else []
         print(f"\n{name}\n{text_table(columns, [[cell(row.get(key)) for key in columns] for row in rows])}", flush=True)
 
@@ -121,8 +181,7 @@ class Results:
         seconds = round(time.perf_counter() - self._start, 1)
         print(f"\n{seconds} s")
         if self.file is not None:
-            content = {**self.header, "seconds": seconds, "tables": self.tables}
-            write_atomically(self.file, json.dumps(content, indent=1) + "\n")
+            write(self.file, {**self.header, "seconds": seconds, "tables": self.tables})
 
 
 def cell(value: Any) -> str:
@@ -136,7 +195,7 @@ def cell(value: Any) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-def points_gained(before: Tensor, after: Tensor) -> dict[str, Any]:
+def points_gained(before: Tensor, after: Tensor) -> Row:
     """Percentage points of accuracy that ``after`` gains over ``before``, with the interval of ``paired_bootstrap``."""
     old, new = before.double().mean().item(), after.double().mean().item()
     low, high = report.paired_bootstrap(before, after)
@@ -146,70 +205,61 @@ def points_gained(before: Tensor, after: Tensor) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def rows_of(comparison: report.Comparison) -> list[dict[str, Any]]:
+def rows_of(comparison: report.Comparison) -> list[Row]:
     """Print a comparison, and return its rows as the results file stores them."""
     print(comparison)
     return json.loads(comparison.to_json())["rows"]
 
 
-def retained(row: Mapping[str, Any]) -> str:
+def retained(row: Row) -> str:
     """Retained accuracy of a row with its interval, as text for a card."""
     return f"{row['retained']:.1%} ({row['retained_low']:.1%} to {row['retained_high']:.1%})"
-
-
-def measure_shipped(
-    description: str | None,
-    arguments: argparse.Namespace,
-    baseline: str,
-    files: Mapping[str, str],
-    on: data.Split,
-    stored: Iterable[Mapping[str, Any]],
-    *,
-    size: str = "parameters",
-    columns: Sequence[str] = (),
-) -> None:
-    """What --quick does: measure shipped files beside their baseline, and print the stored measurements as well.
-
-    Args:
-        files: name in the table → name of the asset.
-        size: a column beside those of bytes, accuracy and speed.
-        columns: of the stored rows; the same by default.
-    """
-    results = Results(description, arguments, runs=QUICK_RUNS)
-    comparison = report.compare(
-        models.load(baseline), *(assets.path(file) for file in files.values()), on=on, names=[baseline, *files],
-        runs=QUICK_RUNS, settings=((1, 2),), memory=False,
-    )  # fmt: skip
-    print(f"\n{comparison}")
-    shown = ("name", "stored_bytes", size, "accuracy", "retained", "speedup", "speedup_over_eager")
-    results.table("now", [{key: row.to_dict()[key] for key in shown} for row in comparison.rows])
-    results.table("when shipped", [{key: row.get(key) for key in columns or shown} for row in stored])
-    results.save()
-
-
-def stop_if_interrupted(history: training.History) -> None:
-    """Go on with the interruption that ``training.fit`` has caught; a checkpoint keeps what is trained."""
-    if history.interrupted:
-        raise KeyboardInterrupt
-
-
-def made_once(file: Path, make: Callable[[], nn.Module], dtype: str = "fp16") -> Path:
-    """``file`` with the model of ``make``, which is called only if there is no such file."""
-    if not file.exists():
-        start = time.perf_counter()
-        storage.save(make(), file, dtype=dtype)
-        print(f"{file.stem}: {time.perf_counter() - start:.0f} s", flush=True)
-    return file
-
-
-def measured_once(file: Path, measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
-    """The row in ``file``, which is measured only if there is no such file."""
-    if not file.exists():
-        write_atomically(file, json.dumps(measure()))
-    return read(file)
 
 
 @cache
 def sentiment() -> dict[str, data.Splits]:
     """Domain → its splits."""
     return {domain: data.load("sentiment", domain=domain) for domain in data.SENTIMENT_DOMAINS}
+
+
+def compare_minilm(smaller: Mapping[str, Any], **options: Any) -> report.Comparison:
+    """MiniLM beside smaller ones (name → model or file) on movies, and the accuracy of each in every domain.
+
+    Args:
+        options: of ``report.compare``.
+    """
+    tests = {domain: splits.test for domain, splits in sentiment().items()}
+    names = ["baseline", *smaller]
+    options = {"on": tests["movies"], "domains": tests, "names": names, **options}
+    return report.compare(models.load("minilm"), *smaller.values(), **options)
+
+
+def measure_shipped(
+    description: str | None,
+    arguments: argparse.Namespace,
+    files: Mapping[str, Any],
+    on: data.Split,
+    stored: Iterable[Row],
+    *,
+    baseline: str = "resnet18",
+    size: str = "parameters",
+    columns: Sequence[str] = (),
+    **options: Any,
+) -> None:
+    """What --quick does: measure files beside their baseline, and print the stored measurements as well.
+
+    Args:
+        files: name in the table → name of the asset, or what ``report.compare`` takes.
+        size: a column beside those of bytes, accuracy and speed.
+        columns: of the stored rows; the same by default.
+        options: of ``report.compare``.
+    """
+    options = {"runs": QUICK_RUNS, "settings": ((1, 2),), "memory": False, **options}
+    results = Results(description, arguments, runs=options["runs"])
+    compared = [assets.path(file) if isinstance(file, str) else file for file in files.values()]
+    comparison = report.compare(models.load(baseline), *compared, on=on, names=[baseline, *files], **options)
+    print(f"\n{comparison}")
+    shown = ("name", "stored_bytes", size, "accuracy", "retained", "speedup", "speedup_over_eager")
+    results.table("now", [{key: row.to_dict()[key] for key in shown} for row in comparison.rows])
+    results.table("when shipped", [{key: row.get(key) for key in columns or shown} for row in stored])
+    results.save()

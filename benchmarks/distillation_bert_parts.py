@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import signal
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import resuming
 import torch
-from common import made_once, sentiment
+from common import sentiment
 from torch import nn
 
 from course_lib import data, distillation, models, storage
 from course_lib.data import Split
 
-RUNS = Path(__file__).parent.parent / "runs" / "distillation_bert"
+RUNS = resuming.RUNS / "distillation_bert"
 SEEDS = (0, 1, 2)
 ROWS, FACTOR = 10_000, 128
 TENTH = {"hidden_size": 160, "num_layers": 2, "num_heads": 4, "intermediate_size": 320}
@@ -31,10 +31,6 @@ SOFT = distillation.Recipe(alpha=0.9, temperature=4.0)
 LABELS_ONLY = distillation.Recipe(alpha=0.0)
 
 
-class OutOfTimeError(RuntimeError):
-    """The time limit was reached; the next run resumes after the last finished epoch."""
-
-
 @cache
 def teacher() -> nn.Module:
     """The shipped MiniLM."""
@@ -46,22 +42,24 @@ def movies() -> data.Splits:
     return sentiment()["movies"]
 
 
+def unlabelled(parts: Iterable[Split]) -> Any:
+    """All sentences of some splits, in their order, with zeros as labels; None without splits."""
+    text: Split | None = None
+    for part in parts:
+        text, _ = distillation.joined(text, part)
+    return text
+
+
 @cache
 def transfer_text() -> Split:
     """Unlabelled transfer text: the train sentences of the other domains."""
-    amazon, tweets = (sentiment()[domain].train for domain in ("amazon", "tweets"))
-    text, _ = distillation.joined(distillation.joined(None, amazon)[0], tweets)
-    return replace(text, labels=torch.zeros_like(text.labels))
+    return unlabelled(sentiment()[domain].train for domain in ("amazon", "tweets"))
 
 
 @cache
 def rewritten_text() -> Split:
     """``COPIES`` rewritten versions of every train sentence of the three domains, words swapped within a domain."""
-    text = None
-    for splits in sentiment().values():
-        text, _ = distillation.joined(text, distillation.rewritten_split(splits.train, COPIES))
-    assert text is not None
-    return text
+    return unlabelled(distillation.rewritten_split(splits.train, COPIES) for splits in sentiment().values())
 
 
 def teacher_targets(split: Split, source: nn.Module | None = None, label: str = "teacher") -> torch.Tensor:
@@ -92,7 +90,6 @@ class Case:
     labels: bool = True
     transfer: bool = True
     rewritten: bool = True
-    initialise: str = "teacher"
     layers: Any = "uniform"
     source: str | None = None
     epochs: int = EPOCHS["tenth"]
@@ -118,21 +115,18 @@ def student_of(source: nn.Module, case: Case) -> nn.Module:
     narrower = case.shape["hidden_size"] < TEACHER_WIDTH
     return distillation.bert_student(
         source, distillation.BertSize(**case.shape, **extra), tokens=vocabulary() if case.slim else None,
-        layers=case.layers, sentences=movies().train if narrower else None, initialise=case.initialise,
+        layers=case.layers, sentences=movies().train if narrower else None,
     )  # fmt: skip
 
 
 def training_text(case: Case, seed: int) -> tuple[Split | None, Split | None, torch.Tensor]:
     """Labelled sentences, unlabelled ones, and the targets of the first followed by those of the second."""
-    labelled = movies().train if case.labels else None
-    unlabelled = [] if case.labels else [movies().train]
-    unlabelled += [transfer_text()] if case.transfer else []
-    unlabelled += [rewritten_text()] if case.rewritten else []
-    targets = torch.cat([targets_of(case, part, seed) for part in (labelled, *unlabelled) if part is not None])
-    text: Split | None = None
-    for part in unlabelled:
-        text, _ = distillation.joined(text, part)
-    return labelled, text, targets
+    labelled = [movies().train] if case.labels else []
+    others = [] if case.labels else [movies().train]
+    others += [transfer_text()] if case.transfer else []
+    others += [rewritten_text()] if case.rewritten else []
+    targets = torch.cat([targets_of(case, part, seed) for part in labelled + others])
+    return next(iter(labelled), None), unlabelled(others), targets
 
 
 def targets_of(case: Case, split: Split, seed: int) -> torch.Tensor:
@@ -160,36 +154,19 @@ def train_case(name: str, seed: int) -> nn.Module:
         for module in student.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0
-    checkpoint = RUNS / f"{name}_{seed}.checkpoint"
     result = distillation.distil(
         teacher(), student, train, recipe=case.recipe, transfer=transfer, targets=targets, epochs=case.epochs,
-        learning_rate=case.learning_rate, seed=seed, checkpoint=checkpoint, **OPTIONS,
+        learning_rate=case.learning_rate, seed=seed, checkpoint=RUNS / f"{name}_{seed}.checkpoint", **OPTIONS,
     )  # fmt: skip
-    if result.history.interrupted:
-        raise OutOfTimeError(name)
-    checkpoint.unlink(missing_ok=True)
+    resuming.stop_if_interrupted(result.history)
     return result.model.requires_grad_(True)
+
+
+def file_of(name: str, seed: int) -> Path:
+    """File in runs/ of a trained student."""
+    return RUNS / f"{name}_{seed}.safetensors"
 
 
 def kept(name: str, seed: int) -> Path:
     """File in runs/ of a student that is trained at most once."""
-    RUNS.mkdir(parents=True, exist_ok=True)
-    return made_once(RUNS / f"{name}_{seed}.safetensors", lambda: train_case(name, seed))
-
-
-@contextmanager
-def time_limit(seconds: int) -> Any:
-    """Interrupt the block after ``seconds``, as Ctrl+C would; checkpoints keep the finished epochs."""
-
-    def stop(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
-    try:
-        yield
-    except (KeyboardInterrupt, OutOfTimeError):
-        print("out of time; run again to continue", flush=True)
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+    return resuming.made_once(file_of(name, seed), lambda: train_case(name, seed))

@@ -5,18 +5,19 @@ Hyper-parameters were chosen on validation.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import resuming
 import torch
 from torch import Tensor, nn
 
 from course_lib import data, distillation, models, storage, training
 from course_lib.distillation.distilling import DistillationLoss, ProjectedStudent
 
-RUNS = Path(__file__).parent.parent / "runs" / "distillation"
+RUNS = resuming.RUNS / "distillation"
 
 TEACHER_CHUNK = 2000
 STUDENTS: dict[str, dict[str, Any]] = {
@@ -33,10 +34,6 @@ EPOCHS = {"10": 30, "100": 8, "400": 8}
 TAUGHT = {"10": {"consistent": True, "alpha": 0.7, "temperature": 4.0}}
 SEEDS = (0, 1, 2)
 TEMPERATURES, ALPHAS = (1.0, 2.0, 4.0, 8.0, 16.0), (0.5, 1.0)
-
-
-class Stopped(Exception):
-    """The time limit was reached; the run resumes from its checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -77,45 +74,44 @@ class Run:
         return RUNS / f"{self.name}.safetensors"
 
 
-def teacher_targets(split: data.Split, deadline: float) -> Tensor:
+def teacher_targets(split: data.Split) -> Tensor:
     """Logits of ResNet18 on ``split``, kept in runs/ chunk by chunk; those of training images in bf16."""
-    chunks: Any = enumerate(split.inputs.split(TEACHER_CHUNK))  # type: ignore[union-attr]
+    images: Any = split.inputs
     return torch.cat([
-        _kept_logits(f"teacher_{split.name}_{number:03}", images, split.name == "train", deadline)
-        for number, images in chunks
+        kept_logits(f"teacher_{split.name}_{number:03}", chunk, split.name == "train")
+        for number, chunk in enumerate(images.split(TEACHER_CHUNK))
     ])  # fmt: skip
 
 
-def view_targets(shown: distillation.Views, deadline: float) -> Tensor:
+def view_targets(shown: distillation.Views) -> Tensor:
     """Logits of ResNet18 on every version of every image, ``(versions, N, classes)``, kept in runs/."""
     return torch.stack([
-        _kept_logits(f"teacher_{shown.name}_view_{number:02}", shown.version(number).inputs, True, deadline)
+        kept_logits(f"teacher_{shown.name}_view_{number:02}", shown.version(number).inputs, True)
         for number in range(len(shown.versions))
     ])  # fmt: skip
 
 
-@torch.no_grad()
-def _kept_logits(name: str, images: Any, bf16: bool, deadline: float) -> Tensor:
-    file = RUNS / f"{name}.part"
-    if not file.exists():
-        if time.perf_counter() > deadline:
-            raise Stopped
+def kept_logits(name: str, images: Any, bf16: bool) -> Tensor:
+    """Logits of ResNet18 on uint8 images, computed once."""
+
+    @torch.no_grad()
+    def compute() -> Tensor:
         model, logits = models.load("resnet18").to(memory_format=torch.channels_last), []
         for batch in images.split(250):
             inputs = data.prepare_images(batch, upscale=2).to(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 logits.append(model(inputs).float())
-        RUNS.mkdir(parents=True, exist_ok=True)
-        torch.save(torch.cat(logits), file)
-    return torch.load(file)
+        return torch.cat(logits)
+
+    return resuming.computed_once(RUNS / f"{name}.tensor", compute)
 
 
 def assistant_targets(student: str, split: data.Split) -> Tensor:
     """Logits on ``split`` of a student of ResNet18, kept in runs/."""
-    file = RUNS / f"teacher_{student}_{len(split)}.part"
-    if not file.exists():
-        torch.save(training.predict_logits(storage.load(taught(student).file), split, batch_size=250), file)
-    return torch.load(file)
+    file = RUNS / f"teacher_{student}_{len(split)}.tensor"
+    return resuming.computed_once(
+        file, lambda: training.predict_logits(storage.load(taught(student).file), split, batch_size=250)
+    )
 
 
 def drawn(count: int, train: data.Split) -> Tensor:
@@ -130,7 +126,7 @@ def with_label(run: Run, train: data.Split) -> Tensor:
     return torch.zeros(len(train), dtype=torch.bool).index_fill(0, drawn(run.labelled, train), True)
 
 
-def training_set(run: Run, splits: data.Splits, deadline: float) -> tuple[data.Split, Tensor]:
+def training_set(run: Run, splits: data.Splits) -> tuple[data.Split, Tensor]:
     """The training images of a run, and the logits of its teacher (zeros without one)."""
     train, rows = splits.train, torch.arange(len(splits.train))
     if run.images < len(train):
@@ -138,11 +134,11 @@ def training_set(run: Run, splits: data.Splits, deadline: float) -> tuple[data.S
         train = train.take(rows)
     if run.consistent:
         shown = distillation.views(splits.train, FIT["augment"].shift)
-        return distillation.views(train, shown.shift), view_targets(shown, deadline)[:, rows].flatten(0, 1)
+        return distillation.views(train, shown.shift), view_targets(shown)[:, rows].flatten(0, 1)
     if run.teacher is None:
         return train, torch.zeros(len(train), len(train.classes))
     if run.teacher == "resnet18":
-        return train, teacher_targets(splits.train, deadline)[rows]
+        return train, teacher_targets(splits.train)[rows]
     return train, assistant_targets(run.teacher, train)
 
 
@@ -156,35 +152,25 @@ def loss_of(
     return trained, DistillationLoss(trained, recipe, targets, labels, labelled)
 
 
-def train_student(run: Run, splits: data.Splits, seconds: float = float("inf")) -> None:
-    """Train the student of one run for at most ``seconds``, unless it is in runs/ already.
+def trained(run: Run, splits: data.Splits) -> Path:
+    """File in runs/ of the student of one run, which is trained at most once."""
+    return resuming.made_once(run.file, partial(train, run, splits), "fp32")
 
-    Raises:
-        Stopped: if the time was not enough; the next call resumes.
-    """
-    if run.file.exists():
-        return
-    deadline = time.perf_counter() + seconds
-    train, targets = training_set(run, splits, deadline)
+
+def train(run: Run, splits: data.Splits) -> nn.Module:
+    """The student of one run, trained or resumed from its checkpoint."""
+    split, targets = training_set(run, splits)
     training.seed_everything(run.seed)
     student = distillation.resnet_student(**STUDENTS[run.student]).to(memory_format=torch.channels_last)
-    trained, loss = loss_of(run, student, train, targets)
-    checkpoint = RUNS / f"{run.name}.checkpoint"
-
-    def stop_in_time(_model: nn.Module, step: int, total: int) -> None:
-        if time.perf_counter() > deadline and step % (total // run.epochs) == 1:
-            raise KeyboardInterrupt
-
+    wrapped, loss = loss_of(run, student, split, targets)
     history = training.fit(
-        trained, replace(train, labels=torch.arange(len(train))), splits.validation, loss=loss,
-        epochs=run.epochs, checkpoint=checkpoint, learning_rate=run.learning_rate,
-        seed=run.seed, after_step=stop_in_time, progress=False, **FIT,
+        wrapped, replace(split, labels=torch.arange(len(split))), splits.validation, loss=loss, epochs=run.epochs,
+        checkpoint=run.file.with_suffix(".checkpoint"), learning_rate=run.learning_rate, seed=run.seed,
+        progress=False, **FIT,
     )  # fmt: skip
     print(run.name, [round(value, 4) for value in history.validation_accuracy], flush=True)
-    if history.interrupted:
-        raise Stopped
-    storage.save(student.to(memory_format=torch.contiguous_format), run.file)
-    checkpoint.unlink(missing_ok=True)
+    resuming.stop_if_interrupted(history)
+    return student
 
 
 def taught(student: str, seed: int = 0) -> Run:
@@ -219,14 +205,3 @@ PLAN = [
     *(run for pair in FEW + UNLABELLED for run in pair), *GRID_ALONE, *(run for runs in GRID for run in runs),
     *(run for runs in GAP.values() for run in runs),
 ]  # fmt: skip
-
-
-def train_next(splits: data.Splits, seconds: float) -> bool:
-    """Train the first unfinished run of the plan; whether there was one."""
-    run = next((run for run in PLAN if not run.file.exists()), None)
-    if run is not None:
-        try:
-            train_student(run, splits, seconds)
-        except Stopped:
-            print(f"{run.name}: not finished yet", flush=True)
-    return run is not None

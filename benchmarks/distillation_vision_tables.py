@@ -6,10 +6,11 @@ The test split is read for the rows that are reported, and for nothing else.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
 
+import resuming
 import torch
-from common import points_gained
+from common import Row, points_gained
 from distillation_vision_parts import (
     FEW,
     GAP,
@@ -21,26 +22,23 @@ from distillation_vision_parts import (
     Run,
     taught,
     teacher_targets,
-    train_student,
+    trained,
 )
 
 from course_lib import data, report, storage, training
 
-Row = dict[str, Any]
-
 
 def baseline(splits: data.Splits) -> training.Evaluation:
     """ResNet18 on test; its logits are kept in runs/."""
-    return training.judge(teacher_targets(splits.test, float("inf")), splits.test)
+    return training.judge(teacher_targets(splits.test), splits.test)
 
 
 def evaluated(run: Run, splits: data.Splits) -> training.Evaluation:
     """The student of a run on test; it is trained first if it is not in runs/."""
-    file = RUNS / f"{run.name}.logits"
-    if not file.exists():
-        train_student(run, splits)
-        torch.save(training.predict_logits(storage.load(run.file), splits.test), file)
-    return training.judge(torch.load(file), splits.test)
+    logits = resuming.computed_once(
+        RUNS / f"{run.name}.tensor", lambda: training.predict_logits(storage.load(trained(run, splits)), splits.test)
+    )
+    return training.judge(logits, splits.test)
 
 
 def row(runs: list[Run], splits: data.Splits) -> Row:
@@ -83,18 +81,15 @@ def gains(splits: data.Splits) -> Iterator[Row]:
         yield gain(with_teacher, without, splits)
 
 
-def few(splits: data.Splits) -> Iterator[Row]:
-    """The largest student on a tenth of the images, three seeds: with its teacher, and without."""
-    with_teacher, without = (list(runs) for runs in zip(*FEW, strict=True))
+def with_and_without(pairs: list[tuple[Run, Run]], splits: data.Splits) -> Iterator[Row]:
+    """One recipe with its teacher, with what that adds, and without."""
+    with_teacher, without = (list(runs) for runs in zip(*pairs, strict=True))
     yield row(with_teacher, splits) | gain(with_teacher, without, splits)
     yield row(without, splits)
 
 
-def unlabelled(splits: data.Splits) -> Iterator[Row]:
-    """The largest student where few images have a label: distilled on all images, and alone on the labelled ones."""
-    with_teacher, without = (list(runs) for runs in zip(*UNLABELLED, strict=True))
-    yield row(with_teacher, splits) | gain(with_teacher, without, splits)
-    yield row(without, splits)
+few = partial(with_and_without, FEW)  # the largest student on a tenth of the images
+unlabelled = partial(with_and_without, UNLABELLED)  # few images have a label; all are distilled, or those alone
 
 
 def grid(splits: data.Splits) -> Iterator[Row]:
@@ -103,10 +98,8 @@ def grid(splits: data.Splits) -> Iterator[Row]:
     With alpha 1 the labels have no weight.
     """
     for runs in [GRID_ALONE, *GRID]:
-        evaluations = []
-        for run in runs:
-            train_student(run, splits)
-            evaluations.append(training.evaluate(storage.load(run.file), splits.validation))
+        students = [storage.load(trained(run, splits)) for run in runs]
+        evaluations = [training.evaluate(student, splits.validation) for student in students]
         accuracies = [one.accuracy for one in evaluations]
         run = runs[0]
         yield {

@@ -12,12 +12,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-from common import Results, parser
+from common import Results, Row, parser, timed
 from torch import nn
 
 from course_lib import data, models, profiling, pruning, report, storage
@@ -35,7 +33,7 @@ print(json.dumps(time.perf_counter() - start))
 """
 
 
-def loading(runs: int) -> Iterator[dict[str, Any]]:
+def loading(runs: int) -> Iterator[Row]:
     """Seconds until a baseline is loaded, median over fresh processes."""
     for name in models.BASELINES:
         command = [sys.executable, "-c", LOADING, name]
@@ -45,7 +43,7 @@ def loading(runs: int) -> Iterator[dict[str, Any]]:
         yield {"model": name, "seconds": seconds, "goal": GOAL_SECONDS, "reached": seconds <= GOAL_SECONDS}
 
 
-def storing(runs: int) -> Iterator[dict[str, Any]]:
+def storing(runs: int) -> Iterator[Row]:
     """Seconds and bytes for each kind of file, with 90 % of the weights of each layer set to zero."""
     with tempfile.TemporaryDirectory() as folder:
         for name in models.BASELINES:
@@ -61,7 +59,7 @@ def storing(runs: int) -> Iterator[dict[str, Any]]:
                     }  # fmt: skip
 
 
-def measuring(examples: int) -> Iterator[dict[str, Any]]:
+def measuring(examples: int) -> Iterator[Row]:
     """Seconds for each part of a comparison of two models of one shape."""
     for name, dataset in DATA.items():
         split = data.load(dataset).validation.subset(examples)
@@ -85,12 +83,10 @@ def compare(before: nn.Module, after: nn.Module, split: data.Split, **parts: boo
     return report.compare(before, after, on=split, progress=False, **({"latency": False, "memory": False} | parts))
 
 
-def limits() -> Iterator[dict[str, Any]]:
+def limits() -> Iterator[Row]:
     """The roofline of this machine, measured again."""
     for threads in (1, 2):
-        start = time.perf_counter()
-        roofline = profiling.roofline(threads, refresh=True)
-        seconds = time.perf_counter() - start
+        seconds, roofline = timed(profiling.roofline, threads, refresh=True)
         yield {
             "threads": threads, "peak_gflops": roofline.peak_gflops, "bandwidth_gbs": roofline.bandwidth_gbs,
             "ridge_flop_per_byte": roofline.ridge, "seconds": seconds,
@@ -99,12 +95,7 @@ def limits() -> Iterator[dict[str, Any]]:
 
 def seconds_of(work: Callable[[], object], runs: int) -> float:
     """Median wall-clock time of ``runs`` calls."""
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return statistics.median(timed(work)[0] for _ in range(runs))
 
 
 def main() -> None:
@@ -112,10 +103,10 @@ def main() -> None:
     arguments = parser(__doc__).parse_args()
     runs = 2 if arguments.quick else 5
     results = Results(__doc__, arguments, runs=runs)
-    results.table("loading, fresh process", list(loading(runs)))
-    results.table("storing", list(storing(runs)))
-    results.table("roofline", list(limits()))
-    results.table("measuring", list(measuring(200 if arguments.quick else 1000)))
+    results.table("loading, fresh process", loading(runs))
+    results.table("storing", storing(runs))
+    results.table("roofline", limits())
+    results.table("measuring", measuring(200 if arguments.quick else 1000))
     results.save()
 
 

@@ -9,16 +9,15 @@ wall-clock including the kernel's start, memory is the peak resident size. --qui
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from common import Results, parser
+from common import Results, Row, parser
 
 from course_lib.notebook import runner
 
 GOAL_SECONDS, GOAL_MB = 90.0, 2000.0
 
 
-def rows(lessons: Sequence[str]) -> Iterator[dict[str, Any]]:
+def rows(lessons: Sequence[str]) -> Iterator[Row]:
     """One row per lesson; a lesson that fails ends the benchmark.
 
     Raises:
@@ -40,7 +39,7 @@ def main() -> None:
     options.add_argument("--lessons", nargs="+", default=[], metavar="NN", help="lessons to run (default: all)")
     arguments = options.parse_args()
     results = Results(__doc__, arguments)
-    results.table("lessons", list(rows(arguments.lessons or (["00"] if arguments.quick else []))))
+    results.table("lessons", rows(arguments.lessons or (["00"] if arguments.quick else [])))
     results.save()
 
 

@@ -6,23 +6,20 @@ Hyper-parameters were chosen on validation; the test split is read for the rows 
 from __future__ import annotations
 
 import copy
-import json
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pandas
+import resuming
 import torch
-from common import made_once, quality, rows_of, sentiment, stop_if_interrupted
+from common import Row, compare_minilm, quality, read, rows_of, sentiment, timed, write
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib import data, lowrank, models, report, storage, training
 from course_lib.training.losses import soft_target_loss
 
-RUNS = Path(__file__).parent.parent / "runs" / "lowrank"
-Row = dict[str, Any]
+RUNS = resuming.RUNS / "lowrank"
 
 SIZES = (0.5, 1 / 3, 0.2, 0.1)
 WAYS = {"SVD": ("svd", False), "data-aware SVD": ("svd", True), "Tucker-2": ("tucker", False)}
@@ -64,16 +61,17 @@ def untrained(splits: data.Splits) -> Iterator[Row]:
 def seconds(splits: data.Splits) -> Iterator[Row]:
     """Seconds to factor all convolutions; to be run on an idle machine."""
     model = models.load("resnet18")
-    layers = convolutions(model)
-    started = time.perf_counter()
-    moments = lowrank.output_moments(model, splits.train.subset(CALIBRATION), layers)
-    what, elapsed = f"moments of {CALIBRATION:,} images", time.perf_counter() - started
-    yield {"what": what, "layers": len(layers), "seconds": elapsed}
-    for way, (kind, aware) in {**WAYS, "CP": ("cp", False)}.items():
-        started = time.perf_counter()
+    layers, examples = convolutions(model), splits.train.subset(CALIBRATION)
+    elapsed, moments = timed(lowrank.output_moments, model, examples, layers)
+    yield {"what": f"moments of {CALIBRATION:,} images", "layers": len(layers), "seconds": elapsed}
+
+    def factorize(kind: str, aware: bool) -> lowrank.LowRankResult:
         plan = lowrank.plan_for_size(model, 1 / 3, kind, layers)
-        lowrank.factorize(model, plan, moments if aware else None)
-        yield {"what": way, "layers": len(plan), "seconds": time.perf_counter() - started}
+        return lowrank.factorize(model, plan, moments if aware else None)
+
+    for way, (kind, aware) in {**WAYS, "CP": ("cp", False)}.items():
+        elapsed, result = timed(factorize, kind, aware)
+        yield {"what": way, "layers": len(result.plan), "seconds": elapsed}
 
 
 def forms(splits: data.Splits) -> Iterator[Row]:
@@ -95,28 +93,30 @@ def chosen_plan(target: str, rows: list[Row]) -> dict[str, Any]:
 
 
 def tuned_resnet18(target: str, rows: list[Row], splits: data.Splits) -> tuple[nn.Module, Row]:
-    """ResNet18 at one target size after fine-tuning; trained if it is not in runs/ yet."""
-    model = models.load("resnet18")
-    file, notes = (RUNS / f"resnet18_{target}.{ending}" for ending in ("safetensors", "json"))
-    if not file.exists():
+    """ResNet18 at one target size after fine-tuning, and what that took; trained if it is not in runs/ yet."""
+    notes = RUNS / f"resnet18_{target}.json"
+
+    def make() -> nn.Module:
+        model = models.load("resnet18")
         plan = chosen_plan(target, rows)
         cut = lowrank.factorize(model, plan)
-        started = time.perf_counter()
-        result = lowrank.fine_tune(
-            cut, splits.train.subset(IMAGES), splits.validation, original=model.to(memory_format=torch.channels_last),
+        elapsed, result = timed(
+            lowrank.fine_tune, cut, splits.train.subset(IMAGES), splits.validation,
+            original=model.to(memory_format=torch.channels_last),
             checkpoint=RUNS / f"resnet18_{target}.checkpoint", **RESNET18,
         )  # fmt: skip
-        stop_if_interrupted(result.history)
-        row = {
+        resuming.stop_if_interrupted(result.history)
+        write(notes, {
             "untrained_validation": training.evaluate(cut.model, splits.validation).accuracy,
             "validation": result.history.validation_accuracy,
-            "minutes": (time.perf_counter() - started) / 60,
+            "minutes": elapsed / 60,
             "images": IMAGES,
             "plan": {name: list(entry) for name, entry in plan.items()},
-        }
-        notes.write_text(json.dumps(row))
-        storage.save(result.model.to(memory_format=torch.contiguous_format), file)
-    return storage.load(file), {"target": target, **json.loads(notes.read_text())}
+        })  # fmt: skip
+        return result.model
+
+    file = resuming.made_once(RUNS / f"resnet18_{target}.safetensors", make, "fp32")
+    return storage.load(file), {"target": target, **read(notes)}
 
 
 def speeds(before: nn.Module, plans: dict[str, Any], split: data.Split) -> Iterator[Row]:
@@ -158,34 +158,24 @@ def hidden_state_loss(original: nn.Module) -> training.Loss:
     return loss
 
 
-def tuned_minilm(splits: data.Splits, size: float = 0.5) -> tuple[lowrank.LowRankResult, nn.Module]:
-    """MiniLM with its encoder at half the size: after data-aware SVD, and after fine-tuning."""
-    model = models.load("minilm")
-    layers = minilm_layers(model)
-    moments = lowrank.output_moments(model, splits.train.subset(CALIBRATION), layers, batch_size=128)
-    cut = lowrank.factorize(model, lowrank.plan_for_size(model, size, layers=layers), moments)
-
-    def make() -> nn.Module:
-        checkpoint = RUNS / f"minilm_{size:g}.checkpoint"
-        result = lowrank.fine_tune(cut, splits.train, loss=hidden_state_loss(model), checkpoint=checkpoint, **MINILM)
-        stop_if_interrupted(result.history)
-        print(f"validation {training.evaluate(result.model, splits.validation).accuracy}")
-        return result.model
-
-    return cut, storage.load(made_once(RUNS / f"minilm_{size:g}.safetensors", make, "fp32"))
-
-
 def minilm(_: data.Splits) -> Iterator[Row]:
     """MiniLM with its encoder at half its size, factored and tuned on movies, and tested on every domain."""
     movies, model = sentiment()["movies"], models.load("minilm")
-    cut, tuned = tuned_minilm(movies)
-    table = report.compare(
-        model, cut.model, tuned, on=movies.test, domains={name: one.test for name, one in sentiment().items()},
-        names=["baseline", "data-aware SVD, not trained", "data-aware SVD, fine-tuned"],
-        settings=((1, 2),), memory=False,
-    )  # fmt: skip
+    layers = minilm_layers(model)
+    moments = lowrank.output_moments(model, movies.train.subset(CALIBRATION), layers, batch_size=128)
+    cut = lowrank.factorize(model, lowrank.plan_for_size(model, 0.5, layers=layers), moments)
+
+    def make() -> nn.Module:
+        checkpoint = RUNS / "minilm_0.5.checkpoint"
+        result = lowrank.fine_tune(cut, movies.train, loss=hidden_state_loss(model), checkpoint=checkpoint, **MINILM)
+        resuming.stop_if_interrupted(result.history)
+        print(f"validation {training.evaluate(result.model, movies.validation).accuracy}")
+        return result.model
+
+    tuned = storage.load(resuming.made_once(RUNS / "minilm_0.5.safetensors", make, "fp32"))
+    smaller = {"data-aware SVD, not trained": cut.model, "data-aware SVD, fine-tuned": tuned}
     before, after = (lowrank.parameters(one.bert.encoder) for one in (model, tuned))
-    for row in rows_of(table):
+    for row in rows_of(compare_minilm(smaller, settings=((1, 2),), memory=False)):
         yield {**row, "encoder_smaller": 1.0 if row["name"] == "baseline" else before / after}
 
 

@@ -8,12 +8,11 @@ The goal is 100 ms at p95.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import numpy
-from common import Results, parser
+from common import Results, Row, parser, timed
 
 from course_lib import data, models, profiling, training, widgets
 from course_lib.calculator.hardware import THIS_MACHINE
@@ -50,9 +49,8 @@ def panels() -> Iterator[tuple[str, Panel, float]]:
         "rank_panel": widgets.rank_panel,
     }
     for name, make in makers.items():
-        start = time.perf_counter()
-        panel = make()
-        yield name, panel, time.perf_counter() - start
+        seconds, panel = timed(make)
+        yield name, panel, seconds
 
 
 def values(control: Control, moves: int) -> list[Any]:
@@ -72,15 +70,10 @@ def values(control: Control, moves: int) -> list[Any]:
 
 def milliseconds(control: Control, moves: int) -> list[float]:
     """Milliseconds of each move."""
-    times = []
-    for value in values(control, moves):
-        start = time.perf_counter()
-        control.value = value
-        times.append((time.perf_counter() - start) * 1000)
-    return times
+    return [1000 * timed(setattr, control, "value", value)[0] for value in values(control, moves)]
 
 
-def rows(moves: int) -> Iterator[dict[str, Any]]:
+def rows(moves: int) -> Iterator[Row]:
     """One row per control of each panel."""
     for name, panel, seconds in panels():
         for label, control in panel.controls.items():
@@ -101,7 +94,7 @@ def main() -> None:
     arguments = parser(__doc__).parse_args()
     moves = 50 if arguments.quick else 200
     results = Results(__doc__, arguments, runs=moves)
-    results.table("moves", list(rows(moves)))
+    results.table("moves", rows(moves))
     results.save()
 
 

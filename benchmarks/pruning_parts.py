@@ -6,23 +6,20 @@ Hyper-parameters were chosen on validation; the test split is read for the rows 
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
+import resuming
 import torch
-from common import made_once, quality, rows_of, sentiment, stop_if_interrupted
+from common import Row, compare_minilm, quality, rows_of, sentiment, timed
 from torch import nn
 from torch.nn.utils import prune
 
-from course_lib import data, models, profiling, pruning, report, storage, training
+from course_lib import data, models, profiling, pruning, storage, training
 
-RUNS = Path(__file__).parent.parent / "runs" / "pruning"
+RUNS = resuming.RUNS / "pruning"
 CUTS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
-Row = dict[str, Any]
 
 # As the baseline was trained; the rate, a third of its or less, stands in the recipe.
 RESNET18 = {
@@ -55,6 +52,8 @@ RECIPES = {
     "80": Recipe(0.8, epochs=1, images=10_000, learning_rate=0.01),
     "98": Recipe(0.98, epochs=2, start="95", initial=0.95, images=10_000),
 }
+SHARED = dict.fromkeys(RECIPES, ("fine_tuned", "sparsity"))
+"""Part → table that it shares with others, and the column that tells their rows apart."""
 
 
 def evaluate(model: nn.Module, split: data.Split) -> training.Evaluation:
@@ -86,35 +85,31 @@ def cut_only(splits: data.Splits) -> Iterator[Row]:
 
 def baseline_evaluation(splits: data.Splits) -> training.Evaluation:
     """The baseline on test, kept in runs/ because every part compares with it."""
-    file = RUNS / "baseline_predictions.pt"
-    if not file.exists():
-        RUNS.mkdir(parents=True, exist_ok=True)
-        torch.save(evaluate(models.load("resnet18"), splits.test).predictions, file)
-    return training.Evaluation(torch.load(file), splits.test.labels, float("nan"), splits.classes)
+    baseline = partial(evaluate, models.load("resnet18"), splits.test)
+    return resuming.evaluated_once(RUNS / "baseline_predictions.tensor", splits.test, baseline)
 
 
 def gradual_model(name: str, splits: data.Splits) -> tuple[nn.Module, Row]:
     """The ResNet18 of one recipe and what its training took; trained if it is not in runs/ yet."""
-    recipe, file = RECIPES[name], RUNS / f"gradual_{name}.safetensors"
-    train = splits.train.subset(recipe.images)
-    started = time.perf_counter()
+    recipe = RECIPES[name]
     row = {
-        "name": name, "sparsity": recipe.final, "epochs": recipe.epochs, "images": len(train),
-        "learning_rate": recipe.learning_rate,
+        "name": name, "sparsity": recipe.final, "epochs": recipe.epochs,
+        "images": min(recipe.images, len(splits.train)), "learning_rate": recipe.learning_rate,
     }  # fmt: skip
-    if file.exists():
-        return storage.load(file), row
-    model = models.load("resnet18") if recipe.start == "baseline" else gradual_model(recipe.start, splits)[0]
-    result = pruning.prune_gradually(
-        model.to(memory_format=torch.channels_last), train, splits.validation, initial_sparsity=recipe.initial,
-        final_sparsity=recipe.final, epochs=recipe.epochs, loss=training.cross_entropy(label_smoothing=0.05),
-        learning_rate=recipe.learning_rate, checkpoint=RUNS / f"gradual_{name}.checkpoint", **RESNET18,
-    )  # fmt: skip
-    stop_if_interrupted(result.history)
-    row |= {"validation": result.history.validation_accuracy, "minutes": (time.perf_counter() - started) / 60}
-    storage.save(result.model, file)
-    (RUNS / f"gradual_{name}.checkpoint").unlink(missing_ok=True)
-    return result.model, row
+
+    def make() -> nn.Module:
+        model = models.load("resnet18") if recipe.start == "baseline" else gradual_model(recipe.start, splits)[0]
+        seconds, result = timed(
+            pruning.prune_gradually, model.to(memory_format=torch.channels_last), splits.train.subset(recipe.images),
+            splits.validation, initial_sparsity=recipe.initial, final_sparsity=recipe.final, epochs=recipe.epochs,
+            loss=training.cross_entropy(label_smoothing=0.05), learning_rate=recipe.learning_rate,
+            checkpoint=RUNS / f"gradual_{name}.checkpoint", **RESNET18,
+        )  # fmt: skip
+        resuming.stop_if_interrupted(result.history)
+        row.update(validation=result.history.validation_accuracy, minutes=seconds / 60)
+        return result.model
+
+    return storage.load(resuming.made_once(RUNS / f"gradual_{name}.safetensors", make, "fp32")), row
 
 
 def fine_tuned(name: str) -> Callable[[data.Splits], Iterator[Row]]:
@@ -150,30 +145,27 @@ def lottery(splits: data.Splits) -> Iterator[Row]:
         yield from ({"seed": seed, **row} for row in result.frame.to_dict("records"))
 
 
-def minilm_file(sparsity: float, movies: data.Splits) -> Path:
-    """MiniLM with its encoder pruned on movies, as a file in runs/ with fp16 values."""
-
-    def make() -> nn.Module:
-        minilm = models.load("minilm")
-        result = pruning.prune_gradually(minilm, movies.train, movies.validation, final_sparsity=sparsity, **MINILM)
-        stop_if_interrupted(result.history)
-        return result.model
-
-    return made_once(RUNS / f"minilm_gradual_{sparsity:.0%}.safetensors", make)
+def pruned_minilm(sparsity: float, movies: data.Splits) -> nn.Module:
+    """MiniLM with its encoder pruned gradually on movies."""
+    minilm = models.load("minilm")
+    result = pruning.prune_gradually(minilm, movies.train, movies.validation, final_sparsity=sparsity, **MINILM)
+    resuming.stop_if_interrupted(result.history)
+    return result.model
 
 
 def minilm(_: data.Splits) -> Iterator[Row]:
     """MiniLM with 50 % and 80 % of its encoder's weights pruned, tuned on movies and tested on every domain."""
     movies = sentiment()["movies"]
-    files = [minilm_file(sparsity, movies) for sparsity in MINILM_SPARSITIES]
-    rows = rows_of(report.compare(
-        models.load("minilm"), *files, on=movies.test, domains={name: one.test for name, one in sentiment().items()},
-        names=["baseline", *(f"encoder {sparsity:.0%}, fp16 values" for sparsity in MINILM_SPARSITIES)],
-    ))  # fmt: skip
+    files = {
+        f"encoder {sparsity:.0%}, fp16 values": resuming.made_once(
+            RUNS / f"minilm_gradual_{sparsity:.0%}.safetensors", partial(pruned_minilm, sparsity, movies)
+        )
+        for sparsity in MINILM_SPARSITIES
+    }
     cut = {0.0: models.load("minilm")} | {
         sparsity: pruning.prune_layerwise(models.load("minilm"), sparsity) for sparsity in MINILM_SPARSITIES
     }
-    for (sparsity, model), row in zip(cut.items(), rows, strict=True):
+    for (sparsity, model), row in zip(cut.items(), rows_of(compare_minilm(files)), strict=True):
         yield {**row, "encoder_sparsity": sparsity, "cut_only_accuracy": evaluate(model, movies.test).accuracy}
 
 

@@ -6,24 +6,21 @@ original on the validation sentences of all domains; ``calibration`` returns the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import cache, partial
-from pathlib import Path
-from typing import Any
 
+import common
+import resuming
 import torch
+from common import RESULTS, Row
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib import assets, data, models, quantization
-from course_lib.core.atomic_write import write_atomically
+from course_lib import data, models, quantization
 from course_lib.data import text_windows
 from course_lib.quantization import WeightOnly
 
-Row = dict[str, Any]
-RUNS = Path(__file__).parent.parent / "runs" / "quantization_llm"
+RUNS = resuming.RUNS / "quantization_llm"
 WINDOWS = 64
 CANDIDATES = {
     "movies": (128, 0, 0), "more movies": (384, 0, 0), "half movies": (192, 96, 96), "all alike": (128, 128, 128),
@@ -43,16 +40,9 @@ def model(name: str) -> nn.Module:
 @cache
 def sentiment(domain: str = "movies") -> data.Splits:
     """Sentences of one domain; validation and test are sorted by length, which needs little padding."""
-    splits = data.load("sentiment", domain=domain)
-    return data.Splits(splits.train, by_length(splits.validation), by_length(splits.test))
-
-
-def by_length(split: data.Split) -> data.Split:
-    """The same sentences, short ones first."""
-    tokens: Any = split.inputs
-    order = tokens["attention_mask"].sum(dim=1).argsort(stable=True)
-    inputs = {key: value[order] for key, value in tokens.items()}
-    return replace(split, inputs=inputs, labels=split.labels[order], texts=())
+    splits = common.sentiment()[domain]
+    validation, test = (split.take(split.shortest_first()) for split in (splits.validation, splits.test))
+    return data.Splits(splits.train, validation, test)
 
 
 @cache
@@ -66,7 +56,7 @@ def calibration(name: str) -> data.Split:
     """Calibration data of a shipped model: windows, or the sentences that were chosen on validation."""
     if name == "tiny_llama":
         return text().train.subset(WINDOWS)
-    return sentences(CANDIDATES[best_candidate(assets.results("quantization_llm")["calibration"]["rows"])])
+    return sentences(CANDIDATES[best_candidate(common.read(RESULTS / "quantization_llm.json")["calibration"]["rows"])])
 
 
 def sentences(counts: Sequence[int]) -> data.Split:
@@ -121,7 +111,4 @@ def logits(changed: nn.Module, domain: str) -> Tensor:
 
 def cached_row(key: str, measure: Callable[[], Row]) -> Row:
     """A row from an earlier, interrupted run, or a new one, which is kept in runs/."""
-    file = RUNS / f"{key}.json"
-    if not file.exists():
-        write_atomically(file, json.dumps(measure()))
-    return json.loads(file.read_text(encoding="utf-8"))
+    return resuming.measured_once(RUNS / f"{key}.json", measure)

@@ -9,13 +9,14 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import resuming
 import torch
+from common import timed
 from quantization_llm_calibration import METHODS, RUNS, Row, cached_row, calibration, model, sentiment, text
 from torch import nn
 
@@ -52,12 +53,9 @@ def save_and_load(result: WeightOnly) -> tuple[int, nn.Module]:
 
 @cache
 def minilm_before(domain: str) -> training.Evaluation:
-    """The baseline's predictions on the test split of a domain, kept in runs/ because every row needs them."""
-    split, file = sentiment(domain).test, RUNS / f"before_{domain}.pt"
-    if not file.exists():
-        RUNS.mkdir(parents=True, exist_ok=True)
-        torch.save(answers(model("minilm"), split).predictions, file)
-    return training.Evaluation(torch.load(file), split.labels, float("nan"), split.classes)
+    """The baseline on the test split of a domain, kept in runs/ because every row needs it."""
+    test = sentiment(domain).test
+    return resuming.evaluated_once(RUNS / f"before_{domain}.tensor", test, lambda: answers(model("minilm"), test))
 
 
 def minilm_row(method: str, bits: int, embedding_bits: int) -> Row:
@@ -99,31 +97,29 @@ def minilm() -> Iterator[Row]:
         yield cached_row("minilm " + " ".join(map(str, setting)), partial(minilm_row, *setting))
 
 
-def layer_errors(name: str) -> Iterator[Row]:
-    """For every layer: error of its output, relative to the output, by method and bits.
+def layer_errors() -> Iterator[Row]:
+    """For every layer of MiniLM: error of its output, relative to the output, by method and bits.
 
     The inputs are those of the unquantized model on validation, which no method was calibrated on.
     """
-    held_out = sentiment().validation if name == "minilm" else text().validation.subset(128)
     changed = {
-        (method, bits): linear_layers(quantized(name, method, bits).model)
+        f"{method} {bits}": linear_layers(quantized("minilm", method, bits).model)
         for method in ("rtn", "gptq")
         for bits in BITS
     }
     rows: list[Row] = []
 
     def measure(stage: quantization.Stage, inputs: quantization.LayerInputs) -> None:
-        for layer_name, layer in stage.layers.items():
+        for name, layer in stage.layers.items():
             exact = weight_matrix(layer)
-            row: Row = {"model": name, "layer": layer_name}
-            for (method, bits), layers in changed.items():
-                now: Any = layers[layer_name]
+            row: Row = {"model": "minilm", "layer": name}
+            for setting, layers in changed.items():
+                now: Any = layers[name]
                 shift = None if now.bias is None else (now.bias - layer.bias).detach()
-                error = inputs.output_error(weight_matrix(now) - exact, shift)
-                row[f"{method} {bits}"] = error / inputs.output_error(exact)
+                row[setting] = inputs.output_error(weight_matrix(now) - exact, shift) / inputs.output_error(exact)
             rows.append(row)
 
-    quantization.walk(model(name), quantization.calibration_batches(held_out), measure)
+    quantization.walk(model("minilm"), quantization.calibration_batches(sentiment().validation), measure)
     yield from rows
 
 
@@ -146,17 +142,15 @@ def tiny_before() -> Row:
     }  # fmt: skip
 
 
-def tiny_quantized(method: str, bits: int) -> Row:
-    """The row of one method and bit width."""
-    return tiny_row(quantized("tiny_llama", method, bits), text().test.subset(TEST_WINDOWS))
-
-
 def tiny() -> Iterator[Row]:
     """The tiny Llama at 4, 3 and 2 bits, with 8-bit embeddings (which are also the output matrix)."""
     yield cached_row("tiny fp16", tiny_before)
+    some = text().test.subset(TEST_WINDOWS)
     for bits in BITS:
         for method in ("rtn", "gptq", "awq"):
-            yield cached_row(f"tiny {method} {bits}", partial(tiny_quantized, method, bits))
+            yield cached_row(
+                f"tiny {method} {bits}", lambda m=method, b=bits: tiny_row(quantized("tiny_llama", m, b), some)
+            )
 
 
 def group_sizes() -> Iterator[Row]:
@@ -166,11 +160,7 @@ def group_sizes() -> Iterator[Row]:
     for group_size in (None, 64, 16):
         for bits in (8, 4, 3, 2):
             for method in ("rtn", "gptq"):
-                size, loaded = save_and_load(quantized("tiny_llama", method, bits, group_size=group_size))
-                yield {
-                    "method": method, "bits": bits, "group_size": group_size, "stored_bytes": size,
-                    "windows": len(some), "before": before, "test": language_modeling.perplexity(loaded, some),
-                }  # fmt: skip
+                yield tiny_row(quantized("tiny_llama", method, bits, group_size=group_size), some, before=before)
 
 
 def salient() -> Iterator[Row]:
@@ -246,9 +236,7 @@ def cost() -> Iterator[Row]:
 def print_cost(method: str) -> None:
     """Quantize MiniLM to 4 bits in this process, and print its cost as JSON."""
     original, split = model("minilm"), calibration("minilm")
-    started = time.perf_counter()
-    result = METHODS[method](original, split, 4)
-    seconds = time.perf_counter() - started
+    seconds, result = timed(METHODS[method], original, split, 4)
     result.save(cost_file(method))
     print(json.dumps({"method": method, "seconds": seconds, "resident_mb": memory.peak_bytes() / 2**20}))
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import copy
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas
+import resuming
 import torch
-from common import quality
-from pruning_parts import Row, baseline_evaluation, evaluate
+from common import Part, Row, quality, timed
+from pruning_parts import baseline_evaluation, evaluate
 from torch import nn
 
 from course_lib import data, models, quantization, storage, training
@@ -21,8 +22,7 @@ from course_lib.quantization import qat
 from course_lib.quantization.bit_allocation import bits_per_layer
 from course_lib.quantization.mse_scale import best_input_params
 
-Part = Callable[[data.Splits], Iterator[Row]]
-RUNS = Path(__file__).parent.parent / "runs" / "quantization_qat"
+RUNS = resuming.RUNS / "quantization_qat"
 CALIBRATION = 256
 COMMON = {
     "optimizer": "sgd", "weight_decay": 1e-4, "schedule": "one_cycle", "batch_size": 64,
@@ -66,7 +66,7 @@ def resnet18() -> nn.Module:
 
 def row_of(name: str, model: nn.Module, splits: data.Splits, **facts: Any) -> Row:
     """Store ``model``, load it again, and evaluate the loaded model on the test split."""
-    file = storage.save(model.to(memory_format=torch.contiguous_format), RUNS / f"{name}.safetensors")
+    file = storage.save(model, RUNS / f"{name}.safetensors")
     after = evaluate(storage.load(file), splits.test)
     size = storage.stored_bytes(file)
     return {"name": name, **facts, "stored_bytes": size, **quality(after, baseline_evaluation(splits))}
@@ -103,13 +103,12 @@ def adaround(bits: int, input_bits: int = 8) -> Part:
 
     def part(splits: data.Splits) -> Iterator[Row]:
         memory.reset_peak()
-        started, cpu = time.perf_counter(), time.process_time()
-        result = quantization.adaround(resnet18(), splits.train, bits=bits, input_bits=input_bits, progress=False)
-        cost = {
-            "seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu,
+        cpu, widths = time.process_time(), {"bits": bits, "input_bits": input_bits}
+        seconds, result = timed(quantization.adaround, resnet18(), splits.train, **widths, progress=False)
+        facts = {
+            "method": "AdaRound", **widths, "seconds": seconds, "cpu_seconds": time.process_time() - cpu,
             "threads": torch.get_num_threads(), "peak_mb": round(memory.peak_bytes() / 1e6),
         }  # fmt: skip
-        facts = {"method": "AdaRound", "bits": bits, "input_bits": input_bits, **cost}
         yield row_of(f"AdaRound W{bits}A{input_bits}", result.model, splits, **facts)
 
     return part
@@ -120,8 +119,7 @@ def train_by(recipe: Recipe, splits: data.Splits, checkpoint: Path | None = None
     options = asdict(recipe)
     train = splits.train.subset(options.pop("images"))
     result = qat.train_quantized(resnet18(), train, splits.validation, checkpoint=checkpoint, **options, **COMMON)
-    if result.history.interrupted:
-        raise KeyboardInterrupt
+    resuming.stop_if_interrupted(result.history)
     return result
 
 
@@ -129,14 +127,14 @@ def train(name: str) -> Part:
     """The part that trains by the recipe ``name``."""
 
     def part(splits: data.Splits) -> Iterator[Row]:
-        recipe, started = RECIPES[name], time.perf_counter()
-        result = train_by(recipe, splits, RUNS / f"{name}.checkpoint")
+        recipe, checkpoint = RECIPES[name], RUNS / f"{name}.checkpoint"
+        seconds, result = timed(train_by, recipe, splits, checkpoint)
         facts = {
-            "method": "QAT", "bits": recipe.weight_bits, **asdict(recipe), "seconds": time.perf_counter() - started,
+            "method": "QAT", "bits": recipe.weight_bits, **asdict(recipe), "seconds": seconds,
             "threads": torch.get_num_threads(), "validation": result.history.validation_accuracy,
         }  # fmt: skip
         yield row_of(f"QAT {name}", result.model, splits, **facts)
-        (RUNS / f"{name}.checkpoint").unlink(missing_ok=True)
+        checkpoint.unlink(missing_ok=True)
 
     return part
 
@@ -152,18 +150,17 @@ def choices(splits: data.Splits) -> Iterator[Row]:
 
 def sensitivity(splits: data.Splits) -> Iterator[Row]:
     """Sensitivity of each layer at each bit width, on validation images; kept in runs/ for the part ``mixed``."""
-    file = RUNS / "sensitivity.json"
-    if not file.exists():
+
+    def measure() -> Row:
         few = splits.validation.subset(200)
         frame = quantization.bit_sensitivity(resnet18(), few, (2, 3, 4, 8), progress=False)
-        file.write_text(frame.to_json(orient="records"), encoding="utf-8")
-    yield from json.loads(file.read_text(encoding="utf-8"))
+        return {"rows": frame.to_dict("records")}
+
+    yield from resuming.measured_once(RUNS / "sensitivity.json", measure)["rows"]
 
 
 def mixed(splits: data.Splits) -> Iterator[Row]:
     """3 bits for every layer against bits chosen per layer with no more bytes; rounded to nearest."""
-    import pandas
-
     frame = pandas.DataFrame(sensitivity(splits))
     sizes = frame[frame["bits"] == 3].set_index("layer")["bytes"]
     chosen = quantization.choose_bits(frame, int(sizes.sum()))

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
+import resuming
 import structured_parts as parts
-from common import measured_once
+from common import Row
 
 from course_lib import data, pruning, training
 
@@ -21,7 +22,7 @@ SCORED = {"the network without some blocks": (False, 8), WHOLE: (True, 8), f"{WH
 CRITERIA = ("taylor", "fisher", pruning.DEFAULT_CRITERION)
 
 
-def gradients(splits: data.Splits) -> Iterator[parts.Row]:
+def gradients(splits: data.Splits) -> Iterator[Row]:
     """Validation accuracy at equal widths, by the network on which channels were scored; the test split is not read."""
     whole = parts.taught(splits.train)
     for seed in range(parts.SEEDS):
@@ -31,7 +32,7 @@ def gradients(splits: data.Splits) -> Iterator[parts.Row]:
             for scored, (on_whole, batches) in SCORED.items():
                 if batches > 8 and not needs_data:
                     continue
-                row = measured_once(
+                row = resuming.measured_once(
                     parts.RUNS / f"gradients_{criterion}_{int(on_whole)}_{batches}_{seed}.json",
                     partial(fine_tuned_accuracy, criterion, seed, few, splits.validation, on_whole, batches),
                 )
@@ -40,7 +41,7 @@ def gradients(splits: data.Splits) -> Iterator[parts.Row]:
 
 def fine_tuned_accuracy(
     criterion: str, seed: int, few: parts.TeacherSet, validation: data.Split, on_whole: bool, batches: int
-) -> parts.Row:
+) -> Row:
     """Accuracy of the network that keeps the channels with the best scores, after the same short training."""
     cut, counts, coupling = parts.plan_widths(parts.baseline(), "11")
     scored, groups = (parts.baseline(), parts.coupling()) if on_whole else (cut, coupling)

@@ -5,15 +5,15 @@ Widths, learning rates and criteria were chosen on validation; the test split is
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import resuming
 import torch
-from common import made_once, measured_once, rows_of, sentiment, stop_if_interrupted
+from common import Row, compare_minilm, rows_of, sentiment, timed
 from structured_peers import torch_pruned
 from torch import Tensor, nn
 
@@ -21,8 +21,7 @@ from course_lib import data, models, profiling, pruning, report, storage, traini
 from course_lib.report.rows import Row as Measured
 from course_lib.training.losses import distillation_loss
 
-RUNS = Path(__file__).parent.parent / "runs" / "structured"
-Row = dict[str, Any]
+RUNS = resuming.RUNS / "structured"
 
 # Width of each stage relative to the others: the late stages hold most weights, and are needed least here.
 STAGES = (1.25, 1.1, 1.0, 0.75)
@@ -73,16 +72,16 @@ def coupling() -> pruning.Coupling:
 
 def taught(train: data.Split, name: str = "resnet18") -> TeacherSet:
     """A training set with the logits of the original, which are computed once and kept in runs/."""
-    file = RUNS / f"teacher_{name}_{len(train)}.pt"
-    if not file.exists():
+
+    def compute() -> Tensor:
         teacher = models.load(name)
         if name == "resnet18":
             teacher.to(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
-            logits = training.predict_logits(teacher, train)
-        RUNS.mkdir(parents=True, exist_ok=True)
-        torch.save(logits, file)
-    return TeacherSet(replace(train, labels=torch.arange(len(train))), train.labels, torch.load(file))
+            return training.predict_logits(teacher, train)
+
+    logits = resuming.computed_once(RUNS / f"teacher_{name}_{len(train)}.tensor", compute)
+    return TeacherSet(replace(train, labels=torch.arange(len(train))), train.labels, logits)
 
 
 def with_flips(lesson: TeacherSet) -> TeacherSet:
@@ -120,18 +119,15 @@ def tune(model: nn.Module, lesson: TeacherSet, *, epochs: int = 1, name: str = "
     """Train ``model`` in place on the logits of the original; a named training resumes from its checkpoint."""
     checkpoint = RUNS / f"{name}.checkpoint" if name else None
     model.to(memory_format=torch.channels_last)
-    history = training.fit(
-        model, lesson.split, epochs=epochs, loss=lesson.loss, checkpoint=checkpoint, **{**RESNET18, **options}
-    )
-    stop_if_interrupted(history)
-    if checkpoint:
-        checkpoint.unlink(missing_ok=True)
+    options = {**RESNET18, **options}
+    history = training.fit(model, lesson.split, epochs=epochs, loss=lesson.loss, checkpoint=checkpoint, **options)
+    resuming.stop_if_interrupted(history)
     return model.to(memory_format=torch.contiguous_format)
 
 
 def kept(name: str, make: Callable[[], nn.Module]) -> Path:
     """File in runs/ of a model that is made at most once."""
-    return made_once(RUNS / f"{name}.safetensors", make)
+    return resuming.made_once(RUNS / f"{name}.safetensors", make)
 
 
 def one_shot(splits: data.Splits, factor: str) -> Path:
@@ -172,16 +168,17 @@ def points(splits: data.Splits) -> Iterator[Row]:
     table = report.compare(
         baseline(), *files, on=splits.test, names=names, memory=False, settings=((1, 2), (32, 2)), runs=30
     )
+    return rows_with_reductions(table)
+
+
+def rows_with_reductions(table: report.Comparison) -> Iterator[Row]:
+    """Rows of a comparison with how many times fewer MACs and parameters they have, and the eager speed-up."""
+    before = table.rows[0]
     for row, measured in zip(rows_of(table), table.rows, strict=True):
-        yield {**row, **reductions(measured, table.rows[0])}
-
-
-def reductions(row: Measured, before: Measured) -> Row:
-    """How many times fewer MACs and parameters, and the eager speed-up."""
-    return {
-        "macs_factor": before.macs / row.macs, "parameters_factor": before.parameters / row.parameters,
-        "eager_speedup": eager(row),
-    }  # fmt: skip
+        yield {
+            **row, "macs_factor": before.macs / measured.macs,
+            "parameters_factor": before.parameters / measured.parameters, "eager_speedup": eager(measured),
+        }  # fmt: skip
 
 
 def eager(row: Measured) -> float | None:
@@ -196,7 +193,7 @@ def criteria(splits: data.Splits) -> Iterator[Row]:
         few = replace(whole, split=whole.split.subset(FEW_IMAGES, seed))
         for criterion in pruning.CRITERIA:
             measure = partial(fine_tuned_accuracy, criterion, seed, few, splits.validation, few_tests)
-            yield measured_once(RUNS / f"criterion_{criterion}_{seed}.json", measure)
+            yield resuming.measured_once(RUNS / f"criterion_{criterion}_{seed}.json", measure)
 
 
 def fine_tuned_accuracy(criterion: str, seed: int, few: TeacherSet, validation: data.Split, tests: data.Split) -> Row:
@@ -247,7 +244,7 @@ def minilm_halved(movies: data.Splits) -> Path:
                 model, lesson.split, loss=lesson.loss, checkpoint=RUNS / f"minilm_{number}.checkpoint",
                 **{**MINILM, **options},
             )  # fmt: skip
-            stop_if_interrupted(history)
+            resuming.stop_if_interrupted(history)
         return model
 
     return kept("minilm_halved", make)
@@ -255,22 +252,13 @@ def minilm_halved(movies: data.Splits) -> Path:
 
 def minilm(_: data.Splits) -> Iterator[Row]:
     """MiniLM with half of its heads and neurons: tuned on movies, tested on every domain."""
-    movies = sentiment()["movies"]
-    table = report.compare(
-        baseline("minilm"), minilm_halved(movies), on=movies.test, memory=False, settings=((1, 2), (32, 2)), runs=30,
-        domains={name: one.test for name, one in sentiment().items()},
-        names=["baseline", "half the heads, half the neurons"],
-    )  # fmt: skip
-    for row, measured in zip(rows_of(table), table.rows, strict=True):
-        yield {**row, **reductions(measured, table.rows[0]), "retained_domains": measured.retained_domains}
+    smaller = {"half the heads, half the neurons": minilm_halved(sentiment()["movies"])}
+    table = compare_minilm(smaller, memory=False, settings=((1, 2), (32, 2)), runs=30)
+    for row, measured in zip(rows_with_reductions(table), table.rows, strict=True):
+        yield {**row, "retained_domains": measured.retained_domains}
 
 
 def cost(_: data.Splits) -> Iterator[Row]:
     """Seconds of grouping, scoring and removing channels, the minimum of five runs."""
     for name in models.BASELINES:
-        seconds = []
-        for _ in range(5):
-            start = time.perf_counter()
-            pruning.prune_channels(baseline(name), 0.5)
-            seconds.append(time.perf_counter() - start)
-        yield {"model": name, "seconds": min(seconds)}
+        yield {"model": name, "seconds": min(timed(pruning.prune_channels, baseline(name), 0.5)[0] for _ in range(5))}

@@ -9,6 +9,7 @@ from torch import nn
 
 from course_lib import data, models, profiling
 from course_lib.architectures import layer_sizes
+from course_lib.architectures.registry import extend_argument
 
 
 def torch_pruned(factor: float, multiple: int) -> nn.Module:
@@ -17,9 +18,8 @@ def torch_pruned(factor: float, multiple: int) -> nn.Module:
     Raises:
         ModuleNotFoundError: if Torch-Pruning is not installed.
     """
-    library, original = _torch_pruning(), models.load("resnet18")
-    inputs = data.load("fashion_mnist").validation.example(1)
-    limit = profiling.count_macs(original, inputs) / factor
+    library, inputs = _torch_pruning(), data.load("fashion_mnist").validation.example(1)
+    limit = profiling.count_macs(models.load("resnet18"), inputs) / factor
     for percent in range(int(100 * (1 - factor**-0.5)) - 8, 100):
         model = models.load("resnet18")
         pruner = library.pruner.BasePruner(
@@ -29,10 +29,8 @@ def torch_pruned(factor: float, multiple: int) -> nn.Module:
         pruner.step()
         if profiling.count_macs(model, inputs) <= limit:
             break
-    description = models.describe(original)
     widths = {name: size for name, module in model.named_modules() if (size := layer_sizes.sizes(module))}
-    arguments = {**description["arguments"], "widths": widths}
-    setattr(model, models.ARCHITECTURE_ATTRIBUTE, {**description, "arguments": arguments})
+    extend_argument(model, "widths", widths)
     return model.eval()
 
 

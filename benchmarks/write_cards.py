@@ -8,46 +8,19 @@ Numbers come from the shipped files, never from the training run; tests compare 
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import torch
-from common import Results, parser
+from common import CARDS, Results, Row, parser, read, sentiment, table_lines, write, write_card
 
 from course_lib import assets, data, models, storage, training
-from course_lib.core.atomic_write import write_atomically
-
-CARDS = assets.FOLDER / "cards"
-TITLES = {
-    "resnet18": "ResNet18 on Fashion-MNIST",
-    "minilm": "MiniLM-L6-H384 on movie sentences",
-}
-ORIGIN = {
-    "resnet18": "torchvision's ResNet18, unchanged, with 10 outputs and no pretrained weights. Trained on 58,000 of "
-    "the 60,000 original training images (the other 2,000 are the validation split; 20,000 of the 58,000 are shipped). "
-    "Images are doubled to 56×56 and repeated to three channels; training adds flips, shifts and blank squares.",
-    "minilm": "`BertForSequenceClassification`, 6 layers, hidden size 384, 12 heads, encoder weights of "
-    "sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), a new two-class head, fine-tuned on the train split of "
-    "`sentiment/movies`: three runs from the same start, each at its best epoch on the validation split, and the "
-    "average of their weights (Wortsman et al., Model soups, 2022). The other domains were never trained on. Single "
-    "runs gave 87.1 % and 87.3 % on test. The average of six runs (two targets, three seeds) was compared with "
-    "this one on validation: as accurate (707 against 705 of 800 sentences), with a far higher loss (0.43 against "
-    "0.31), so this one stayed; the six gave 87.5 % on test. The course aimed at 88 %: fine-tuning on 7,741 sentences "
-    "ends near that, and the difference is smaller than the interval.",
-}
-LIMITS = {
-    "resnet18": "Made for teaching compression: small grey pictures of clothes. Shirt, T-shirt, pullover and coat are "
-    "often confused, and the test labels themselves hold errors.",
-    "minilm": "Made for teaching compression: short English sentences whose raters agreed on a sign. Neutral and mixed "
-    "sentences were dropped, so real text is harder than this test.",
-}
 
 
 def domains(name: str) -> dict[str, data.Split]:
     """Label → test split on which a baseline is reported; the first is the domain that it was trained on."""
     if name == "resnet18":
         return {"fashion_mnist": data.load("fashion_mnist").test}
-    return {domain: data.load("sentiment", domain=domain).test for domain in data.SENTIMENT_DOMAINS}
+    return {domain: splits.test for domain, splits in sentiment().items()}
 
 
 def measure(name: str) -> dict[str, Any]:
@@ -64,73 +37,38 @@ def measure(name: str) -> dict[str, Any]:
     return record
 
 
-def model_card(name: str, record: dict[str, Any], run: dict[str, Any]) -> str:
-    """Markdown card of a baseline."""
-    entry = assets.manifest()[name]
-    lines = [
-        f"# {TITLES[name]}", "", ORIGIN[name], "",
-        f"File `{entry['file']}`: {record['bytes']:,} bytes, fp16 values (loaded as fp32). Licence {entry['licence']}.",
-        "", "## Test accuracy", "",
-        "| test split | sentences or images | accuracy | 95 % interval (Wilson) |", "|---|---|---|---|",
-    ]  # fmt: skip
-    for domain, row in record["domains"].items():
+def model_card(name: str, domains: dict[str, Row]) -> None:
+    """Write the card of a baseline, with its accuracy in each domain and its training record."""
+    run = read(CARDS / f"{name}_training.json")
+    accuracies, per_class = [], []
+    for domain, row in domains.items():
         low, high = row["interval"]
-        lines.append(f"| {domain} | {row['examples']:,} | {row['accuracy']:.2%} | {low:.2%} to {high:.2%} |")
-    for domain, row in record["domains"].items():
-        lines += ["", f"Per class, {domain}:", "", "| class | accuracy |", "|---|---|"]
-        lines += [f"| {label} | {value:.1%} |" for label, value in row["per_class"].items()]
-    recipe = ", ".join(f"{key} {value}" for key, value in run["recipe"].items())
+        accuracies.append([domain, f"{row['examples']:,}", f"{row['accuracy']:.2%}", f"{low:.2%} to {high:.2%}"])
+        classes = table_lines([label, f"{value:.1%}"] for label, value in row["per_class"].items())
+        per_class.append(f"Per class, {domain}:\n\n| class | accuracy |\n|---|---|\n{classes}")
     scores = "; ".join(
         f"{label}: {', '.join(f'{value:.2%}' for value in history['validation_accuracy'])}"
         for label, history in run["runs"].items()
     )
-    lines += [
-        "", "## Training", "", f"Recipe: {recipe}. Validation accuracy after each epoch: {scores}.",
-        "Made by `benchmarks/train_baselines.py`; every choice was made on validation, test is for this card only.",
-        "", "## Limits", "", LIMITS[name], "",
-    ]  # fmt: skip
-    return "\n".join(lines)
+    write_card(
+        name, **assets.manifest()[name], accuracies=table_lines(accuracies), per_class="\n\n".join(per_class),
+        recipe=", ".join(f"{key} {value}" for key, value in run["recipe"].items()), scores=scores,
+    )  # fmt: skip
 
 
-def data_card(title: str, name: str, text: str, splits: dict[str, data.Splits]) -> str:
-    """Markdown card of a data set: its description, and the number of examples per class and split."""
-    entry = assets.manifest()[name]
-    lines = [
-        f"# {title}", "", text, "", f"File `{entry['file']}`: {entry['bytes']:,} bytes. Licence {entry['licence']}. "
-        f"Source: {entry['source']}.", "", "| part | split | examples | per class |", "|---|---|---|---|",
-    ]  # fmt: skip
-    for part, parts in splits.items():
-        for split in (parts.train, parts.validation, parts.test):
+def data_card(name: str, parts: dict[str, data.Splits]) -> None:
+    """Write the card of a data set, with the number of examples per class and split."""
+    rows, classes = [], next(iter(parts.values())).classes
+    for part, splits in parts.items():
+        for split in (splits.train, splits.validation, splits.test):
             counts = torch.bincount(split.labels, minlength=len(split.classes)).tolist()
-            lines.append(f"| {part} | {split.name} | {len(split):,} | {', '.join(map(str, counts))} |")
-    return "\n".join([*lines, "", "Split seed 2024, made by `benchmarks/build_assets.py`.", ""])
+            rows.append([part, split.name, f"{len(split):,}", ", ".join(map(str, counts))])
+    write_card(name, **assets.manifest()[name], rows=table_lines(rows), classes=", ".join(classes))
 
 
-def write_data_cards() -> None:
-    """Write the cards of the shipped images and sentences."""
-    fashion = (
-        "28×28 grey pictures of clothes in ten classes: " + ", ".join(data.FASHION_CLASSES) + ". The test split is the "
-        "original one; validation was drawn out of the original training images. Cite: Xiao, Rasul and Vollgraf, "
-        "Fashion-MNIST, 2017."
-    )
-    sentiment = (
-        "Sentences with the mean rating of 20 people. Label 1 is a positive mean; sentences with an absolute mean of "
-        "at most 0.5 and repeated sentences were dropped; sentences of one Amazon review stay in one split. Classes: "
-        "negative, positive. Cite: Hutto and Gilbert, VADER, ICWSM 2014."
-    )
-    parts = {domain: data.load("sentiment", domain=domain) for domain in data.SENTIMENT_DOMAINS}
-    images = {"images": data.load("fashion_mnist")}
-    cards = {
-        "sentiment": data_card("Sentiment sentences", "sentiment", sentiment, parts),
-        "fashion_mnist": data_card("Fashion-MNIST", "fashion_mnist", fashion, images),
-    }
-    for name, card in cards.items():
-        (CARDS / f"{name}.md").write_text(card, encoding="utf-8")
-
-
-def summary(table: dict[str, Any]) -> list[dict[str, Any]]:
+def summary(table: dict[str, Any]) -> list[Row]:
     """Accuracy measured now, and the one stored beside the cards."""
-    stored = json.loads((CARDS / "baselines.json").read_text(encoding="utf-8"))
+    stored = read(CARDS / "baselines.json")
     return [
         {"model": name, "test split": domain, "examples": row["examples"], "accuracy": row["accuracy"],
          "in the card": stored[name]["domains"][domain]["accuracy"]}
@@ -144,11 +82,11 @@ def main() -> None:
     results = Results(__doc__, options)
     table = {name: measure(name) for name in models.BASELINES}
     if not options.quick:
-        write_data_cards()
+        data_card("fashion_mnist", {"images": data.load("fashion_mnist")})
+        data_card("sentiment", sentiment())
         for name, record in table.items():
-            run = json.loads((CARDS / f"{name}_training.json").read_text(encoding="utf-8"))
-            write_atomically(CARDS / f"{name}.md", model_card(name, record, run))
-        write_atomically(CARDS / "baselines.json", json.dumps(table, indent=2) + "\n")
+            model_card(name, record["domains"])
+        write(CARDS / "baselines.json", table, indent=2)
     results.table("baselines", summary(table))
     results.save()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from torch import nn
@@ -39,16 +40,13 @@ def bert(attn_implementation: str = "sdpa", **config: Any) -> nn.Module:
 
     Other names are refused, because transformers has options that download code.
     """
-    from dataclasses import fields
-
     from transformers import BertConfig, BertForSequenceClassification
 
     check_choice("attn_implementation", attn_implementation, ("eager", "sdpa"))
     allowed = {"num_labels", *(field.name for field in fields(BertConfig))} - {"dtype"}
     for name in config:
         check_choice("config", name, sorted(allowed))
-    options: dict[str, Any] = {**config, "attn_implementation": attn_implementation}
-    return BertForSequenceClassification(BertConfig(**options))
+    return BertForSequenceClassification(BertConfig(**config | {"attn_implementation": attn_implementation}))
 
 
 @builder("causal_lm")
@@ -71,8 +69,6 @@ def causal_lm(model_type: str = "llama", **config: Any) -> nn.Module:
 
 def config_fields(make_config: Any) -> set[str]:
     """Fields of a config that describe the model, without version, dtype and class names."""
-    from dataclasses import fields
-
     return {field.name for field in fields(make_config)} - {"dtype", "architectures", "transformers_version"}
 
 

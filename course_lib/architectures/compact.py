@@ -1,7 +1,6 @@
 """Compact students: narrow and depthwise-separable residual networks, and a factorized word embedding.
 
-They take the same input as the large model; a student for smaller images downsamples them in its first layer, so that
-all models are prepared, evaluated and timed in the same way.
+They take the same input as the large model; a student for smaller images downsamples them in its first layer.
 """
 
 from __future__ import annotations

@@ -89,10 +89,7 @@ def largest_ranks(module: nn.Module, kind: str) -> tuple[int, ...]:
 
 
 def with_factors(make: Callable[[], nn.Module], plan: Plan) -> nn.Module:
-    """The model of ``make`` with some layers factorized, untrained.
-
-    Args:
-        plan: layer name → kind and ranks, for example ``["tucker", 64, 96]``.
+    """The model of ``make``, untrained, with the layers of ``plan`` factorized (name → kind and ranks, see above).
 
     Raises:
         ValueError: if a layer is unknown or cannot be factored as its plan says.
@@ -143,10 +140,8 @@ def _cp(module: nn.Conv2d, rank: int) -> Factored:
 
 def _window(module: nn.Conv2d) -> dict[str, Any]:
     if isinstance(module.padding, str) or module.padding_mode != "zeros":
-        raise ValueError(
-            f"padding must be numbers, filled with zeros, to be factored, got {module.padding!r} of "
-            f"{module.padding_mode!r}"
-        )
+        found = f"{module.padding!r} of {module.padding_mode!r}"
+        raise ValueError(f"padding must be numbers, filled with zeros, to be factored, got {found}")
     return {name: getattr(module, name) for name in ("kernel_size", "stride", "padding", "dilation")}
 
 

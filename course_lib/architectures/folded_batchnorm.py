@@ -15,11 +15,8 @@ from torch import nn
 def replace_norms(model: nn.Module, folds: Sequence[Sequence[str]]) -> nn.Module:
     """Give each layer a bias of zeros if it has none, and replace its norm by ``nn.Identity``, in place.
 
-    Args:
-        folds: pairs of names: a convolution or linear layer, and the norm after it.
-
     Raises:
-        ValueError: if a pair does not name such layers.
+        ValueError: if ``folds`` holds other than pairs of names, a convolution or linear layer and the norm after it.
     """
     layers = dict(model.named_modules())
     for pair in folds:
@@ -31,6 +28,5 @@ def replace_norms(model: nn.Module, folds: Sequence[Sequence[str]]) -> nn.Module
         if before.bias is None:
             weight = before.weight
             before.bias = nn.Parameter(torch.zeros(len(weight), dtype=weight.dtype, device=weight.device))
-        parent, _, name = pair[1].rpartition(".")
-        setattr(model.get_submodule(parent), name, nn.Identity())
+        model.set_submodule(pair[1], nn.Identity())
     return model

@@ -43,7 +43,6 @@ def resized(
     """The model of ``make`` with other layer sizes, untrained.
 
     Args:
-        make: builds the model in its original size.
         widths: layer name → its new sizes (see ``sizes``); other layers keep theirs.
         removed: names of blocks within a ``Sequential`` that become ``nn.Identity``.
 
@@ -84,9 +83,8 @@ def layer_like(module: nn.Module, new: Sequence[int] | None = None) -> nn.Module
 def _new_layer(module: Any, new: Sequence[int]) -> nn.Module:
     if isinstance(module, nn.Conv2d):
         groups = new[1] if is_depthwise(module) else module.groups
-        shape = {
-            name: getattr(module, name) for name in ("kernel_size", "stride", "padding", "dilation", "padding_mode")
-        }
+        kept = ("kernel_size", "stride", "padding", "dilation", "padding_mode")
+        shape = {name: getattr(module, name) for name in kept}
         return nn.Conv2d(new[0], new[1], groups=groups, bias=module.bias is not None, **shape)
     if isinstance(module, nn.Linear):
         return nn.Linear(new[0], new[1], bias=module.bias is not None)
@@ -119,11 +117,7 @@ def _update_attributes(model: nn.Module) -> None:
 
 
 def update_head_count(name: str, module: Any) -> None:
-    """Set the number of heads of a BERT attention module from the size of its layers.
-
-    Raises:
-        ValueError: if the size is not a multiple of the head size.
-    """
+    """Set the number of heads of a BERT attention module from the size of its layers, a multiple of the head size."""
     if not hasattr(module, "all_head_size"):
         return
     width, head_size = module.query.out_features, module.attention_head_size

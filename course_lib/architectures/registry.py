@@ -36,9 +36,8 @@ def builder(name: str) -> Callable[[Builder], Builder]:
 def build(architecture: Mapping[str, Any]) -> nn.Module:
     """Make an untrained model from its description, in eval mode.
 
-    Beside the builder's own arguments there may be ``widths`` and ``removed`` (layers of other sizes and removed
-    blocks, see ``layer_sizes``), ``ranks`` (see ``factorized``), ``folds`` (see ``folded_batchnorm``) and
-    ``input_grids`` (see ``input_quantizers``).
+    Beside the builder's own arguments there may be ``widths`` and ``removed`` (see ``layer_sizes``), ``ranks``
+    (see ``factorized``), ``folds`` (see ``folded_batchnorm``) and ``input_grids`` (see ``input_quantizers``).
 
     Raises:
         ValueError: if the builder is unknown or cannot use the arguments.
@@ -77,9 +76,9 @@ def describe(model: nn.Module) -> dict[str, Any]:
 
 def extend_argument(model: nn.Module, name: str, value: list[Any] | dict[str, Any]) -> None:
     """Extend argument ``name``, a list or a dict, in the description of ``model``, if it has a description."""
-    architecture = getattr(model, ARCHITECTURE_ATTRIBUTE, None)
-    if architecture is not None:
-        arguments = architecture["arguments"]
-        old = arguments.get(name, type(value)())
+    if hasattr(model, ARCHITECTURE_ATTRIBUTE):
+        architecture = describe(model)
+        old = architecture["arguments"].get(name, type(value)())
         extended = {**old, **value} if isinstance(value, dict) else [*old, *value]
-        setattr(model, ARCHITECTURE_ATTRIBUTE, {**architecture, "arguments": {**arguments, name: extended}})
+        arguments = {**architecture["arguments"], name: extended}
+        setattr(model, ARCHITECTURE_ATTRIBUTE, {**architecture, "arguments": arguments})

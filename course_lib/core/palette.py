@@ -6,32 +6,18 @@ contrast for small text. Source: Okabe and Ito, Color Universal Design, 2008.
 
 from __future__ import annotations
 
-LIGHT = {
-    "kept": "#0072B2",
-    "before": "#E69F00",
-    "threshold": "#D55E00",
-    "holds": "#009E73",
-    "cut": "#C3CBD3",
-    "baseline": "#7B8794",
-    "kept_text": "#0072B2",
-    "before_text": "#8F6200",
-    "threshold_text": "#B84F00",
-    "holds_text": "#007A59",
-    "baseline_text": "#5B6773",
+_COLOURS = {
+    "kept": ("#0072B2", "#56B4E9"),  # kept, compressed or fine-tuned
+    "before": ("#E69F00", "#E69F00"),  # before tuning, round-to-nearest, or a student without teacher
+    "threshold": ("#D55E00", "#E8743B"),  # a threshold, or "does not hold"
+    "holds": ("#009E73", "#2CB98D"),
+    "cut": ("#C3CBD3", "#46505A"),  # removed
+    "baseline": ("#7B8794", "#8B96A1"),  # the original model
+    "kept_text": ("#0072B2", "#56B4E9"),
+    "before_text": ("#8F6200", "#E69F00"),
+    "threshold_text": ("#B84F00", "#F08A55"),
+    "holds_text": ("#007A59", "#3CC79B"),
+    "baseline_text": ("#5B6773", "#A3ADB7"),
 }
-DARK = {
-    "kept": "#56B4E9",
-    "before": "#E69F00",
-    "threshold": "#E8743B",
-    "holds": "#2CB98D",
-    "cut": "#46505A",
-    "baseline": "#8B96A1",
-    "kept_text": "#56B4E9",
-    "before_text": "#E69F00",
-    "threshold_text": "#F08A55",
-    "holds_text": "#3CC79B",
-    "baseline_text": "#A3ADB7",
-}
-"""``kept``: kept, compressed or fine-tuned; ``before``: before tuning, round-to-nearest, or a student without teacher;
-``threshold``: a threshold or "does not hold"; ``holds``: "holds"; ``cut``: removed; ``baseline``: the original model.
-"""
+LIGHT = {name: light for name, (light, _) in _COLOURS.items()}
+DARK = {name: dark for name, (_, dark) in _COLOURS.items()}

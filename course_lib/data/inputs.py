@@ -99,6 +99,13 @@ def trim_padding(tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: value[:, :length] for key, value in tokens.items()}
 
 
+def model_inputs(inputs: Inputs, upscale: int) -> Inputs:
+    """Inputs as a model takes them: trimmed tokens, float images; float tensors are unchanged."""
+    if isinstance(inputs, Mapping):
+        return trim_padding(inputs)
+    return prepare_images(inputs, upscale) if inputs.dtype == torch.uint8 else inputs
+
+
 def join_inputs(parts: Sequence[Inputs]) -> Inputs:
     """Inputs of several batches or splits as one; tokens are padded with zeros to the longest sentence.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +67,10 @@ def _load_torchvision(name: str, root: str | Path | None, download: bool) -> Spl
     order = torch.randperm(len(train_labels), generator=torch.Generator().manual_seed(0))
     held_out = max(1, len(order) // 20)
     upscale = 2 if name == "fashion_mnist_full" else 1
-
-    def split(part: str, images: Tensor, labels: Tensor) -> Split:
-        return Split(name, part, images, labels, classes, upscale=upscale)
-
-    rows, validation_rows = order[held_out:], order[:held_out]
-    return Splits(
-        split("train", train_images[rows], train_labels[rows]),
-        split("validation", train_images[validation_rows], train_labels[validation_rows]),
-        split("test", test_images, test_labels),
-    )
+    train = Split(name, "train", train_images, train_labels, classes, upscale=upscale)
+    validation = replace(train.take(order[:held_out]), name="validation")
+    test = replace(train, name="test", inputs=test_images, labels=test_labels)
+    return Splits(train.take(order[held_out:]), validation, test)
 
 
 def _torchvision_tensors(

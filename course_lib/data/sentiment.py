@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from typing import Any
 
 import torch
@@ -39,8 +40,6 @@ def sentences() -> dict[tuple[str, str], tuple[str, ...]]:
 
 
 def _sentence_rows() -> list[dict[str, str]]:
-    import csv
-
     with assets.path("sentiment").open(encoding="utf-8", newline="") as lines:
         return list(csv.DictReader(lines, delimiter="\t"))
 

@@ -9,15 +9,7 @@ import torch
 from torch import Tensor
 
 from course_lib.core.validation import check_choice, check_positive
-from course_lib.data.inputs import (
-    Augmentation,
-    Inputs,
-    augment_images,
-    group_by_length,
-    join_inputs,
-    prepare_images,
-    trim_padding,
-)
+from course_lib.data.inputs import Augmentation, Inputs, augment_images, group_by_length, join_inputs, model_inputs
 
 SPLIT_NAMES = ("train", "validation", "test")
 
@@ -33,7 +25,7 @@ class Split:
     """One part of a data set, held in memory.
 
     Args:
-        dataset: name of the data set, for example ``"fashion_mnist"``.
+        dataset: its name, for example ``"fashion_mnist"``.
         name: ``"train"``, ``"validation"`` or ``"test"``.
         inputs: images as uint8 ``(N, H, W)`` or ``(N, C, H, W)``, or a dict of token tensors ``(N, L)``, or
             any float tensor ``(N, …)``, which is passed to the model unchanged.
@@ -112,8 +104,7 @@ class Split:
 
     def example(self, batch_size: int = 1) -> Inputs:
         """The first ``batch_size`` inputs as a model takes them, for timing and tracing."""
-        inputs, _ = next(self.batches(batch_size))
-        return inputs
+        return next(self.batches(batch_size))[0]
 
     def _rows(self, rows: Tensor) -> Inputs:
         if isinstance(self.inputs, Mapping):
@@ -121,11 +112,7 @@ class Split:
         return self.inputs[rows]
 
     def _prepare(self, inputs: Inputs) -> Inputs:
-        if isinstance(inputs, Mapping):
-            return trim_padding(inputs)
-        if inputs.dtype != torch.uint8:
-            return inputs
-        return prepare_images(inputs, self.upscale)
+        return model_inputs(inputs, self.upscale)
 
 
 def join(splits: Sequence[Split]) -> Split:

@@ -6,7 +6,6 @@ Every sentence starts with ``<s>``, and each stays in the split that it has in `
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -60,12 +59,7 @@ def windows(tokens: Tensor, length: int = WINDOW) -> Tensor:
 
 
 def load(length: int = WINDOW, encoder: Any = None) -> Splits:
-    """Token windows of the shipped sentences; the label of a window is its domain.
-
-    Args:
-        length: tokens per window.
-        encoder: as in ``token_ids``.
-    """
+    """Windows of ``length`` tokens of the shipped sentences, labelled by domain; ``encoder`` as in ``token_ids``."""
     texts = sentences()
 
     def split(name: str) -> Split:
@@ -81,5 +75,4 @@ def load(length: int = WINDOW, encoder: Any = None) -> Splits:
 def domain(split: Split, name: str) -> Split:
     """The windows of one domain: ``"movies"``, ``"amazon"`` or ``"tweets"``."""
     rows = split.labels == split.classes.index(check_choice("name", name, split.classes))
-    inputs = {key: value[rows] for key, value in dict(split.inputs).items()}
-    return replace(split, inputs=inputs, labels=split.labels[rows])
+    return split.take(rows.nonzero().flatten())

@@ -37,8 +37,7 @@ def hidden_state_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = No
         distance = (student - teacher).square().mean(dim=-1)
     else:
         distance = 1 - F.cosine_similarity(student, teacher, dim=-1)
-    weights = torch.ones_like(distance) if mask is None else mask.to(distance.dtype)
-    return (distance * weights).sum() / weights.sum().clamp(min=1)
+    return _token_mean(distance, mask)
 
 
 def attention_transfer(student: Tensor, teacher: Tensor) -> Tensor:
@@ -78,8 +77,7 @@ def attention_map_loss(student: Tensor, teacher: Tensor, mask: Tensor | None = N
         )
     teacher = teacher.detach().clamp(min=1e-7)
     rows = (teacher * (teacher.log() - student.clamp(min=1e-7).log())).sum(dim=-1).mean(dim=1)
-    weights = torch.ones_like(rows) if mask is None else mask.to(rows.dtype)
-    return (rows * weights).sum() / weights.sum().clamp(min=1)
+    return _token_mean(rows, mask)
 
 
 def relational_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -131,3 +129,9 @@ def triple_loss(
     task = F.cross_entropy(student_logits.float(), labels)
     cosine = hidden_state_loss(student_hidden, teacher_hidden, mask, "cosine")
     return weights[0] * soft + weights[1] * task + weights[2] * cosine
+
+
+def _token_mean(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean of ``(B, L)`` over the tokens."""
+    weights = torch.ones_like(values) if mask is None else mask.to(values.dtype)
+    return (values * weights).sum() / weights.sum().clamp(min=1)

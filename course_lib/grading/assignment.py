@@ -97,7 +97,8 @@ class Assignment:
                 continue
             kind, question = cells.question_of(cells.grade_id(cell)) or ("", "")
             if kind == "answer":
-                kept.append(_unchecked(answers.get(question, self.questions[question].stub), f"answer-{question}"))
+                source = answers.get(question, self.questions[question].stub)
+                kept.append(_unchecked(source, cells.cell_id("answer", question)))
             elif kind == "check" and question in references:
                 kept.append(self.probe_cell(self.questions[question], references[question]))
             elif not kind and (source := definitions(cell.source)):
@@ -109,7 +110,7 @@ class Assignment:
         call = f'show("{self.module}", "{question.probe}", {question.name}, {reference.seed}, {list(reference.floors)})'
         if question.is_data:
             call = f"show_data({question.name})"
-        cell = new_code_cell(f"import probe_runtime\nprobe_runtime.{call}", id=f"probe-{question.id}".replace(".", "-"))
+        cell = new_code_cell(f"import probe_runtime\nprobe_runtime.{call}", id=cells.cell_id("probe", question.id))
         if question.is_data:
             cell.metadata.tags = [IGNORE_OUTPUT]
             return cell
@@ -176,7 +177,7 @@ def _readable(file: Path, folder: Path, inside: str) -> Path:
 
 
 def _unchecked(source: str, name: str) -> NotebookNode:
-    return new_code_cell(source, id=name.replace(".", "-"), metadata={"tags": [IGNORE_OUTPUT]})
+    return new_code_cell(source, id=name, metadata={"tags": [IGNORE_OUTPUT]})
 
 
 def _takes_nothing(source: str, name: str) -> bool:

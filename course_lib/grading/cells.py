@@ -15,7 +15,6 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-QUESTION_ID = re.compile(r"^\d{2}\.\d{1,2}$")
 GRADE_ID = re.compile(r"^(answer|check)-(\d{2})-(\d{1,2})$")
 
 
@@ -59,19 +58,9 @@ def question_of(identifier: str | None) -> tuple[str, str] | None:
     return (match[1], f"{match[2]}.{int(match[3])}") if match else None
 
 
-def answer_id(question: str) -> str:
-    """``"03.1"`` → ``"answer-03-1"``."""
-    return "answer-" + question.replace(".", "-")
-
-
-def check_id(question: str) -> str:
-    """``"03.1"`` → ``"check-03-1"``."""
-    return "check-" + question.replace(".", "-")
-
-
-def probe_id(question: str) -> str:
-    """``"03.1"`` → ``"probe-03-1"``."""
-    return "probe-" + question.replace(".", "-")
+def cell_id(kind: str, question: str) -> str:
+    """``("answer", "03.1")`` → ``"answer-03-1"``; other kinds are ``check`` and ``probe``."""
+    return f"{kind}-{question}".replace(".", "-")
 
 
 def graded(notebook: NotebookNode) -> Iterator[tuple[int, str, str]]:

@@ -121,12 +121,14 @@ class _Runner:
     def attempt(self, answers: Mapping[str, str], probed: Sequence[str]) -> reruns.Attempt:
         """Run ``answers`` in one kernel, compare the probes of ``probed``, and decide these questions."""
         run = self._run(answers, probed)
-        broken = frozenset(id for id in answers if not (cell := run.cells.get(cells.answer_id(id))) or not cell.passed)
+        broken = frozenset(
+            id for id in answers if not (cell := run.cells.get(cells.cell_id("answer", id))) or not cell.passed
+        )
         if not run.cells:
             return reruns.Attempt({}, None, broken, run.failure)
         lost_at = _lost_at(run, list(answers), probed)
         reached = list(itertools.takewhile(lambda id: id != lost_at, answers))
-        verdicts = {id: self._decide(id, run.cells.get(cells.probe_id(id))) for id in reached if id in probed}
+        verdicts = {id: self._decide(id, run.cells.get(cells.cell_id("probe", id))) for id in reached if id in probed}
         if lost_at is not None and lost_at in probed:
             verdicts[lost_at] = Verdict.stopped(_stop(run, lost_at))
         return reruns.Attempt(verdicts, lost_at, broken)
@@ -179,7 +181,7 @@ def _is_alive(cell: CellReport | None) -> bool:
 def _lost_at(run: nbval_run.Run, answers: Sequence[str], probed: Sequence[str]) -> str | None:
     """The first question at which the kernel was lost; None if it was alive at the end."""
     for id in answers:
-        own = [cells.answer_id(id), *([cells.probe_id(id)] if id in probed else [])]
+        own = [cells.cell_id("answer", id), *([cells.cell_id("probe", id)] if id in probed else [])]
         if not all(_is_alive(run.cells.get(cell)) for cell in own):
             return id
     return answers[-1] if run.failure else None
@@ -187,7 +189,7 @@ def _lost_at(run: nbval_run.Run, answers: Sequence[str], probed: Sequence[str]) 
 
 def _stop(run: nbval_run.Run, id: str) -> Stop:
     """Why the kernel was lost at a question."""
-    for cell in filter(None, map(run.cells.get, (cells.answer_id(id), cells.probe_id(id)))):
+    for cell in filter(None, map(run.cells.get, (cells.cell_id("answer", id), cells.cell_id("probe", id)))):
         if cell.kernel is KernelState.TIMED_OUT:
             return Stop(StopReason.TIME, "it took too long")
         if cell.kernel is KernelState.DEAD:

@@ -171,10 +171,10 @@ def _declare(gradebook: Any, assignment: str, questions: Sequence[GradedQuestion
     gradebook.update_or_create_assignment(assignment)
     notebook = gradebook.update_or_create_notebook(assignment, assignment)
     for one in questions:
-        grade, solution = cells.check_id(one.question), cells.answer_id(one.question)
+        grade, solution = cells.cell_id("check", one.question), cells.cell_id("answer", one.question)
         gradebook.update_or_create_grade_cell(grade, assignment, assignment, max_score=one.max_points, cell_type="code")
         gradebook.update_or_create_solution_cell(solution, assignment, assignment)
-    current = {cells.check_id(one.question) for one in questions}
+    current = {cells.cell_id("check", one.question) for one in questions}
     for cell in notebook.grade_cells:
         if cell.name not in current:
             cell.max_score = 0.0
@@ -190,7 +190,7 @@ def _record_one(gradebook: Any, result: GradedSubmission) -> dict[str, float]:
     grades = _grades(gradebook, notebook)
     manual: dict[str, float] = {}
     for one in result.questions:
-        grade = grades.pop(cells.check_id(one.question))
+        grade = grades.pop(cells.cell_id("check", one.question))
         grade.auto_score = one.points
         grade.needs_manual_grade = False
         if grade.manual_score is not None or grade.extra_credit:

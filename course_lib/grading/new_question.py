@@ -6,7 +6,6 @@ exercise in which one is left.
 
 from __future__ import annotations
 
-import ast
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from course_lib.grading import building, cells
+from course_lib.grading.lint import defined
 from course_lib.learning import questions
 from course_lib.learning.course_map import lesson as find_lesson
 
@@ -26,15 +26,10 @@ IMPORT = "from course_lib.learning.expect import"
 
 @dataclass(frozen=True)
 class NewQuestion:
-    """A question to add.
+    """A question to add, with the fields of ``learning.questions.Question``.
 
     Args:
-        id: lesson and number, for example ``"03.7"``.
-        title: a few words.
         name: the function that learners write; by default made from the title.
-        points: for a right answer.
-        minutes: estimated time.
-        difficulty: 1 to 5.
 
     Raises:
         ValueError: if a field is out of range, or the name is not an identifier.
@@ -63,11 +58,7 @@ class NewQuestion:
 
 
 def add(new: NewQuestion, root: Path = building.ROOT) -> list[Path]:
-    """Write the stubs of a question; returns the files that changed.
-
-    Args:
-        new: the question.
-        root: the project folder.
+    """Write the stubs of a question into the project folder ``root``; returns the files that changed.
 
     Raises:
         ValueError: if the lesson does not exist, or its exercise already has such a question or such a name.
@@ -78,9 +69,11 @@ def add(new: NewQuestion, root: Path = building.ROOT) -> list[Path]:
     tests = root / "tests" / "exercises"
     notebook = cells.read(solution) if solution.is_file() else _empty_notebook(stubs["notebook"])
     checks = _text(folder / "questions.py", stubs["questions"])
-    if new.id in cells.questions(notebook):
+    places = cells.questions(notebook)
+    if new.id in places:
         raise ValueError(f"question {new.id} already exists in {solution.name}")
-    if {new.name, f"check_{new.name}"} & _names(checks):
+    names = [name for place in places.values() for name in defined(notebook.cells[place.answer].source)]
+    if new.name in names or f"check_{new.name}" in defined(checks):
         raise ValueError(f"name {new.name!r} is already used in exercise {lesson}; give another with --name")
     reference = f"from {questions.EXERCISES}.lesson_{lesson}.reference import {new.name}"
     _insert(notebook, new, stubs)
@@ -112,7 +105,7 @@ def _empty_notebook(title: str) -> NotebookNode:
 def _insert(notebook: NotebookNode, new: NewQuestion, stubs: dict[str, str]) -> None:
     """Put statement, hint, answer and check of a question after the last question."""
     end = max((place.check for place in cells.questions(notebook).values()), default=len(notebook.cells) - 1) + 1
-    answer, check = cells.answer_id(new.id), cells.check_id(new.id)
+    answer, check = cells.cell_id("answer", new.id), cells.cell_id("check", new.id)
     notebook.cells[end:end] = [
         new_markdown_cell(stubs["statement"], id=f"text-{answer}"),
         new_code_cell(f'hint("{new.id}")', id=f"hint-{answer}"),
@@ -128,14 +121,3 @@ def _nbgrader(grade_id: str, **points: int) -> dict[str, dict[str, Any]]:
     return {
         "nbgrader": {**kind, "grade_id": grade_id, "grade": graded, "locked": graded, "solution": not graded, **points}
     }
-
-
-def _names(source: str) -> set[str]:
-    """Functions of a module, and the names that it imports."""
-    found: set[str] = set()
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef):
-            found.add(node.name)
-        elif isinstance(node, ast.ImportFrom):
-            found |= {alias.asname or alias.name for alias in node.names}
-    return found

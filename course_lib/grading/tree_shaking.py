@@ -8,6 +8,7 @@ A module is named by its path in that package, for example ``lesson_03.questions
 from __future__ import annotations
 
 import ast
+import copy
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -96,10 +97,9 @@ class _Module:
             source = _file(folder, name).read_text(encoding="utf-8")
         except OSError as error:
             raise ShakeError(f"there is no exercise module {name}") from error
-        self.tree = ast.parse(source, filename=name)
-        self.name = name
+        self.tree, self.name = ast.parse(source, filename=name), name
         self.statements: dict[str, ast.stmt] = {}
-        self.aliases: dict[str, tuple[ast.stmt, ast.alias]] = {}
+        self.imports: dict[str, list[ast.Import | ast.ImportFrom]] = {}
         self.probes: dict[str, str] = {}
         for node in self.tree.body:
             self._register(node)
@@ -107,47 +107,36 @@ class _Module:
     def needs(self, name: str) -> list[tuple[str, str]]:
         """What a definition refers to: names of this module, and of other exercise modules."""
         if name == "*":
-            return [(self.name, other) for other in (*self.statements, *self.aliases)]
-        if name in self.aliases:
-            node, alias = self.aliases[name]
-            return [(module, other) for module, other in _imports(node) if other in (alias.name, "*")]
+            return [(self.name, other) for other in (*self.statements, *self.imports)]
+        if name in self.imports:
+            return [found for node in self.imports[name] for found in _imports(node)]
         if name not in self.statements:
             raise ShakeError(f"{self.name} has no {name!r}")
         used = {node.id for node in ast.walk(self.statements[name]) if isinstance(node, ast.Name)}
-        return [(self.name, other) for other in sorted(used) if other in self.statements or other in self.aliases]
+        return [(self.name, other) for other in sorted(used) if other in self.statements or other in self.imports]
 
     def source(self, names: set[str]) -> str:
         """The module with only these names, without the decorators that declare questions and probes."""
         kept: list[ast.stmt] = [ast.ImportFrom("__future__", [ast.alias("annotations")], 0)]
-        for node in self.tree.body:
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                kept += self._kept_import(node, names)
-            elif any(self.statements.get(name) is node for name in names):
-                kept.append(node)
+        kept += [node for name, nodes in self.imports.items() if name in names for node in nodes]
+        wanted = [self.statements[name] for name in names if name in self.statements]
+        kept += [node for node in self.tree.body if node in wanted]
         return ast.unparse(ast.fix_missing_locations(ast.Module(kept, []))) + "\n"
-
-    def _kept_import(self, node: ast.Import | ast.ImportFrom, names: set[str]) -> list[ast.stmt]:
-        wanted = [alias for alias in node.names if (alias.asname or alias.name.split(".")[0]) in names]
-        if not wanted or (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
-            return []
-        if isinstance(node, ast.Import):
-            return [ast.Import(wanted)]
-        return [ast.ImportFrom(node.module, wanted, node.level)]
 
     def _register(self, node: ast.stmt) -> None:
         if isinstance(node, ast.Import | ast.ImportFrom):
-            for alias in node.names:
-                self.aliases[alias.asname or alias.name.split(".")[0]] = (node, alias)
+            for alias in node.names if getattr(node, "module", "") != "__future__" else ():
+                one = copy.copy(node)
+                one.names = [alias]
+                self.imports.setdefault(alias.asname or alias.name.split(".")[0], []).append(one)
         elif isinstance(node, ast.FunctionDef | ast.ClassDef):
             if isinstance(node, ast.FunctionDef):
                 node.decorator_list = [entry for entry in node.decorator_list if not self._declares(node.name, entry)]
             self.statements[node.name] = node
         elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            for target in targets:
-                for part in ast.walk(target):
-                    if isinstance(part, ast.Name):
-                        self.statements[part.id] = node
+            parts = (part for target in targets for part in ast.walk(target))
+            self.statements |= {part.id: node for part in parts if isinstance(part, ast.Name)}
 
     def _declares(self, function: str, decorator: ast.expr) -> bool:
         if not (isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Name)):

@@ -25,6 +25,7 @@ DATA_FILES = {
         "manifest.json", "fashion_mnist.safetensors.xz", "resnet18.safetensors", "sentiment.tsv", "minilm/vocab.txt",
         "minilm/minilm.safetensors", "tiny_llama/tiny_llama.safetensors", "tiny_llama/tokenizer.json",
     ),
+    "learning": ("style.css", "lessons.yaml"),
     "plots": ("course.mplstyle",),
     "report": ("table.css",),
 }  # fmt: skip

@@ -33,7 +33,8 @@ def copy_packages(source: Environment, target: Environment) -> None:
         return {name for name in names if Path(folder, name).is_symlink()} if Path(folder) == origin / "bin" else set()
 
     shutil.copytree(origin, target.folder, symlinks=True, ignore=ignore, copy_function=_link, dirs_exist_ok=True)
-    replace_path(target, str(origin), str(target.folder))
+    for old in {str(origin), _created_as(source)}:
+        replace_path(target, old, str(target.folder))
 
 
 def replace_path(environment: Environment, old: str, new: str) -> None:
@@ -58,6 +59,13 @@ def _files_with_paths(environment: Environment) -> Iterator[Path]:
         *site.glob("__editable__*"),
     ]
     return (path for path in candidates if path.is_file() and not path.is_symlink())
+
+
+def _created_as(environment: Environment) -> str:
+    """The folder that ``python -m venv`` was given; another one if the environment was moved since."""
+    settings = (environment.folder / "pyvenv.cfg").read_text(encoding="utf-8")
+    command = re.search(r"^command = .* -m venv (?:--\S+ )*(.+)$", settings, re.MULTILINE)
+    return command[1] if command else str(environment.folder)
 
 
 def _link(source: str, target: str) -> None:

@@ -13,7 +13,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from course_lib.learning.expect import CheckFailed, NotAttempted
-from course_lib.learning.values import UnusableResult, clone, describe, describe_call, plain
+from course_lib.learning.values import UnusableResult, clone, describe, describe_any, describe_call, plain
 
 LONGEST_SOURCE = 60
 _OURS = str(Path(__file__).resolve().parents[1])
@@ -21,13 +21,10 @@ _LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib",
 
 
 class Answer:
-    """A callable around the learner's function.
+    """A callable around ``function``, the learner's function or class.
 
     A call passes copies of tensors, containers and modules, so that the function cannot change the check's objects;
     ``in_place`` passes the objects themselves. Results are reduced by ``values.plain``.
-
-    Args:
-        function: the learner's function or class.
 
     Raises:
         CheckFailed: if ``function`` is not callable, does not take these arguments, raises, or returns
@@ -37,7 +34,7 @@ class Answer:
 
     def __init__(self, function: Any) -> None:
         if not callable(function):
-            problem = f"the answer should be a function, got {_describe(function)}"
+            problem = f"the answer should be a function, got {describe_any(function)}"
             raise CheckFailed(problem, hint="pass the function itself, without calling it: no brackets after its name")
         self.function: Callable[..., Any] = function
         self.given: str | None = None
@@ -143,10 +140,3 @@ def is_stub(error: NotImplementedError) -> bool:
 def _is_learners(frame: FrameType) -> bool:
     name = frame.f_code.co_filename
     return not (name.startswith("<frozen") or name.startswith((_OURS, *_LIBRARIES)))
-
-
-def _describe(value: Any) -> str:
-    try:
-        return describe(plain(value))
-    except UnusableResult:
-        return describe(object())

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from course_lib.core.validation import check_choice
 from course_lib.learning import progress
@@ -14,17 +17,9 @@ from course_lib.learning.style import line, page
 
 @dataclass(frozen=True)
 class Lesson:
-    """One lesson.
+    """One lesson: its notebook ``file``, ``minutes`` to read and run it, and its ``idea`` in half a sentence.
 
-    Args:
-        number: two digits.
-        title: as in the notebook.
-        file: notebook in ``notebooks/``.
-        minutes: to read and run, without the exercise.
-        idea: the main idea, in half a sentence.
-        exercise_minutes: 0 for a lesson without an exercise.
-        points: of the exercise.
-        quiz: name of its quiz.
+    ``exercise_minutes`` and ``points`` are 0 for a lesson without an exercise.
     """
 
     number: str
@@ -34,7 +29,6 @@ class Lesson:
     idea: str
     exercise_minutes: int = 0
     points: int = 0
-    quiz: str = ""
 
     @property
     def exercise(self) -> str | None:
@@ -42,53 +36,8 @@ class Lesson:
         return self.file if self.points else None
 
 
-LESSONS = (
-    Lesson("00", "Start here", "00_start_here.ipynb", 10, "how size, speed and accuracy are measured", quiz="00"),
-    Lesson(
-        "01", "The compression calculator", "01_compression_calculator.ipynb", 35,
-        "a ratio of parameters is not yet a smaller file or a faster model", 60, 20, "01",
-    ),
-    Lesson(
-        "02", "Profile first", "02_profile_first.ipynb", 40,
-        "where bytes and time go, before anything is removed", 75, 20, "02",
-    ),
-    Lesson(
-        "03", "Magnitude pruning", "03_magnitude_pruning.ipynb", 50,
-        "most weights can be set to zero; what that saves, and what it does not", 80, 20, "03",
-    ),
-    Lesson(
-        "04", "Structured pruning", "04_structured_pruning.ipynb", 50,
-        "removing whole channels makes a model faster on every machine", 82, 20, "04",
-    ),
-    Lesson(
-        "05", "Quantization from scratch", "05_quantization_from_scratch.ipynb", 45,
-        "a weight is rounded to one of a few levels, whose spacing is the scale", 75, 20, "05",
-    ),
-    Lesson(
-        "06", "Post-training quantization", "06_post_training_quantization.ipynb", 50,
-        "a whole network in integers without training, and the processor that it needs", 95, 20, "06",
-    ),
-    Lesson(
-        "07", "Quantization-aware training", "07_quantization_aware_training.ipynb", 50,
-        "weights for a coarse grid are trained on that grid", 95, 20, "07",
-    ),
-    Lesson(
-        "08", "Quantizing transformers", "08_quantizing_transformers.ipynb", 55,
-        "other weights can compensate for the error of one weight", 80, 20, "08",
-    ),
-    Lesson(
-        "09", "Knowledge distillation", "09_knowledge_distillation.ipynb", 50,
-        "a small network learns from the class probabilities of a large one", 80, 20, "09",
-    ),
-    Lesson(
-        "10", "Distilling BERT in stages", "10_distilling_bert.ipynb", 45,
-        "a student that starts from layers of its teacher needs little training", 82, 20, "10",
-    ),
-    Lesson(
-        "11", "Low-rank factorization", "11_low_rank.ipynb", 50,
-        "a layer factorized into two thinner ones is smaller and faster", 80, 20, "11",
-    ),
-)  # fmt: skip
+_LISTED = yaml.safe_load(Path(__file__).with_name("lessons.yaml").read_text(encoding="utf-8"))
+LESSONS = tuple(Lesson(number, **fields) for number, fields in _LISTED.items())
 COURSE_QUIZ = "model-compression-techniques"
 HEADER = (("Lesson", ""), ("Minutes", "figure"), ("Status", ""), ("Exercise", "figure"), ("Quiz", "figure"))
 STATUS_COLOURS = {
@@ -194,7 +143,7 @@ class CourseMap:
         """For each lesson: itself, its status, its points, and its quiz score."""
         return [
             (one, self.status(one.number), f"{self.points(one.number)} of {one.points}" if one.points else "–",
-             self.score(one.quiz))
+             self.score(one.number))
             for one in LESSONS
         ]  # fmt: skip
 

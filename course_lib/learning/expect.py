@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from course_lib.learning.difference import difference
-from course_lib.learning.values import UnusableResult, clone, describe, describe_call, is_tensor, plain
+from course_lib.learning.values import UnusableResult, clone, describe, describe_any, describe_call, is_tensor, plain
 
 LONGEST_LINE = 420
 NUMBERS = ("no", "one", "two", "three", "four")
@@ -32,13 +32,9 @@ class NotAttempted(Exception):
 
 
 class CheckFailed(AssertionError):
-    """A wrong answer: one line with the expected value, the returned value, and the input.
+    """A wrong answer, in one line: the difference, the input ``given`` that shows it, and its usual cause (``hint``).
 
-    Args:
-        problem: the difference.
-        given: the input that shows it.
-        hint: the usual cause.
-        question: id of the question; ``check`` fills it in.
+    ``question`` is the id of the question; ``check`` fills it in.
     """
 
     def __init__(self, problem: str, given: str | None = None, hint: str | None = None, question: str = "") -> None:
@@ -114,7 +110,7 @@ def expect_raises(
     except Exception as error:
         name = type(error).__name__
         raise CheckFailed(f"expected a {error_type.__name__}, got a {name}: {_message(error)}", shown, hint) from error
-    raise CheckFailed(f"expected a {error_type.__name__}, but it returned {_describe(result)}", shown, hint)
+    raise CheckFailed(f"expected a {error_type.__name__}, but it returned {describe_any(result)}", shown, hint)
 
 
 def expect_unchanged(function: Callable[..., Any], *args: Any, given: Any = None, hint: str | None = None) -> Any:
@@ -131,7 +127,7 @@ def expect_unchanged(function: Callable[..., Any], *args: Any, given: Any = None
 def expect_parts(result: Any, count: int, names: str, *, given: Any = None) -> tuple[Any, ...]:
     """``result`` as a tuple; fail unless it is a list or tuple of ``count`` parts, which ``names`` names."""
     good = isinstance(result, list | tuple) and len(result) == count
-    expect(good, f"return {NUMBERS[count]} values, {names}; you returned {_describe(result)}", given=given)
+    expect(good, f"return {NUMBERS[count]} values, {names}; you returned {describe_any(result)}", given=given)
     return tuple(result)
 
 
@@ -140,7 +136,7 @@ def expect_tensor(
     hint: str | None = None,
 ) -> None:  # fmt: skip
     """Fail unless ``got`` is a tensor, of this shape and dtype where they are given."""
-    expect(is_tensor(got), f"{what} should be a tensor, yours is {_describe(got)}", given=given, hint=hint)
+    expect(is_tensor(got), f"{what} should be a tensor, yours is {describe_any(got)}", given=given, hint=hint)
     for name, wanted in (("dtype", dtype), ("shape", None if shape is None else tuple(shape))):
         if wanted is not None:
             found = getattr(got, name) if name == "dtype" else tuple(got.shape)
@@ -210,13 +206,6 @@ def _given(given: Any) -> str | None:
     if given is None or isinstance(given, str):
         return given
     return describe_call(given) if isinstance(given, Mapping) else describe(given)
-
-
-def _describe(result: Any) -> str:
-    try:
-        return describe(plain(result))
-    except UnusableResult:
-        return describe(type(result))
 
 
 def _message(error: BaseException) -> str:

@@ -14,9 +14,7 @@ class Prediction:
 
     Args:
         key: for example ``"03.speedup"``; the guess is stored under it.
-        question: the text.
-        low: smallest possible guess.
-        high: largest possible guess.
+        low, high: smallest and largest possible guess.
         step: resolution of the guess; the measured value is shown with as many decimals.
         unit: written after the number.
     """

@@ -12,7 +12,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -41,11 +41,10 @@ def location() -> Path | None:
     if override == "memory":
         return None
     try:
-        file = Path(override).expanduser() if override else _default_file()
+        return Path(override).expanduser() if override else _default_file()
     except RuntimeError as error:  # no HOME, and a user id without a name
         _warn_once(f"progress has no file ({error}); it is kept in memory until the kernel stops")
         return None
-    return file
 
 
 def _default_file() -> Path:
@@ -152,27 +151,14 @@ def _update_file(file: Path, change: Callable[[Record], None]) -> Record:
     return record
 
 
-def _lock(file: Path) -> Any:
+def _lock(file: Path) -> AbstractContextManager[Any]:
     """A lock for writers; after ``LOCK_SECONDS`` without it, writing goes on unlocked."""
     from filelock import FileLock, Timeout
 
-    lock = FileLock(f"{file}.lock", timeout=LOCK_SECONDS)
     try:
-        lock.acquire()
+        return FileLock(f"{file}.lock").acquire(timeout=LOCK_SECONDS)
     except Timeout:
         return nullcontext()
-    return _Release(lock)
-
-
-class _Release:
-    def __init__(self, lock: Any) -> None:
-        self.lock = lock
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *error: object) -> None:
-        self.lock.release()
 
 
 def _load(file: Path) -> Record:

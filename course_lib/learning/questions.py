@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import yaml
@@ -40,8 +41,6 @@ class Question:
 
     Args:
         id: lesson and number, for example ``"03.1"``.
-        title: a few words.
-        points: for a right answer.
         minutes: estimated time.
         difficulty: 1 (warm-up) to 5 (hard).
         hints: three, each more specific; none gives the answer.
@@ -92,13 +91,9 @@ class Passed:
         return f"{self.question} {self.title}: right, {self._points()}"
 
     def _repr_html_(self) -> str:
-        green = LIGHT["holds"]
-        return (
-            f'<div style="padding:2px 0 2px 12px;border-left:3px solid {green};line-height:1.5;font-size:14px;'
-            'color:var(--jp-ui-font-color1,#1f2933);font-family:var(--jp-ui-font-family,system-ui,sans-serif)">'
-            f'<b style="color:{green};font-weight:600">Right</b>&ensp;{self.question} {html.escape(self.title)}'
-            f'<span style="color:var(--jp-ui-font-color2,#5b6773)">&ensp;{self._points()}</span></div>'
-        )
+        lines = Path(__file__).with_name("passed.html").read_text(encoding="utf-8").splitlines()
+        title = f"{self.question} {html.escape(self.title)}"
+        return Template("".join(lines)).substitute(green=LIGHT["holds"], title=title, points=self._points())
 
     def _points(self) -> str:
         return f"{self.points} of {self.points} point{'s' * (self.points != 1)}"

@@ -51,7 +51,6 @@ class QuizQuestion:
 
     Args:
         id: unique within its quiz.
-        topic: what it is about.
         kind: ``"one"`` (one right option), ``"several"`` (any number of right options), or ``"number"``.
         text: the question; `` `code` `` and ``*emphasis*`` are marked up.
         options: for the two kinds of choices, in the order of the file.

@@ -105,6 +105,14 @@ def describe(value: Any) -> str:
     return _describe_object(value, kind)
 
 
+def describe_any(value: Any) -> str:
+    """``describe`` of the plain value, or the type of an object that cannot be compared."""
+    try:
+        return describe(plain(value))
+    except UnusableResult:
+        return _describe_object(value, type(value))
+
+
 def describe_call(arguments: Mapping[str, Any]) -> str:
     """``weight = float32 tensor of shape (8, 16), sparsity = 0.5``."""
     return ", ".join(f"{name} = {describe(value)}" for name, value in arguments.items())

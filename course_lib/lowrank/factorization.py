@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from course_lib import models, training
 from course_lib.architectures import input_quantizers
 from course_lib.architectures.factorized import Factored, Plan
 from course_lib.architectures.layer_sizes import sizes
+from course_lib.architectures.registry import extend_argument
 from course_lib.lowrank.decompositions import as_matrix, factor_layer, singular_values
 from course_lib.lowrank.ranks import break_even_rank, factored_parameters, parameters, rank_for_energy, ranks_for_size
 
@@ -84,13 +85,7 @@ def plan_for_size(
 
     Layers that cannot be factored as ``kind``, or would not become smaller, are left out. Errors as in ``factorize``.
     """
-    check_model(model)
-    plan = {}
-    for name in factorable(model, kind) if layers is None else layers:
-        ranks = ranks_for_size(check_layer(model, name), kind, size, multiple)
-        if ranks is not None:
-            plan[name] = (kind, *ranks)
-    return plan
+    return _plan(model, kind, layers, lambda name, layer: ranks_for_size(layer, kind, size, multiple))
 
 
 def plan_for_energy(
@@ -107,19 +102,26 @@ def plan_for_energy(
     Ranks are rounded up to ``multiple``. A layer that needs more than the break-even rank is left out. For Tucker-2,
     each of the two channel axes keeps the share. Errors as in ``factorize``.
     """
-    check_model(model)
-    plan = {}
-    for name in factorable(model, kind) if layers is None else layers:
-        layer: Any = check_layer(model, name)
+
+    def ranks(name: str, layer: Any) -> tuple[int, ...] | None:
         moment = (moments or {}).get(name) if kind == "svd" else None
-        matrices = [layer.weight.transpose(0, 1), layer.weight] if kind == "tucker" else [layer.weight]
-        ranks = []
-        for matrix in matrices:
-            needed = rank_for_energy(singular_values(matrix, moment), share)
-            ranks.append(min(-(-needed // multiple) * multiple, *as_matrix(matrix).shape))
-        if factored_parameters(layer, kind, ranks) < parameters(layer):
-            plan[name] = (kind, *ranks)
-    return plan
+        needed = []
+        for matrix in [layer.weight.transpose(0, 1), layer.weight] if kind == "tucker" else [layer.weight]:
+            rank = rank_for_energy(singular_values(matrix, moment), share)
+            needed.append(min(-(-rank // multiple) * multiple, *as_matrix(matrix).shape))
+        return tuple(needed) if factored_parameters(layer, kind, needed) < parameters(layer) else None
+
+    return _plan(model, kind, layers, ranks)
+
+
+def _plan(
+    model: nn.Module, kind: str, layers: Collection[str] | None, ranks: Callable[[str, nn.Module], Ranks | None]
+) -> dict[str, Ranks]:
+    """``ranks(name, layer)`` of each layer; where they are None the layer is left out."""
+    check_model(model)
+    names = factorable(model, kind) if layers is None else layers
+    found = {name: ranks(name, check_layer(model, name)) for name in names}
+    return {name: (kind, *chosen) for name, chosen in found.items() if chosen is not None}
 
 
 def factorable(model: nn.Module, kind: str) -> list[str]:
@@ -185,16 +187,12 @@ def check_ranks(name: str, layer: nn.Module, kind: str, ranks: Collection[Any]) 
 
 def _describe(model: nn.Module, plan: Plan) -> None:
     """Write the ranks into the description; entries for the width or folded norm of a layer move to its factors."""
-    architecture = getattr(model, models.ARCHITECTURE_ATTRIBUTE, None)
-    if architecture is None:
-        return
-    arguments = copy.deepcopy(dict(architecture["arguments"]))
-    arguments["ranks"] = dict(arguments.get("ranks", {})) | {name: list(entry) for name, entry in plan.items()}
+    extend_argument(model, "ranks", {name: list(entry) for name, entry in plan.items()})
+    arguments = getattr(model, models.ARCHITECTURE_ATTRIBUTE, {}).get("arguments", {})
     widths = arguments.get("widths", {})
     for name in plan:
+        factors = dict(model.get_submodule(name).named_children())
         if widths.pop(name, None) is not None:
-            widths |= {f"{name}.{key}": sizes(factor) for key, factor in model.get_submodule(name).named_children()}
-        last = list(dict(model.get_submodule(name).named_children()))[-1]
+            widths |= {f"{name}.{key}": sizes(factor) for key, factor in factors.items()}
         for pair in arguments.get("folds", ()):
-            pair[0] = f"{name}.{last}" if pair[0] == name else pair[0]
-    setattr(model, models.ARCHITECTURE_ATTRIBUTE, {"builder": architecture["builder"], "arguments": arguments})
+            pair[0] = f"{name}.{list(factors)[-1]}" if pair[0] == name else pair[0]

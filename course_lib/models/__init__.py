@@ -1,23 +1,25 @@
 """Trained models by name, and running them; ``build``, ``describe`` and the builders are those of ``architectures``."""
 
-from course_lib.architectures import (
-    ADDITIONS,
-    ARCHITECTURE_ATTRIBUTE,
+from course_lib.architectures.builders import (
     BERT_SHAPE,
-    BUILDERS,
     CAUSAL_LMS,
-    RESIZING,
-    Builder,
     bert,
-    build,
-    builder,
     causal_lm,
-    describe,
     mlp,
     resnet18,
     slim_bert,
     small_resnet,
     torchvision_classifier,
+)
+from course_lib.architectures.registry import (
+    ADDITIONS,
+    ARCHITECTURE_ATTRIBUTE,
+    BUILDERS,
+    RESIZING,
+    Builder,
+    build,
+    builder,
+    describe,
 )
 from course_lib.models.pretrained import BASELINES, SHIPPED, hugging_face_tokenizer, load
 from course_lib.models.running import device, evaluating, forward, prunable_layers, to_device

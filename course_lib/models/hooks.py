@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from typing import Any
 
 from torch import Tensor, nn
 
 Hook = Callable[..., Any]
+Hooks = Mapping[str, Hook]
 
 
 class StopForward(Exception):
@@ -16,31 +17,30 @@ class StopForward(Exception):
 
 
 @contextmanager
-def forward_hooks(model: nn.Module, hooks: Mapping[str, Hook], *, with_kwargs: bool = False) -> Iterator[None]:
+def _registered(model: nn.Module, method: str, hooks: Hooks, with_kwargs: bool) -> Iterator[None]:
+    with ExitStack() as stack:
+        for name, hook in hooks.items():
+            handle = getattr(model.get_submodule(name), method)(hook, with_kwargs=with_kwargs)
+            stack.callback(handle.remove)
+        yield
+
+
+def forward_hooks(model: nn.Module, hooks: Hooks, *, with_kwargs: bool = False) -> AbstractContextManager[None]:
     """Call ``hook(layer, inputs, output)`` after each named layer; what it returns, if anything, is the new output.
 
     Args:
         hooks: layer name → hook; ``""`` is the model itself. All are removed at the end, also after an error.
         with_kwargs: whether hooks are called as ``hook(layer, inputs, kwargs, output)``.
     """
-    with ExitStack() as stack:
-        for name, hook in hooks.items():
-            handle = model.get_submodule(name).register_forward_hook(hook, with_kwargs=with_kwargs)
-            stack.callback(handle.remove)
-        yield
+    return _registered(model, "register_forward_hook", hooks, with_kwargs)
 
 
-@contextmanager
-def forward_pre_hooks(model: nn.Module, hooks: Mapping[str, Hook], *, with_kwargs: bool = False) -> Iterator[None]:
+def forward_pre_hooks(model: nn.Module, hooks: Hooks, *, with_kwargs: bool = False) -> AbstractContextManager[None]:
     """Call ``hook(layer, inputs)`` before each named layer, or ``hook(layer, inputs, kwargs)`` if ``with_kwargs``.
 
     Names and removal are those of ``forward_hooks``.
     """
-    with ExitStack() as stack:
-        for name, hook in hooks.items():
-            handle = model.get_submodule(name).register_forward_pre_hook(hook, with_kwargs=with_kwargs)
-            stack.callback(handle.remove)
-        yield
+    return _registered(model, "register_forward_pre_hook", hooks, with_kwargs)
 
 
 @contextmanager

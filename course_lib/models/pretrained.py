@@ -49,9 +49,8 @@ def hugging_face_tokenizer(name: str) -> Any:
     try:
         return AutoTokenizer.from_pretrained(name)
     except OSError as error:
-        raise ConnectionError(
-            f"the tokenizer of {name!r} could not be fetched ({str(error).splitlines()[0]})"
-        ) from error
+        reason = str(error).splitlines()[0]
+        raise ConnectionError(f"the tokenizer of {name!r} could not be fetched ({reason})") from error
 
 
 def _download(name: str, loader: Callable[[str], nn.Module]) -> nn.Module:
@@ -69,10 +68,8 @@ def _load_torchvision(name: str) -> nn.Module:
 
     check_choice("name", name, torchvision_models.list_models(module=torchvision_models))
     model = torchvision_models.get_model(name, weights="DEFAULT")
-    architecture = {"builder": "torchvision", "arguments": {"name": name, "num_classes": 1000}}
-    if name == "resnet18":
-        architecture = {"builder": name, "arguments": {"num_classes": 1000}}
-    setattr(model, ARCHITECTURE_ATTRIBUTE, architecture)
+    builder, own = ("resnet18", {}) if name == "resnet18" else ("torchvision", {"name": name})
+    setattr(model, ARCHITECTURE_ATTRIBUTE, {"builder": builder, "arguments": {**own, "num_classes": 1000}})
     return model
 
 

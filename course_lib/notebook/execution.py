@@ -75,11 +75,9 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
 
 
 def execute(notebook: NotebookNode, path: Path, timeout: float) -> Execution:
-    """Run all cells of ``notebook``, which receives the outputs.
+    """Run all cells of ``notebook``, which receives the outputs, in the folder of its file ``path``.
 
     Args:
-        notebook: content of the file.
-        path: its file; the kernel starts in the folder of this file.
         timeout: seconds that one cell may take.
     """
     meter, started = _Meter(notebook, path.stem), time.monotonic()

@@ -22,13 +22,11 @@ RESULT_TABLE = 'class="course-table"'  # mark of the tables of course_lib.report
 
 @dataclass(frozen=True)
 class LessonResult:
-    """Outcome of one lesson.
+    """Outcome of one lesson; ``seconds`` and ``peak_mb`` as in ``Execution``.
 
     Args:
         lesson: name of the notebook without its suffix.
         cells: number of code cells.
-        seconds: wall-clock time, the kernel's start included.
-        peak_mb: highest resident memory of the kernel, in MB (10^6 bytes).
         status: ``"passed"`` or ``"failed"``.
         error: one line for a failed lesson: which cell, what.
         tables: result tables that the lesson showed, as text.
@@ -74,12 +72,10 @@ def find_lessons(names: Sequence[str] = (), folder: Path = LESSONS) -> list[Path
 def run_lesson(
     path: str | Path, *, save: bool = False, folder: Path | None = None, timeout: float = CELL_TIMEOUT
 ) -> LessonResult:
-    """Execute one notebook; the executed copy goes to ``folder``.
+    """Execute one notebook; the executed copy goes to ``folder``, by default ``runs/``.
 
     Args:
-        path: a notebook file; it is not changed unless ``save``.
         save: store the cleaned outputs in the notebook itself, if every cell passed.
-        folder: default ``runs/``.
         timeout: seconds that one cell may take.
     """
     path, folder = Path(path), folder or RUNS

@@ -74,9 +74,3 @@ def log_ticks(axis: Axis, *, subs: Sequence[float] = (1.0,)) -> None:
     axis.set_major_locator(LogLocator(subs=subs))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
-
-
-def limits(retained: Sequence[float], intervals: Intervals) -> list[tuple[float, float]]:
-    """The interval of each model; a point if it has none."""
-    given = intervals or [None] * len(retained)
-    return [interval or (value, value) for value, interval in zip(retained, given, strict=True)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -47,14 +48,24 @@ class Picture(Figure):
         return {"image/png": self.png(), "text/plain": self.alt}, {"image/png": {"alt": self.alt, "width": width}}
 
 
-def canvas(title: str, x_label: str, y_label: str) -> tuple[Picture, Axes]:
-    """An empty picture with a title and axis labels (with units)."""
-    picture = Picture()
-    axes = picture.subplots()
-    axes.set_title(title)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    return picture, axes
+@contextmanager
+def canvas(title: str, x_label: str, y_label: str) -> Iterator[tuple[Picture, Axes]]:
+    """An empty picture with a title and axis labels (with units), to be drawn on in the style of the course."""
+    with style.context(STYLE):
+        picture = Picture()
+        axes = picture.subplots()
+        axes.set(xlabel=x_label, ylabel=y_label)
+        axes.set_title(title)
+        yield picture, axes
+
+
+@contextmanager
+def row_of_axes(title: str, count: int, height: float) -> Iterator[tuple[Picture, list[Axes]]]:
+    """``count`` axes side by side with one title and a common vertical axis, in the style of the course."""
+    with style.context(STYLE):
+        picture = Picture(figsize=(7.2, height))
+        picture.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+        yield picture, list(picture.subplots(1, count, sharey=True, squeeze=False)[0])
 
 
 def described(picture: Picture, title: str, facts: str) -> Picture:

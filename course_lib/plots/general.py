@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from matplotlib import style
-
 from course_lib.core.formatting import compact
 from course_lib.core.palette import LIGHT
-from course_lib.plots.axes import Intervals, draw_curves, limits, log_ticks
-from course_lib.plots.figure import DASHED, STYLE, Picture, canvas, described, name_points
+from course_lib.plots.axes import Intervals, draw_curves, log_ticks
+from course_lib.plots.figure import DASHED, Picture, canvas, described, name_points
 
 if TYPE_CHECKING:
     import pandas
@@ -30,8 +28,7 @@ def bars(
     """One horizontal bar per entry; ``form`` formats its number, ``colours`` maps entries to names of the palette."""
     names, numbers = [str(name) for name in values.index], [float(value) for value in values]
     chosen = [LIGHT[(colours or {}).get(name, "kept")] for name in names]
-    with style.context(STYLE):
-        picture, axes = canvas(title, x_label, "")
+    with canvas(title, x_label, "") as (picture, axes):
         picture.set_figheight(1.0 + 0.28 * len(names))
         axes.barh(range(len(names)), numbers, color=chosen, height=0.7)
         for row, value in enumerate(numbers):
@@ -49,11 +46,9 @@ def curves(
     frame: pandas.DataFrame, *, title: str, x_label: str, y_label: str, cursor: float | None = None, log: bool = False
 ) -> Picture:
     """One curve per column of ``frame`` over its index; ``cursor`` marks one x; ``log`` applies to both axes."""
-    with style.context(STYLE):
-        picture, axes = canvas(title, x_label, y_label)
+    with canvas(title, x_label, y_label) as (picture, axes):
         if log:
-            axes.set_xscale("log")
-            axes.set_yscale("log")
+            axes.set(xscale="log", yscale="log")
             for axis in (axes.xaxis, axes.yaxis):
                 log_ticks(axis)
         if cursor is not None:
@@ -79,11 +74,12 @@ def size_front(
         stored_bytes: size of the files.
         retained: accuracy as a fraction of the baseline's; intervals: its 95 % limits.
     """
-    with style.context(STYLE):
-        picture, axes = canvas(title, "stored size (MB), smaller to the left", "accuracy retained (%)")
+    with canvas(title, "stored size (MB), smaller to the left", "accuracy retained (%)") as (picture, axes):
         axes.set_xscale("log")
         sizes, heights = [size / 1e6 for size in stored_bytes], [100 * value for value in retained]
-        bars = [(100 * low, 100 * high) for low, high in limits(retained, intervals)]
+        known = zip(retained, intervals or [None] * len(retained), strict=True)
+        limits = [interval or (value, value) for value, interval in known]
+        bars = [(100 * low, 100 * high) for low, high in limits]
         for index, (size, height, bar) in enumerate(zip(sizes, heights, bars, strict=True)):
             colour, marker = ("baseline", "v") if index == 0 else ("kept", "o")
             axes.plot([size] * 2, bar, color=LIGHT[colour], marker="_", linewidth=1.4)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy
-from matplotlib import style
+from matplotlib.colors import LinearSegmentedColormap
 from torch import Tensor
 
 from course_lib.core.palette import LIGHT
 from course_lib.plots.axes import draw_curves
-from course_lib.plots.figure import DASHED, STYLE, Picture, canvas, described
+from course_lib.plots.figure import DASHED, Picture, canvas, described, row_of_axes
 
 
 def energy_curve(kept: Sequence[float], *, break_even: int, title: str) -> Picture:
@@ -22,8 +22,7 @@ def energy_curve(kept: Sequence[float], *, break_even: int, title: str) -> Pictu
     """
     ranks = list(range(1, len(kept) + 1))
     size = [100 * rank / (break_even + 1) for rank in ranks]
-    with style.context(STYLE):
-        picture, axes = canvas(title, "rank", "% of the matrix")
+    with canvas(title, "rank", "% of the matrix") as (picture, axes):
         curves = {"energy": (ranks, [100 * share for share in kept]), "size": (ranks, size)}
         axes.axhline(100, color=LIGHT["baseline"], **DASHED)
         axes.axvline(break_even, color=LIGHT["threshold"], linewidth=1.4, linestyle=(0, (5, 3)))
@@ -44,20 +43,14 @@ def filter_banks(banks: Mapping[str, Tensor], *, title: str, columns: int = 8, r
     """
     pages = {name: _page(weight, rows, columns) for name, weight in banks.items()}
     span = max(float(numpy.nanquantile(numpy.abs(page), 0.98)) for page in pages.values()) or 1.0
-    with style.context(STYLE):
-        from matplotlib.colors import LinearSegmentedColormap
-
-        picture = Picture(figsize=(7.2, 0.75 + 7.2 / len(pages) * rows / columns))
-        picture.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-        colours = LinearSegmentedColormap.from_list("filters", [LIGHT["before"], "white", LIGHT["kept"]])
-        for axes, (name, page) in zip(picture.subplots(1, len(pages), squeeze=False)[0], pages.items(), strict=True):
+    colours = LinearSegmentedColormap.from_list("filters", [LIGHT["before"], "white", LIGHT["kept"]])
+    with row_of_axes(title, len(pages), 0.75 + 7.2 / len(pages) * rows / columns) as (picture, blocks):
+        for axes, (name, page) in zip(blocks, pages.items(), strict=True):
             axes.imshow(page, cmap=colours, vmin=-span, vmax=span, interpolation="nearest")
             axes.set_title(name, fontsize=9.5, fontweight="normal", loc="left")
-            axes.set_xticks([])
-            axes.set_yticks([])
+            axes.set(xticks=[], yticks=[])
             axes.grid(False)
-            for spine in axes.spines.values():
-                spine.set_visible(False)
+            axes.spines[:].set_visible(False)
     return described(picture, title, f"{rows * columns} filters each, " + ", ".join(pages))
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from matplotlib import style
-
 from course_lib.core.palette import LIGHT
 from course_lib.plots.axes import draw_bars, log_ticks
-from course_lib.plots.figure import STYLE, Picture, canvas, described
+from course_lib.plots.figure import Picture, canvas, described, row_of_axes
 
 if TYPE_CHECKING:
     import pandas
@@ -30,10 +28,7 @@ def layer_bars(
     rest = [row for row in range(len(frame)) if row not in set(chosen)]
     if rest:
         names.append(f"{len(rest)} others")
-    with style.context(STYLE):
-        picture = Picture(figsize=(7.2, 1.1 + 0.26 * len(names)))
-        blocks = picture.subplots(1, len(columns), sharey=True, squeeze=False)[0]
-        picture.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    with row_of_axes(title, len(columns), 1.1 + 0.26 * len(names)) as (picture, blocks):
         for axes, column in zip(blocks, columns, strict=True):
             values = [shares[column][row] for row in chosen]
             values += [sum(shares[column][row] for row in rest)] if rest else []
@@ -50,10 +45,8 @@ def roofline(frame: pandas.DataFrame, roof: Any, *, title: str = "Layers under t
     Source: Williams, Waterman & Patterson, Roofline, 2009.
     """
     rows = frame[(frame["macs"] > 0) & (frame["achieved_gflops"] > 0)]
-    with style.context(STYLE):
-        picture, axes = canvas(title, "arithmetic intensity (FLOP per byte moved)", "speed (GFLOP/s)")
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+    with canvas(title, "arithmetic intensity (FLOP per byte moved)", "speed (GFLOP/s)") as (picture, axes):
+        axes.set(xscale="log", yscale="log")
         low, high = min([*rows["intensity"], roof.ridge]) / 3, max([*rows["intensity"], roof.ridge]) * 3
         slope = [low * roof.bandwidth_gbs, roof.peak_gflops, roof.peak_gflops]
         axes.plot([low, roof.ridge, high], slope, color=LIGHT["baseline"], marker="")

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy
-from matplotlib import style
 
 from course_lib.core.palette import LIGHT
 from course_lib.plots.axes import Curves, draw_curves
-from course_lib.plots.figure import DASHED, STYLE, Picture, canvas, described
+from course_lib.plots.figure import DASHED, Picture, canvas, described
 
 if TYPE_CHECKING:
     import pandas
@@ -26,8 +25,7 @@ def weight_histogram(weight: Tensor, *, threshold: float, title: str) -> Picture
     counts, edges = numpy.histogram(values, bins=numpy.linspace(-span, span, 122))
     middles = (edges[1:] + edges[:-1]) / 2
     inside = numpy.abs(middles) < threshold
-    with style.context(STYLE):
-        picture, axes = canvas(title, "weight value", "number of weights")
+    with canvas(title, "weight value", "number of weights") as (picture, axes):
         for chosen, colour in ((inside, "cut"), (~inside, "kept")):
             axes.bar(middles[chosen], counts[chosen], width=edges[1] - edges[0], color=LIGHT[colour])
         for side in (-threshold, threshold):
@@ -50,8 +48,7 @@ def accuracy_curves(
         baseline: accuracy of the uncompressed model, a dashed line.
         chance: accuracy of guessing, a dashed line.
     """
-    with style.context(STYLE):
-        picture, axes = canvas(title, "weights cut (%)", "test accuracy (%)")
+    with canvas(title, "weights cut (%)", "test accuracy (%)") as (picture, axes):
         for name, level in (("uncompressed", baseline), ("guessing", chance)):
             if level is not None:
                 axes.axhline(100 * level, color=LIGHT["baseline"], **DASHED)
@@ -67,8 +64,7 @@ def accuracy_curves(
 
 def schedule_curves(curves: Curves, *, title: str = "Sparsity while training") -> Picture:
     """Sparsity over the training steps; ``curves`` maps the name of a schedule to steps and sparsities (fractions)."""
-    with style.context(STYLE):
-        picture, axes = canvas(title, "training step", "weights cut (%)")
+    with canvas(title, "training step", "weights cut (%)") as (picture, axes):
         draw_curves(axes, {name: (x, [100 * s for s in y]) for name, (x, y) in curves.items()}, every=0.1)
         ends = "; ".join(f"{name} from {100 * y[0]:.0f} to {100 * y[-1]:.0f} %" for name, (_, y) in curves.items())
         return described(picture, title, ends)
@@ -78,10 +74,8 @@ def sensitivity_map(frame: pandas.DataFrame, *, title: str = "Accuracy lost when
     """Heat map of ``pruning.sensitivity_scan``: a row per layer, a column per sparsity, points of accuracy lost."""
     table = 100 * frame.pivot(index="layer", columns="sparsity", values="drop").reindex(frame["layer"].unique())
     high = max(float(table.max().max()), 1.0)
-    with style.context(STYLE):
-        picture = Picture(figsize=(7.2, 1.2 + 0.24 * len(table)))
-        axes = picture.subplots()
-        axes.set_title(title)
+    with canvas(title, "weights of the layer cut (%); the cells show points of accuracy lost", "") as (picture, axes):
+        picture.set_figheight(1.2 + 0.24 * len(table))
         axes.grid(False)
         axes.pcolormesh(table.to_numpy(), cmap="cividis", vmin=0, vmax=high, edgecolors="white", linewidth=1)
         for (row, column), value in numpy.ndenumerate(table.to_numpy()):
@@ -91,7 +85,6 @@ def sensitivity_map(frame: pandas.DataFrame, *, title: str = "Accuracy lost when
         axes.set_yticks(numpy.arange(len(table)) + 0.5, list(table.index), fontsize=8.5)
         axes.invert_yaxis()
         axes.spines["bottom"].set_visible(False)
-        axes.set_xlabel("weights of the layer cut (%); the cells show points of accuracy lost")
     row, column = divmod(int(numpy.nanargmax(table.to_numpy())), table.shape[1])
     worst = f"{table.index[row]} at {100 * float(table.columns[column]):g} % cut"
     return described(picture, title, f"most is lost in {worst}: {table.to_numpy().max():.1f} points")
@@ -108,8 +101,7 @@ def seed_intervals(
     """
     groups = {str(name): 100 * rows[value].to_numpy() for name, rows in frame.groupby(by, sort=False)}
     ordered = sorted(groups.items(), key=lambda item: -item[1].mean())
-    with style.context(STYLE):
-        picture, axes = canvas(title, x_label, "")
+    with canvas(title, x_label, "") as (picture, axes):
         picture.set_figheight(1.2 + 0.34 * len(ordered))
         if level is not None:
             axes.axvline(100 * level, color=LIGHT["baseline"], **DASHED)

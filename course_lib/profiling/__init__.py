@@ -1,7 +1,6 @@
 """Measurements: work (MACs), time, peak memory, and the limits of this machine.
 
-Counts are exact; times are wall-clock medians of interleaved runs on a real runtime; memory is the peak of a fresh
-process. No measurement depends on how a model was compressed.
+Counts are exact, times are medians on a real runtime, memory is the peak of a fresh process.
 """
 
 from course_lib.profiling.counting import count_macs, count_nonzeros, count_parameters

@@ -17,19 +17,14 @@ from course_lib.profiling.runtimes import Runner, feed_of, session, session_runn
 
 @dataclass(frozen=True)
 class Deployed:
-    """An ONNX file with its weights inside.
-
-    Args:
-        file: the file; its size is the size of the model.
-        model: the torch module that was exported; its parameters and multiply-accumulates are the counted ones.
-    """
+    """An ONNX ``file`` with its weights inside, and the exported ``model``, whose parameters and MACs are counted."""
 
     file: Path
     model: nn.Module = field(repr=False)
 
     @property
     def stored_bytes(self) -> int:
-        """Size of the file."""
+        """Size of the file, which is the size of the model."""
         return self.file.stat().st_size
 
     def runner(self, inputs: Inputs, threads: int = 2) -> Runner:

@@ -1,8 +1,7 @@
 """Export to ONNX, with one traced graph per architecture.
 
-Tracing a model takes seconds, while pruning and fine-tuning change only its weights. So the graph of an architecture is
-traced once, unoptimized; each model fills in its own weights, and the result is then optimized (which folds BatchNorm
-into convolutions).
+Tracing takes seconds, while pruning and fine-tuning change only weights. So an architecture is traced once; each model
+fills in its own weights, and the graph is then optimized (which folds BatchNorm into convolutions).
 """
 
 from __future__ import annotations

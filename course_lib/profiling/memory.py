@@ -21,12 +21,7 @@ MEASURE = [sys.executable, "-m", "course_lib.profiling.memory_process"]
 
 @dataclass(frozen=True)
 class PeakMemory:
-    """Resident memory in MB (10⁶ bytes).
-
-    Args:
-        peak_mb: the most that the process held.
-        before_mb: what Python and the libraries held before the model was loaded.
-    """
+    """Resident memory of a process in MB (10⁶ bytes): its peak, and with the libraries only, before the model."""
 
     peak_mb: float
     before_mb: float

@@ -8,9 +8,9 @@ from collections.abc import Collection, Mapping
 import torch
 from torch import Tensor, nn
 
-from course_lib import models
 from course_lib.architectures.channels import channel_tensors
 from course_lib.architectures.layer_sizes import is_depthwise, layer_like, sizes, update_head_count
+from course_lib.architectures.registry import extend_argument
 from course_lib.pruning.coupling import Coupling, CouplingError, Group, couple
 
 Kept = Mapping[str, Tensor]
@@ -42,7 +42,9 @@ def remove_channels(model: nn.Module, kept: Kept, coupling: Coupling | None = No
         pruned.set_submodule(layer, _smaller(pruned.get_submodule(layer), positions))
     for name, module in pruned.named_modules():
         update_head_count(name, module)
-    _describe(pruned, model, removed)
+    if removed:
+        widths = {name: sizes(layer) for name, layer in pruned.named_modules() if name in removed}
+        extend_argument(pruned, "widths", widths)
     return pruned
 
 
@@ -131,15 +133,3 @@ def _complement(count: int, positions: Tensor) -> Tensor:
     kept = torch.ones(count, dtype=torch.bool)
     kept[positions] = False
     return kept.nonzero().flatten()
-
-
-def _describe(pruned: nn.Module, model: nn.Module, layers: Collection[str]) -> None:
-    """Write the new sizes into the description, if the model has one."""
-    description = getattr(model, models.ARCHITECTURE_ATTRIBUTE, None)
-    if description is None or not layers:
-        return
-    widths = dict(description["arguments"].get("widths", {}))
-    widths |= {layer: sizes(pruned.get_submodule(layer)) for layer in layers}
-    ordered = {name: widths[name] for name, _ in pruned.named_modules() if name in widths}
-    arguments = {**description["arguments"], "widths": ordered}
-    setattr(pruned, models.ARCHITECTURE_ATTRIBUTE, {**description, "arguments": arguments})

@@ -151,10 +151,7 @@ def _is_matrix(layer: nn.Module) -> bool:
 def _inputs_and_targets(
     original: nn.Module, rounded: nn.Module, name: str, batches: list[Any]
 ) -> tuple[Tensor, Tensor] | None:
-    """Inputs of a layer in the rounded model ``(entries, N)``, and its outputs in the original ``(out, N)``.
-
-    None if the layer is never used.
-    """
+    """Inputs of a layer in the rounded model ``(entries, N)``, outputs in the original ``(out, N)``; None if unused."""
     layer = original.get_submodule(name)
     inputs, targets = [], []
     for index, batch in enumerate(batches):

@@ -56,7 +56,6 @@ def awq(
     Args:
         calibration: train or validation.
         clip: shrink the ranges of the scaled weights where that lowers the error; else min-max.
-        fold: fold scales into the layer before.
         correct: let biases compensate for the mean error of their layer, where there are any.
         embedding_bits: as in ``rtn``.
 

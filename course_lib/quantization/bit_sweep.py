@@ -9,12 +9,12 @@ from torch import nn
 
 from course_lib import training
 from course_lib.data import Split
+from course_lib.quantization.affine import GRANULARITIES
 from course_lib.quantization.calibration import quantizable_layers
 from course_lib.quantization.ptq import Scheme, quantize_weights
 from course_lib.quantization.sqnr import weight_report
 
 GROUP = 64
-GRANULARITIES = ("per_tensor", "per_channel", "group")
 
 
 def scheme_for(layer: nn.Module, bits: int, granularity: str, group_size: int = GROUP) -> Scheme:

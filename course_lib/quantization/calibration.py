@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -70,17 +71,17 @@ def watch_inputs(
 ) -> None:
     """Run ``split`` through the model in eval mode; each watcher is called with the inputs of its layer."""
     device = next(model.parameters()).device
-    with models.evaluating(model), forward_hooks(model, {name: _hook(name, watch) for name, watch in watchers.items()}):
+    hooks = {name: partial(_watch, name, watch) for name, watch in watchers.items()}
+    with models.evaluating(model), forward_hooks(model, hooks):
         for inputs, _ in split.batches(batch_size):
             models.forward(model, models.to_device(inputs, device))
 
 
-def _hook(name: str, watch: Callable[[Tensor], Any]) -> Callable[..., None]:
-    def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        with error_prefix(f"input of layer {name!r}"):
-            watch(inputs[0])
-
-    return hook
+def _watch(
+    name: str, watch: Callable[[Tensor], Any], layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
+) -> None:
+    with error_prefix(f"input of layer {name!r}"):
+        watch(inputs[0])
 
 
 @contextlib.contextmanager

@@ -103,7 +103,7 @@ class MovingAverageObserver(Observer):
         return self.low, self.high
 
 
-class HistogramObserver(Observer):
+class HistogramObserver(MinMaxObserver):
     """Base class of observers with a histogram: counts in ``BINS`` equal bins around zero.
 
     If a batch does not fit, the width of all bins is doubled (two neighbours become one) until it does, so that no
@@ -114,12 +114,10 @@ class HistogramObserver(Observer):
         super().__init__(bits, symmetric)
         self.limit = 0.0
         self.counts = torch.zeros(BINS, dtype=torch.float64)
-        self.low, self.high = float("inf"), float("-inf")
 
     def _update(self, x: Tensor) -> None:
-        low, high = x.min().item(), x.max().item()
-        self.low, self.high = min(self.low, low), max(self.high, high)
-        largest = max(-low, high)
+        super()._update(x)
+        largest = max(-self.low, self.high)
         if not self.limit:
             self.limit = largest
         while largest > self.limit:

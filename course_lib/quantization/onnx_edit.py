@@ -19,11 +19,7 @@ from course_lib.quantization.affine import QuantizedTensor, QuantParams
 
 
 class Graph:
-    """An ONNX model whose nodes are rewritten one after another.
-
-    Args:
-        file: an exported model; external weight files are read too.
-    """
+    """An ONNX model, read from ``file`` with its external weights, whose nodes are rewritten one after another."""
 
     def __init__(self, file: Path) -> None:
         import onnx
@@ -74,7 +70,8 @@ class Graph:
 
     def integers(self, name: str, weight: QuantizedTensor, axis: int) -> str:
         """Store a constant as integers with scales along ``axis``, and return the name of the dequantized values."""
-        scale, zero = self._scales(name, weight)
+        scale = self.constant(f"{name}_scale", weight.params.scale)
+        zero = self.constant(f"{name}_zero", weight.params.zero_point.to(weight.integers.dtype))
         integers = self.constant(f"{name}_q", weight.integers)
         return self.add("DequantizeLinear", [integers, scale, zero], f"{name}_dq", axis=axis)
 
@@ -115,7 +112,3 @@ class Graph:
         file.parent.mkdir(parents=True, exist_ok=True)
         onnx.save(self.model, file)
         return file
-
-    def _scales(self, name: str, weight: QuantizedTensor) -> tuple[str, str]:
-        zeros = weight.params.zero_point.to(weight.integers.dtype)
-        return self.constant(f"{name}_scale", weight.params.scale), self.constant(f"{name}_zero", zeros)

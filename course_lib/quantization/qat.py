@@ -188,12 +188,7 @@ def teacher_cross_entropy(model: nn.Module) -> training.Loss:
 
 
 class BatchNormFreezer:
-    """Freezes BatchNorm statistics after a fraction of the training, and keeps step sizes positive.
-
-    Args:
-        freeze_after: fraction of the training, in [0, 1].
-        objective: the loss to minimize.
-    """
+    """Freezes BatchNorm statistics after a fraction ``freeze_after`` of the training; keeps step sizes positive."""
 
     def __init__(self, freeze_after: float, objective: training.Loss) -> None:
         self.freeze_after, self.objective = freeze_after, objective

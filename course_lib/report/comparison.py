@@ -53,9 +53,12 @@ class Comparison:
         """One line per model; columns as in ``Row.to_dict`` without nested figures, and accuracy by domain."""
         import pandas
 
-        rows = [{key: value for key, value in row.to_dict().items() if _is_plain(value)} for row in self.rows]
-        domains = [{f"accuracy {name}": value for name, value in row.to_dict()["domains"].items()} for row in self.rows]
-        return pandas.DataFrame([row | domain for row, domain in zip(rows, domains, strict=True)]).set_index("name")
+        lines = []
+        for row in self.rows:
+            figures = row.to_dict()
+            domains = {f"accuracy {name}": value for name, value in figures["domains"].items()}
+            lines.append({key: value for key, value in figures.items() if not isinstance(value, dict | list)} | domains)
+        return pandas.DataFrame(lines).set_index("name")
 
     def to_dict(self) -> dict[str, Any]:
         """Split, number of examples, machine, and the figures of every row."""
@@ -167,7 +170,3 @@ def _names(names: Sequence[str] | None, count: int, existing: int) -> list[str]:
     if names is None:
         return [f"model {existing + index}" if existing + index else "before" for index in range(count)]
     return [str(name) for name in one_each("names", list(names), count)]
-
-
-def _is_plain(value: Any) -> bool:
-    return not isinstance(value, dict | list)

@@ -21,6 +21,7 @@ BUSY_RATIO = 4.0  # p95 / p50 above which other programs were running
 
 Model = nn.Module | profiling.Deployed | str | Path
 Loaded = nn.Module | profiling.Deployed
+File = Path | profiling.Deployed
 Settings = Sequence[tuple[int, int]]
 
 
@@ -56,17 +57,12 @@ def measure_all(
     encodings, dtypes = one_each("encoding", encoding, len(models)), one_each("dtype", dtype, len(models))
     measured: list[tuple[Row, Loaded]] = []
     with tempfile.TemporaryDirectory() as folder:
-        files: list[Path | profiling.Deployed] = [
-            storage.save(model, Path(folder) / f"{index}.safetensors", encoding=encodings[index], dtype=dtypes[index])
-            if isinstance(model, nn.Module)
-            else model
-            if isinstance(model, profiling.Deployed)
-            else Path(model)
+        files = [
+            _file(model, Path(folder) / f"{index}.safetensors", encodings[index], dtypes[index])
             for index, model in enumerate(models)
         ]
-        for name, file in zip(
-            tqdm(names, desc="evaluate", disable=not protocol.progress, leave=False), files, strict=True
-        ):
+        bar = tqdm(names, desc="evaluate", disable=not protocol.progress, leave=False)
+        for name, file in zip(bar, files, strict=True):
             loaded = file if isinstance(file, profiling.Deployed) else storage.load(file)
             measured.append((_row(name, file, loaded, protocol), loaded))
         if protocol.memory:
@@ -77,7 +73,13 @@ def measure_all(
     return measured
 
 
-def _row(name: str, file: Path | profiling.Deployed, loaded: Loaded, protocol: Protocol) -> Row:
+def _file(model: Model, path: Path, encoding: Any, dtype: str) -> File:
+    if isinstance(model, nn.Module):
+        return storage.save(model, path, encoding=encoding, dtype=dtype)
+    return model if isinstance(model, profiling.Deployed) else Path(model)
+
+
+def _row(name: str, file: File, loaded: Loaded, protocol: Protocol) -> Row:
     model = loaded.model if isinstance(loaded, profiling.Deployed) else loaded
 
     def evaluate(split: Split) -> training.Evaluation:
@@ -104,16 +106,15 @@ def _encodings(path: Path) -> str:
     return f"{', '.join(kinds)} {'/'.join(sorted({record.dtype for record in records}))}"
 
 
-def _peaks(files: Sequence[Path | profiling.Deployed], protocol: Protocol) -> list[profiling.PeakMemory | None]:
+def _peaks(files: Sequence[File], protocol: Protocol) -> list[profiling.PeakMemory | None]:
     """Peak memory of each file, two processes at a time; None for ONNX files."""
 
-    def peak(file: Path | profiling.Deployed) -> profiling.PeakMemory | None:
+    def peak(file: File) -> profiling.PeakMemory | None:
         return profiling.peak_memory(file, protocol.on.example(1)) if isinstance(file, Path) else None
 
     with ThreadPoolExecutor(max_workers=2) as pool:
         peaks = pool.map(peak, files)
-        bar = tqdm(peaks, total=len(files), desc="memory", disable=not protocol.progress, leave=False)
-        return list(bar)
+        return list(tqdm(peaks, total=len(files), desc="memory", disable=not protocol.progress, leave=False))
 
 
 def measure_latencies(models: Sequence[Loaded], protocol: Protocol) -> list[dict[Setting, profiling.Latency]]:

@@ -102,10 +102,8 @@ class Container:
 
     def encoded_by_a_technique(self) -> list[str]:
         """Names of the tensors whose encoding only a technique can make."""
-        known = {name for name, encoding in ENCODINGS.items() if encoding.encode is None}
-        return [
-            name for name, owner in self.owners.items() if name == owner and self._records[name]["encoding"] in known
-        ]
+        without_encoder = {name for name, encoding in ENCODINGS.items() if encoding.encode is None}
+        return [name for name, record in self._records.items() if record["encoding"] in without_encoder]
 
     def value(self, name: str) -> Tensor:
         """The decoded tensor, floating point as fp32."""

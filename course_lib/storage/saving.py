@@ -56,22 +56,20 @@ def save(
     values = {name: tensor.cpu() for name, tensor in state.items() if owners[name] == name}
     values |= {name: torch.where(mask, 0, values[name]) for name, mask in dropped.items()}
     encoded = {name: _encode(name, tensor, choices[name], dtype) for name, tensor in values.items()}
-    records = {
-        name: _record(encoded[name]) if name in encoded else {"encoding": "shared", "with": owners[name]}
-        for name in state
+    shared = {name: {"encoding": "shared", "with": owners[name]} for name in state if name not in encoded}
+    records = {name: shared.get(name) or _record(encoded[name]) for name in state}
+    parts = {
+        f"{name}{PART_SEPARATOR}{part}" if part else name: value.contiguous()
+        for name, one in encoded.items()
+        for part, value in one.parts.items()
     }
-    parts = {_key(name, part): value.contiguous() for name, it in encoded.items() for part, value in it.parts.items()}
     header = {"format": FORMAT_VERSION, "architecture": architecture, "tensors": records}
     text = json.dumps(header, separators=(",", ":"), allow_nan=False)
     return write_atomically(path, safetensors_bytes(parts, {HEADER_KEY: text}))
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:
-    """The tensors to store.
-
-    Raises:
-        ValueError: if one cannot be stored, with the remedy.
-    """
+    """The tensors to store; an error names the remedy for one that cannot be stored."""
     state = model.state_dict()
     for name, tensor in state.items():
         if name.endswith("_orig") and f"{name[:-5]}_mask" in state:
@@ -147,12 +145,7 @@ def _encode(name: str, tensor: Tensor, choice: Choice, dtype: str) -> Encoded:
 
 def _record(encoded: Encoded) -> dict[str, Any]:
     """The header's entry for a tensor."""
-    record = {"encoding": encoded.encoding, "dtype": encoded.dtype, "shape": list(encoded.shape)}
-    return record | dict(encoded.facts)
-
-
-def _key(name: str, part: str) -> str:
-    return f"{name}{PART_SEPARATOR}{part}" if part else name
+    return {"encoding": encoded.encoding, "dtype": encoded.dtype, "shape": list(encoded.shape), **encoded.facts}
 
 
 def _plain_json(architecture: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,8 +22,7 @@ class Evaluation:
     """Predictions of a model on a split, beside the right answers.
 
     Args:
-        predictions: int64 ``(N,)``.
-        labels: int64 ``(N,)``.
+        predictions, labels: int64 ``(N,)``.
         loss: mean cross entropy in nats.
         classes: one name per label.
     """

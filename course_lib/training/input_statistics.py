@@ -18,9 +18,7 @@ class LayerInputs:
     Args:
         hessian: ``(d, d)``, the sum of ``x xᵀ``; divided by ``count`` it gives the mean squared output error of any
             change of the weights (the factor 2 of the papers is left out, it cancels).
-        mean: ``(d,)``, mean of ``x`` per input channel.
-        mean_abs: ``(d,)``, mean of ``|x|`` per input channel.
-        max_abs: ``(d,)``, largest ``|x|`` per input channel.
+        mean, mean_abs, max_abs: ``(d,)``, mean of ``x``, mean of ``|x|`` and largest ``|x|`` per input channel.
         count: number of rows; padding does not count.
     """
 

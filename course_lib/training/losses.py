@@ -10,10 +10,7 @@ from course_lib.core.validation import check_fraction, check_positive
 
 
 def soft_targets(logits: Tensor, temperature: float) -> Tensor:
-    """Class probabilities ``softmax(logits / temperature)``, softened if ``temperature`` is above 1.
-
-    Args:
-        logits: ``(B, classes)``.
+    """``softmax(logits / temperature)``, ``(B, classes)``: class probabilities, softened by a temperature above 1.
 
     Raises:
         ValueError: if ``temperature`` is not greater than 0.
@@ -28,11 +25,8 @@ def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, temperature
     """``T² · mean over the batch of KL(teacher ‖ student)``, both softened by ``temperature``, in nats.
 
     The mean is over examples (``batchmean``), not over all entries. T² compensates for the gradient, which shrinks as
-    1/T², so that ``alpha`` means the same at every temperature.
-
-    Args:
-        student_logits: ``(B, classes)``.
-        teacher_logits: ``(B, classes)``; no gradient flows into them.
+    1/T², so that ``alpha`` means the same at every temperature. Logits are ``(B, classes)``; those of the teacher get
+    no gradient.
 
     Raises:
         ValueError: if ``temperature`` is not greater than 0, or the shapes differ.
@@ -52,14 +46,11 @@ def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, temperature
 def distillation_loss(
     student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, alpha: float = 0.7, temperature: float = 4.0
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """``alpha · soft + (1 - alpha) · task``, and its two parts.
+    """``alpha · soft + (1 - alpha) · task``, and its two parts, soft-target loss and cross entropy: three scalars.
 
     Args:
         labels: int64 ``(B,)``.
         alpha: weight of the teacher, in [0, 1].
-
-    Returns:
-        Total, soft-target loss and cross entropy; three scalars.
 
     Raises:
         ValueError: if ``alpha`` or ``temperature`` is out of range, or the shapes differ.

@@ -103,9 +103,7 @@ def calibration_batches(split: Split, batch_size: int = ROWS_AT_ONCE) -> list[di
 def layer_inputs(model: nn.Module, split: Split) -> dict[str, LayerInputs]:
     """Full name → statistics of the inputs of each linear layer in the blocks; the model is not changed.
 
-    Raises:
-        TestSplitError: if it is the test split.
-        ValueError: if it is empty, or a layer is never reached.
+    Errors are those of ``calibration_batches`` and ``walk``.
     """
     found: dict[str, LayerInputs] = {}
     walk(model, calibration_batches(split), lambda stage, inputs: found.update(dict.fromkeys(stage.layers, inputs)))
@@ -131,20 +129,12 @@ def walk(model: nn.Module, batches: Sequence[Any], at_stage: Hook) -> None:
             sequence.advance(name)
 
 
-@dataclass
-class _Call:
-    """The arguments of a call of a block, without the hidden states."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-
-
 class _BlockSequence:
-    """The blocks of a model, the hidden states before the current one, and the arguments of each call, by batch."""
+    """The blocks of a model, the hidden states before the current one, and the other arguments of each call."""
 
     def __init__(self, model: nn.Module, batches: Sequence[Any]) -> None:
         self.model, self.blocks = model, blocks(model)
-        self.calls: dict[str, list[_Call]] = {name: [] for name in self.blocks}
+        self.calls: dict[str, list[tuple[tuple[Any, ...], dict[str, Any]]]] = {name: [] for name in self.blocks}
         self.hidden: list[Any] = []
         self.masks = [batch.get("attention_mask") if isinstance(batch, Mapping) else None for batch in batches]
         recorders = {name: self._recorder(name) for name in self.blocks}
@@ -162,15 +152,14 @@ class _BlockSequence:
                 args, kwargs = (kwargs["hidden_states"],), {k: v for k, v in kwargs.items() if k != "hidden_states"}
             if first:
                 self.hidden.append(args[0] if args else None)
-            self.calls[name].append(_Call(args[1:], dict(kwargs)))
+            self.calls[name].append((args[1:], dict(kwargs)))
 
         return record
 
     def run(self, name: str, index: int) -> Any:
         """The output of a block for one batch."""
-        call, hidden = self.calls[name][index], self.hidden[index]
-        inputs = call.args if hidden is None else (hidden, *call.args)
-        output = self.blocks[name](*inputs, **call.kwargs)
+        (args, kwargs), hidden = self.calls[name][index], self.hidden[index]
+        output = self.blocks[name](*(args if hidden is None else (hidden, *args)), **kwargs)
         return output[0] if isinstance(output, tuple) else output
 
     def advance(self, name: str) -> None:

@@ -99,7 +99,9 @@ PLACES = {
 }  # fmt: skip
 SHORTCUTS = {
     "the reference in site-packages": "from course_lib.learning.exercises.lesson_01.reference import dense_bytes",
-    "the check that knows the answer": "from course_lib.learning.exercises.lesson_01.questions import dense_bytes",
+    "the check that knows the answer": (
+        "from course_lib.learning.exercises.lesson_01.questions import reference\ndense_bytes = reference.dense_bytes"
+    ),
     "the grader itself": "from course_lib.grading import probes\ndense_bytes = probes.reference",
 }
 

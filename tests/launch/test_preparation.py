@@ -9,7 +9,7 @@ import sysconfig
 
 import pytest
 
-from course_lib.launch import inspection, installation, preparation, switching
+from course_lib.launch import inspection, installation, preparation, relocation, switching
 from course_lib.launch.environment import Environment
 from course_lib.launch.errors import DiskFull, LaunchError
 from course_lib.launch.preparation import prepare, repair
@@ -163,6 +163,15 @@ def test_an_interrupted_switch_is_finished_without_installing(ready, installed, 
     assert prepare(environment, extras=["dev"]) is True and installed == []
     assert environment.is_ready(["dev"])
     assert sorted(path.name for path in (ready / ".venvs").iterdir()) == ["1", "lock"]
+
+
+def test_where_packages_cannot_be_shared_the_new_environment_starts_empty(ready, installed, usable, monkeypatch):
+    def refused(*_):
+        raise OSError("no hard links here")
+
+    monkeypatch.setattr(relocation, "copy_packages", refused)
+    assert prepare(Environment(ready), extras=["dev"]) is True
+    assert Environment(ready).is_ready(["dev"])
 
 
 def test_a_link_that_cannot_be_made_leaves_the_folder(ready, installed, usable, monkeypatch, capsys):

@@ -149,9 +149,8 @@ def _layer_kind(name: str, module: nn.Module) -> str:
     if isinstance(module, nn.Conv2d):
         return "depthwise" if is_depthwise(module) else "conv" if module.groups == 1 else "grouped"
     kinds = {nn.Linear: "linear", nn.LayerNorm: "layernorm"} | dict.fromkeys(NORMS, "norm")
-    for kind, label in kinds.items():
-        if type(module) is kind:
-            return label
+    if type(module) in kinds:
+        return kinds[type(module)]
     if type(module).__name__ in BERT_LEAVES:
         return {"BertEmbeddings": "embeddings", "BertSelfAttention": "attention"}[type(module).__name__]
     if isinstance(module, nn.Flatten) and (module.start_dim, module.end_dim) == (1, -1):

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from course_lib.learning.exercises.lesson_01 import reference
 from course_lib.learning.exercises.lesson_01.playground import GROUP_SIZE, PLANS, relative_error
-from course_lib.learning.exercises.lesson_01.reference import best_plan
 from course_lib.learning.expect import expect, likely_mistake
 from course_lib.learning.values import describe
 
@@ -55,7 +55,7 @@ def plan_gigabytes(plan: tuple[float, int], parameters: float = 175e9) -> float:
 def expect_plan(where: str, given: Any, weight: Tensor, budget_gb: float, parameters: float = 175e9) -> None:
     """A plan that fits the budget, with the smallest error, and of equal errors the smallest size."""
     expect(given in PLANS, f"expected one of PLANS, a pair (sparsity, bits), got {describe(given)}", given=where)
-    best = best_plan(weight, budget_gb, parameters)
+    best = reference.best_plan(weight, budget_gb, parameters)
     assert best is not None, "the check asks only for budgets that some plan fits"
     size, smallest = plan_gigabytes(given, parameters), plan_gigabytes(best, parameters)
     expect(size <= budget_gb, f"{given} needs {size:.2f} GB", given=where, hint="was every bit of a weight counted?")

@@ -8,13 +8,8 @@ import torch
 from torch import Tensor
 
 from course_lib.learning.answer import Answer
+from course_lib.learning.exercises.lesson_01 import reference
 from course_lib.learning.exercises.lesson_01.expectations import encoded_bytes, expect_plan, pass_hint, size_hint
-from course_lib.learning.exercises.lesson_01.reference import (
-    bits_per_weight,
-    cheapest_encoding,
-    dense_bytes,
-    pass_seconds,
-)
 from course_lib.learning.expect import draw, expect, expect_close, expect_equal, expect_parts, expect_whole
 from course_lib.learning.questions import probe, question
 from course_lib.learning.values import describe
@@ -36,10 +31,10 @@ def check_dense_bytes(answer: Answer) -> None:
     advice = "does a tensor of shape () hold one value, and are eight bits a byte?"
     for shapes in cases:
         for dtype in BITS:
-            expect_whole("bytes", answer(shapes, dtype), dense_bytes(shapes, dtype), hint=advice)
+            expect_whole("bytes", answer(shapes, dtype), reference.dense_bytes(shapes, dtype), hint=advice)
     odd: list[tuple[int, ...]] = [(5,), (3,), (1,)]
     advice = "each tensor starts on a byte of its own: round up per tensor, not once for the sum"
-    expect_whole("bytes", answer(odd, "int4"), dense_bytes(odd, "int4"), hint=advice)
+    expect_whole("bytes", answer(odd, "int4"), reference.dense_bytes(odd, "int4"), hint=advice)
 
 
 @probe("01.1")
@@ -55,7 +50,7 @@ def check_cheapest_encoding(answer: Answer) -> None:
     """Sizes and names from dense to empty, with ties."""
     for case in ENCODING_CASES:
         name, size = expect_parts(answer(*case), 2, "encoding and bytes")
-        sizes, (best, least) = encoded_bytes(*case), cheapest_encoding(*case)
+        sizes, (best, least) = encoded_bytes(*case), reference.cheapest_encoding(*case)
         expect_whole("bytes", size, least, hint=size_hint(sizes, size))
         tie = [encoding for encoding in sizes if sizes[encoding] == least]
         advice = f"{' and '.join(tie)} are equally small: the first in the order dense, bitmask, csr wins"
@@ -65,13 +60,12 @@ def check_cheapest_encoding(answer: Answer) -> None:
 @probe("01.2")
 def probe_cheapest_encoding(answer: Answer, generator: torch.Generator) -> Any:
     """Encodings of random matrices, and ties."""
-    values: list[Any] = []
     for sparsity in (0.0, 0.02, 0.1, 0.5, 0.9, 0.97, 0.995, 1.0):
         rows, columns = draw(generator, 5, 90, 2)
         nonzeros = round((1 - sparsity) * rows * columns)
-        values += [list(answer(rows, columns, nonzeros, value_bytes)) for value_bytes in (1, 2, 4)]
-    ties = [(1, 8, 8, 1), (0, 5, 0, 4), (4, 8, 0, 2), (8, 40, 1, 2), (10, 40, 2, 4)]
-    return values + [list(answer(*case)) for case in ties]
+        yield from [list(answer(rows, columns, nonzeros, value_bytes)) for value_bytes in (1, 2, 4)]
+    for tie in [(1, 8, 8, 1), (0, 5, 0, 4), (4, 8, 0, 2), (8, 40, 1, 2), (10, 40, 2, 4)]:
+        yield list(answer(*tie))
 
 
 @question("01.3")
@@ -106,7 +100,7 @@ def check_bits_per_weight(answer: Answer) -> None:
             advice = "count one scale and one zero-point for every group, and divide the sum by the number of weights"
             if columns % group_size:
                 advice = "the last group of a row is not full, but it has a scale too; did you round up per row?"
-            expect_close("bits per weight", answer(*arguments), bits_per_weight(*arguments), hint=advice)
+            expect_close("bits per weight", answer(*arguments), reference.bits_per_weight(*arguments), hint=advice)
 
 
 @probe("01.4")
@@ -133,7 +127,7 @@ def check_pass_seconds(answer: Answer) -> None:
     for parameters, bits, batch_size, bandwidth, peak in cases:
         arguments = (parameters, bits, batch_size, bandwidth, peak)
         given_seconds, given_bound = expect_parts(answer(*arguments), 2, "seconds and bound")
-        seconds, bound = pass_seconds(*arguments)
+        seconds, bound = reference.pass_seconds(*arguments)
         advice = pass_hint(*arguments, given_seconds)
         expect_close("seconds", given_seconds, seconds, rtol=1e-6, hint=advice)
         advice = "the longer of the two times decides, and a tie counts as 'compute'"
@@ -143,11 +137,10 @@ def check_pass_seconds(answer: Answer) -> None:
 @probe("01.5")
 def probe_pass_seconds(answer: Answer, generator: torch.Generator) -> Any:
     """Seconds and bounds of random models and machines."""
-    values = [list(answer(2**20, 8, 4, 16, 128))]
+    yield list(answer(2**20, 8, 4, 16, 128))
     for batch_size in (1, 2, 8, 64, 256):
         parameters, bandwidth, peak = draw(generator, 10**6, 10**9, 1)[0], *draw(generator, 10, 900, 2)
-        values += [list(answer(parameters, bits, batch_size, bandwidth, peak)) for bits in (4, 16, 32)]
-    return values
+        yield from [list(answer(parameters, bits, batch_size, bandwidth, peak)) for bits in (4, 16, 32)]
 
 
 @question("01.6")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from course_lib.learning.exercises.lesson_02.cases import Layer
-from course_lib.learning.exercises.lesson_02.reference import choose_layers
+from course_lib.learning.exercises.lesson_02 import cases, reference
 from course_lib.learning.expect import expect
 from course_lib.learning.values import describe
 
@@ -21,9 +20,9 @@ def expect_rounds(order: list[str], names: list[str], rounds: int, given: str) -
     expect(order == names * rounds, "the models should take turns, round after round", given=given, hint=advice)
 
 
-def expect_choice(chosen: Any, layers: list[Layer], budget: float, given: str) -> None:
+def expect_choice(chosen: Any, layers: list[cases.Layer], budget: float, given: str) -> None:
     """A list of layer names within the budget whose damage is the smallest possible, or None."""
-    best = choose_layers(layers, budget)
+    best = reference.choose_layers(layers, budget)
     if best is None:
         message = f"no choice meets this budget, so return None; you returned {describe(chosen)}"
         expect(chosen is None, message, given=given)
@@ -67,11 +66,11 @@ def latency_hint(times: dict[str, list[float]]) -> str:
     return "the clock gives seconds, and the answer is in milliseconds"
 
 
-def total_latency(layers: list[Layer], chosen: list[str]) -> float:
+def total_latency(layers: list[cases.Layer], chosen: list[str]) -> float:
     """Milliseconds of the model when the chosen layers are compressed."""
     return sum(one["latency_ms"] / (one["factor"] if one["name"] in chosen else 1) for one in layers)
 
 
-def total_damage(layers: list[Layer], chosen: list[str]) -> float:
+def total_damage(layers: list[cases.Layer], chosen: list[str]) -> float:
     """Accuracy points that are lost when the chosen layers are compressed."""
     return sum(one["damage"] for one in layers if one["name"] in chosen)

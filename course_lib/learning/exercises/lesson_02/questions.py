@@ -9,27 +9,13 @@ from typing import Any
 import torch
 
 from course_lib.learning.answer import Answer
-from course_lib.learning.exercises.lesson_02.cases import (
-    CONVOLUTIONS,
-    MAC_CASES,
-    ROOFLINE_CASES,
-    SPEEDUP_CASES,
-    SimulatedMachine,
-    layer_tables,
-)
+from course_lib.learning.exercises.lesson_02 import cases, reference
 from course_lib.learning.exercises.lesson_02.expectations import (
     expect_choice,
     expect_rounds,
     latency_hint,
     mac_hint,
     parameter_hint,
-)
-from course_lib.learning.exercises.lesson_02.reference import (
-    attainable,
-    conv_macs,
-    conv_parameters,
-    measure,
-    whole_speedup,
 )
 from course_lib.learning.expect import draw, expect_close, expect_equal, expect_parts, expect_whole
 from course_lib.learning.questions import probe, question
@@ -38,8 +24,8 @@ from course_lib.learning.questions import probe, question
 @question("02.1")
 def check_conv_parameters(answer: Answer) -> None:
     """With and without groups and bias, and for kernels that are not square."""
-    for case in CONVOLUTIONS:
-        expect_whole("parameters", answer(*case), conv_parameters(*case), hint=parameter_hint(case))
+    for case in cases.CONVOLUTIONS:
+        expect_whole("parameters", answer(*case), reference.conv_parameters(*case), hint=parameter_hint(case))
 
 
 @probe("02.1")
@@ -53,8 +39,8 @@ def probe_conv_parameters(answer: Answer, generator: torch.Generator) -> Any:
 @question("02.2")
 def check_conv_macs(answer: Answer) -> None:
     """Square and other kernels, strides, paddings, groups and batches."""
-    for case in MAC_CASES:
-        expect_whole("multiply-accumulates", answer(*case), conv_macs(*case), hint=mac_hint(case))
+    for case in cases.MAC_CASES:
+        expect_whole("multiply-accumulates", answer(*case), reference.conv_macs(*case), hint=mac_hint(case))
 
 
 @probe("02.2")
@@ -70,9 +56,9 @@ def probe_conv_macs(answer: Answer, generator: torch.Generator) -> Any:
 @question("02.3")
 def check_attainable(answer: Answer) -> None:
     """Layers on both sides of the ridge and exactly on it, one without any arithmetic, and larger batches."""
-    for case in ROOFLINE_CASES:
+    for case in cases.ROOFLINE_CASES:
         result = expect_parts(answer(*case), 3, "intensity, gflops and bound")
-        expected = attainable(*case)
+        expected = reference.attainable(*case)
         advice = "a multiply-accumulate is two operations, and the weights are read once for the whole batch"
         expect_close("intensity", result[0], expected[0], rtol=1e-6, hint=advice)
         advice = "it is the smaller of bandwidth times intensity and the peak"
@@ -84,33 +70,30 @@ def check_attainable(answer: Answer) -> None:
 @probe("02.3")
 def probe_attainable(answer: Answer, generator: torch.Generator) -> Any:
     """Positions of random layers on random machines."""
-    cases: list[tuple[Any, ...]] = [(1024, 1024, 1024, 1, 64.0, 64.0), (0, 4096, 64, 8, 100.0, 20.0)]
-    for batch_size in (1, 2, 16, 128):
-        for macs_per_weight in (1, 9, 3000):
-            weights, activations = draw(generator, 10**3, 10**6, 2)
-            peak, bandwidth = draw(generator, 40, 900, 1)[0], draw(generator, 5, 90, 1)[0]
-            cases.append(
-                (weights * macs_per_weight, 4 * weights, 4 * activations, batch_size, float(peak), float(bandwidth))
-            )
-    return [list(answer(*case)) for case in cases]
+    for case in [(1024, 1024, 1024, 1, 64.0, 64.0), (0, 4096, 64, 8, 100.0, 20.0)]:
+        yield list(answer(*case))
+    for batch_size, macs_per_weight in itertools.product((1, 2, 16, 128), (1, 9, 3000)):
+        weights, activations = draw(generator, 10**3, 10**6, 2)
+        peak, bandwidth = (float(draw(generator, low, high, 1)[0]) for low, high in [(40, 900), (5, 90)])
+        yield list(answer(weights * macs_per_weight, 4 * weights, 4 * activations, batch_size, peak, bandwidth))
 
 
 @question("02.4")
 def check_measure(answer: Any) -> None:
     """Order of the runs, warm-up left out, median and 95th percentile in milliseconds."""
     drift = {"dense": [90, 60, 10, 11, 12, 13, 14], "pruned": [80, 50, 10, 11, 12, 13, 14]}
-    cases: list[tuple[dict[str, list[float]], int, int]] = [
+    settings: list[tuple[dict[str, list[float]], int, int]] = [
         ({"one": [5.0, 5.0, 5.0]}, 3, 0),
         ({name: [float(time) for time in times] for name, times in drift.items()}, 5, 2),
         ({"a": [40.0, 2.0, 9.0, 3.0, 2.5], "b": [30.0, 1.0, 7.0, 1.5, 1.25], "c": [9.0, 8.0, 8.0, 8.0, 8.5]}, 4, 1),
     ]
-    for times, runs, warmup in cases:
-        machine = SimulatedMachine(times)
+    for times, runs, warmup in settings:
+        machine = cases.SimulatedMachine(times)
         given = f"models {', '.join(times)}, runs = {runs}, warmup = {warmup}"
         result = answer.in_place(machine.runners, runs, warmup, machine.clock)
         expect_rounds(machine.order, list(times), runs + warmup, given)
-        twin = SimulatedMachine(times)
-        expected = measure(twin.runners, runs, warmup, twin.clock)
+        twin = cases.SimulatedMachine(times)
+        expected = reference.measure(twin.runners, runs, warmup, twin.clock)
         expect_close("latencies", result, expected, rtol=1e-4, given=given, hint=latency_hint(times))
 
 
@@ -121,7 +104,7 @@ def probe_measure(answer: Answer, generator: torch.Generator) -> Any:
         slow, quick = torch.rand(2, count, runs + warmup, generator=generator)
         slow[:, warmup:] = 0
         times = {f"model {index}": (90 * slow[index] + 1 + quick[index]).tolist() for index in range(count)}
-        machine = SimulatedMachine(times)
+        machine = cases.SimulatedMachine(times)
         measured = answer(machine.runners, runs, warmup, machine.clock)
         yield [{name: list(pair) for name, pair in measured.items()}, machine.order]
 
@@ -129,9 +112,9 @@ def probe_measure(answer: Answer, generator: torch.Generator) -> Any:
 @question("02.5")
 def check_whole_speedup(answer: Answer) -> None:
     """One of several layers, the only layer, a layer without latency, and a layer that gets slower."""
-    for case in SPEEDUP_CASES:
+    for case in cases.SPEEDUP_CASES:
         result = expect_parts(answer(*case), 2, "speedup and limit")
-        expected = whole_speedup(*case)
+        expected = reference.whole_speedup(*case)
         advice = "time of the whole before, divided by time of the whole after; the other layers stay as they are"
         expect_close("speedup", result[0], expected[0], rtol=1e-6, hint=advice)
         advice = "with that layer at zero the others remain; if nothing remains the limit is math.inf"
@@ -151,7 +134,7 @@ def probe_whole_speedup(answer: Answer, generator: torch.Generator) -> Any:
 @question("02.6")
 def check_choose_layers(answer: Answer) -> None:
     """The damage must be the smallest that meets the budget; greedy choices do more damage."""
-    for label, (layers, budget) in layer_tables(torch.Generator().manual_seed(0)).items():
+    for label, (layers, budget) in cases.layer_tables(torch.Generator().manual_seed(0)).items():
         given = f"the table '{label}' of {len(layers)} layers and budget_ms = {budget:g}"
         expect_choice(answer(layers, budget), layers, budget, given)
 
@@ -159,8 +142,6 @@ def check_choose_layers(answer: Answer) -> None:
 @probe("02.6")
 def probe_choose_layers(answer: Answer, generator: torch.Generator) -> Any:
     """Choices for random tables, sorted by name."""
-    values = []
-    for layers, budget in layer_tables(generator).values():
+    for layers, budget in cases.layer_tables(generator).values():
         chosen = answer(layers, budget)
-        values.append(sorted(chosen) if isinstance(chosen, list) else chosen)
-    return values
+        yield sorted(chosen) if isinstance(chosen, list) else chosen

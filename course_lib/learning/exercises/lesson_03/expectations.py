@@ -8,13 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.learning.answer import Answer
+from course_lib.learning.exercises.lesson_03 import reference
 from course_lib.learning.exercises.lesson_03.cases import Trainer
-from course_lib.learning.exercises.lesson_03.reference import (
-    StructuredPruner,
-    global_masks,
-    magnitude_mask,
-    storage_facts,
-)
 from course_lib.learning.expect import expect, expect_close, expect_equal, expect_tensor, likely_mistake
 from course_lib.pruning import layer_weights
 
@@ -29,7 +24,7 @@ def expect_mask(mask: Any, weight: Tensor, sparsity: float) -> None:
     if int(mask.sum()) == dropped:
         advice = INVERTED
     expect_equal("number of dropped weights", int((~mask).sum()), dropped, hint=advice)
-    expected = magnitude_mask(weight, sparsity)
+    expected = reference.magnitude_mask(weight, sparsity)
     expect_equal("mask", mask, expected, hint=_mask_hint(mask, expected, weight))
 
 
@@ -50,14 +45,13 @@ def expect_masks(masks: Any, weights: dict[str, Tensor], sparsity: float) -> Non
         expect_tensor(f"the mask of {name!r}", masks[name], shape=weight.shape, dtype=torch.bool)
     sizes = [weight.numel() for weight in weights.values()]
     given = f"layers of {', '.join(map(str, sizes))} weights and a sparsity of {sparsity:.3g}"
-    layerwise = all(torch.equal(masks[name], magnitude_mask(weight, sparsity)) for name, weight in weights.items())
     advice = "round once for the whole model and drop exactly that many, also among equal magnitudes; True means keep"
     dropped = sum(int((~mask).sum()) for mask in masks.values())
     expect_equal("dropped weights of all layers", dropped, round(sparsity * sum(sizes)), given=given, hint=advice)
     advice = "rank all magnitudes in one row, unscaled; of equal ones drop the earlier layer and the lower index first"
-    if layerwise:
+    if all(torch.equal(masks[name], reference.magnitude_mask(weights[name], sparsity)) for name in weights):
         advice = "every layer has the same sparsity: that is layer-wise pruning. Here all layers share one ranking"
-    for name, mask in global_masks(weights, sparsity).items():
+    for name, mask in reference.global_masks(weights, sparsity).items():
         expect_equal(f"mask of {name!r}", masks[name], mask, given=given, hint=advice)
 
 
@@ -78,7 +72,7 @@ def schedule_hint(given: Any, step: int, total: int, initial: float, final: floa
 
 def expect_facts(facts: Any, weight: Tensor) -> None:
     """A dictionary with the dense bytes, the bitmask bytes and the break-even number of zeros."""
-    expected, zeros = storage_facts(weight), int((weight == 0).sum())
+    expected, zeros = reference.storage_facts(weight), int((weight == 0).sum())
     good = isinstance(facts, dict) and facts.keys() == expected.keys()
     expect(good, f"return a dictionary with the keys 'dense', 'bitmask', 'break_even'; got {facts!r}")
     where = f"a {str(weight.dtype).removeprefix('torch.')} weight of shape {tuple(weight.shape)} with {zeros} zeros"
@@ -105,7 +99,7 @@ def _method(answer: Answer, model: nn.Module, sparsity: float, name: str) -> Ans
 
 def expect_layerwise(answer: Answer, model: nn.Module, sparsity: float) -> None:
     """``magnitude_based_pruning``: every layer has the same sparsity."""
-    masks = {name: magnitude_mask(weight, sparsity) for name, weight in layer_weights(model).items()}
+    masks = {name: reference.magnitude_mask(weight, sparsity) for name, weight in layer_weights(model).items()}
     method, before = _method(answer, model, sparsity, "magnitude_based_pruning"), _facts(model)
     advice = "every Conv2d and Linear counts, however deeply nested, and drops round(sparsity * n) of its n weights"
     call = f"magnitude_based_pruning() at sparsity {sparsity:g}"
@@ -115,7 +109,7 @@ def expect_layerwise(answer: Answer, model: nn.Module, sparsity: float) -> None:
 def expect_global(answer: Answer, model: nn.Module, sparsity: float) -> None:
     """``apply_global_pruning``: its argument counts, and all layers share one ranking."""
     method, before = _method(answer, model, 0.2, "apply_global_pruning"), _facts(model)
-    masks = global_masks(layer_weights(model), sparsity)
+    masks = reference.global_masks(layer_weights(model), sparsity)
     advice = "the sparsity is this call's argument, and all layers share one ranking, as in 03.2"
     _expect_pruned(method.in_place(sparsity), model, before, masks, f"apply_global_pruning({sparsity:g})", advice)
 
@@ -127,7 +121,7 @@ def expect_fresh_start(answer: Answer, model: nn.Module) -> None:
     advice = "every call starts from the original model, so that calls do not add up"
     for sparsity in (0.8, 0.5):
         call = f"apply_global_pruning({sparsity:g}) after another call on the same pruner"
-        masks = global_masks(layer_weights(model), sparsity)
+        masks = reference.global_masks(layer_weights(model), sparsity)
         _expect_pruned(Answer(pruner.apply_global_pruning).in_place(sparsity), model, before, masks, call, advice)
 
 
@@ -172,10 +166,10 @@ def _expect_plain(pruned: Any, model: nn.Module, before: dict[str, Tensor], call
 def expect_gradual(answer: Answer, model: nn.Module, initial: float, final: float, steps: int) -> None:
     """``gradual_pruning``: rounds of pruning and training that keep the masks, up to the final sparsity."""
     call = f"gradual_pruning(train_epoch, {initial:g}, {final:g}, {steps})"
-    before, train, reference = _facts(model), Trainer(), Trainer()
+    before, train, twin = _facts(model), Trainer(), Trainer()
     pruned = _method(answer, model, 0.9, "gradual_pruning").in_place(train, initial, final, steps)
     _expect_plain(pruned, model, before, call)
-    expected = StructuredPruner(model).gradual_pruning(reference, initial, final, steps)
+    expected = reference.StructuredPruner(model).gradual_pruning(twin, initial, final, steps)
     advice = "every round calls train_epoch(model) once"
     expect_equal("calls of train_epoch", len(train.zeros_seen), steps, given=call, hint=advice)
     expect(
@@ -183,7 +177,7 @@ def expect_gradual(answer: Answer, model: nn.Module, initial: float, final: floa
     )
     advice = "the sparsity of round k follows the cubic schedule from initial (k = 0) to final (k = steps - 1), "
     advice += "as a fraction of all weights, not of the remaining ones"
-    expect_equal("zeros when train_epoch was called", train.zeros_seen, reference.zeros_seen, given=call, hint=advice)
+    expect_equal("zeros when train_epoch was called", train.zeros_seen, twin.zeros_seen, given=call, hint=advice)
     total = sum(weight.numel() for weight in layer_weights(model).values())
     zeros = sum(int((weight == 0).sum()) for weight in layer_weights(pruned).values())
     advice = "training changes every weight, also the pruned ones: apply the mask again after train_epoch"

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from course_lib.learning.answer import Answer
+from course_lib.learning.exercises.lesson_03 import reference
 from course_lib.learning.exercises.lesson_03.cases import Trainer, small_cnn, small_mlp, three_layers
 from course_lib.learning.exercises.lesson_03.expectations import (
     expect_facts,
@@ -20,7 +21,6 @@ from course_lib.learning.exercises.lesson_03.expectations import (
     schedule_hint,
 )
 from course_lib.learning.exercises.lesson_03.playground import TARGET_ACCURACY, TARGET_ZEROS, try_sparsities
-from course_lib.learning.exercises.lesson_03.reference import cubic_sparsity
 from course_lib.learning.expect import cases, expect, expect_close, expect_parts, expect_unchanged
 from course_lib.learning.questions import probe, question
 
@@ -78,7 +78,7 @@ def check_cubic_sparsity(answer: Answer) -> None:
     """Both ends, the middle, beyond the ends, and schedules that do not start at zero."""
     for total, initial, final in [(100, 0.0, 0.9), (10, 0.1, 0.9), (8, 0.5, 0.5), (1, 0.2, 0.8), (3, 0.0, 0.95)]:
         for step in (0, 1, total // 2, total, total + 7, -3):
-            expected = cubic_sparsity(step, total, initial, final)
+            expected = reference.cubic_sparsity(step, total, initial, final)
             given = answer(step, total, initial, final)
             advice = schedule_hint(given, step, total, initial, final)
             expect_close("sparsity", given, expected, rtol=1e-6, atol=1e-9, hint=advice)

@@ -7,13 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.learning.exercises.lesson_04.reference import (
-    channel_scores,
-    channels_to_keep,
-    keep_heads,
-    shrink,
-    two_four_mask,
-)
+from course_lib.learning.exercises.lesson_04 import reference
 from course_lib.learning.expect import expect, expect_close, expect_equal, expect_tensor
 
 
@@ -22,12 +16,12 @@ def expect_scores(scores: Any, producer: Tensor, consumer: Tensor) -> None:
     where = f"layers of shape {tuple(producer.shape)} and {tuple(consumer.shape)}"
     expect_tensor("the scores", scores, shape=(len(producer),), given=where, hint="one number for each channel")
     advice = "divide both norms by the mean of their own layer, then average; a layer of zeros gives every channel 1"
-    expect_close("scores", scores, channel_scores(producer, consumer), given=where, hint=advice)
+    expect_close("scores", scores, reference.channel_scores(producer, consumer), given=where, hint=advice)
 
 
 def expect_kept(kept: Any, scores: Tensor, ratio: float, multiple: int) -> None:
     """Indices of the highest scores in increasing order, as many as the nearest multiple."""
-    expected = channels_to_keep(scores, ratio, multiple)
+    expected = reference.channels_to_keep(scores, ratio, multiple)
     where = f"{len(scores)} channels, a ratio of {ratio:.3g} and a multiple of {multiple}"
     expect(isinstance(kept, list), f"return a list of indices, yours is a {type(kept).__name__}", given=where)
     advice = "the nearest multiple (halves go up), at least one multiple, at most all channels"
@@ -39,13 +33,13 @@ def expect_kept(kept: Any, scores: Tensor, ratio: float, multiple: int) -> None:
 def expect_state(small: Any, state: dict[str, Tensor], stem: list[int], inner: list[int]) -> None:
     """All tensors of the smaller network, with the right channels."""
     advice = "which channels belong to the stream, and which to the block?"
-    _expect_tensors(small, shrink(state, stem, inner), f"stem={stem}, inner={inner}", advice)
+    _expect_tensors(small, reference.shrink(state, stem, inner), f"stem={stem}, inner={inner}", advice)
 
 
 def expect_heads(small: Any, layer: dict[str, Tensor], heads: int, keep: list[int]) -> None:
     """All tensors of the attention layer, with the right heads."""
     advice = "query, key and value lose rows h·size … h·size + size - 1 of a head h, the output layer these columns"
-    _expect_tensors(small, keep_heads(layer, heads, keep), f"{heads} heads, keep={keep}", advice)
+    _expect_tensors(small, reference.keep_heads(layer, heads, keep), f"{heads} heads, keep={keep}", advice)
 
 
 def _expect_tensors(found: Any, expected: dict[str, Tensor], where: str, advice: str) -> None:
@@ -64,4 +58,4 @@ def expect_two_four(mask: Any, weight: Tensor) -> None:
     advice = "keep exactly two of every four; True means keep"
     expect_equal("kept weights in each four", counts, torch.full_like(counts, 2), given=weight, hint=advice)
     advice = "rank by absolute value within each four of a row; of equal magnitudes keep the left ones"
-    expect_equal("mask", mask, two_four_mask(weight), given=weight, hint=advice)
+    expect_equal("mask", mask, reference.two_four_mask(weight), given=weight, hint=advice)

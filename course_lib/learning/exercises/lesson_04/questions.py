@@ -67,15 +67,13 @@ def check_channels_to_keep(answer: Answer) -> None:
 @probe("04.2")
 def probe_channels_to_keep(answer: Answer, generator: torch.Generator) -> Any:
     """Indices for random scores, some of them equal."""
-    values = []
     for multiple in (1, 1, 4, 8, 8):
         size = int(torch.randint(3, 90, (), generator=generator))
         scores, ratio = torch.rand(size, generator=generator), torch.rand((), generator=generator).item()
-        values += [answer(scores, ratio, multiple), answer((4 * scores).round(), ratio, multiple)]
-    halves = torch.rand(12, generator=generator)
-    twenty = torch.rand(20, generator=generator)
-    edges = [(halves, 0.5, 4), (halves, 0.01, 8), (halves, 1.0, 8), (twenty, 0.5, 4), (twenty, 0.125, 1)]
-    return values + [answer(*edge) for edge in edges]
+        yield from [answer(scores, ratio, multiple), answer((4 * scores).round(), ratio, multiple)]
+    halves, twenty = torch.rand(12, generator=generator), torch.rand(20, generator=generator)
+    for edge in [(halves, 0.5, 4), (halves, 0.01, 8), (halves, 1.0, 8), (twenty, 0.5, 4), (twenty, 0.125, 1)]:
+        yield answer(*edge)
 
 
 @question("04.3")
@@ -92,14 +90,10 @@ def check_shrink(answer: Answer) -> None:
 @probe("04.3")
 def probe_shrink(answer: Answer, generator: torch.Generator) -> Any:
     """All tensors of small networks with random channels kept."""
-    values = []
     for _ in range(3):
         state = dict(_network(int(torch.randint(0, 2**31, (), generator=generator))).state_dict())
-        stem = torch.randperm(8, generator=generator)[:3].sort().values.tolist()
-        inner = torch.randperm(6, generator=generator)[:4].sort().values.tolist()
-        small = answer(state, stem, inner)
-        values.append([[name, small[name]] for name in sorted(small)])
-    return values
+        stem, inner = _some(3, 8, generator), _some(4, 6, generator)
+        yield sorted(answer(state, stem, inner).items())
 
 
 @question("04.4")
@@ -114,12 +108,9 @@ def check_keep_heads(answer: Answer) -> None:
 @probe("04.4")
 def probe_keep_heads(answer: Answer, generator: torch.Generator) -> Any:
     """All tensors of random attention layers with random heads kept."""
-    values = []
     for heads, size in ((4, 3), (5, 2), (3, 4)):
-        keep = torch.randperm(heads, generator=generator)[:2].sort().values.tolist()
-        small = answer(_attention(generator, heads, size), heads, keep)
-        values.append([[name, small[name]] for name in sorted(small)])
-    return values
+        keep = _some(2, heads, generator)
+        yield sorted(answer(_attention(generator, heads, size), heads, keep).items())
 
 
 @question("04.5")
@@ -164,6 +155,11 @@ def probe_widths(answer: Answer, generator: torch.Generator) -> Any:
 
 
 _PAIRS = [((8, 3, 3, 3), (6, 8, 3, 3)), ((5, 4, 1, 1), (7, 5, 3, 3)), ((12, 6), (4, 12)), ((1, 2, 3, 3), (3, 1, 1, 1))]
+
+
+def _some(count: int, size: int, generator: torch.Generator) -> list[int]:
+    """``count`` random indices below ``size``, in increasing order."""
+    return torch.randperm(size, generator=generator)[:count].sort().values.tolist()
 
 
 def _network(seed: int) -> ResidualNet:

@@ -7,19 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.learning.exercises.lesson_05.reference import (
-    group_quantize,
-    kmeans,
-    quantize_symmetric,
-    scale_and_zero_point,
-)
+from course_lib.learning.exercises.lesson_05 import reference
 from course_lib.learning.expect import expect, expect_close, expect_equal, expect_parts, expect_tensor, likely_mistake
 
 
 def expect_symmetric(given: Any, weight: Tensor, bits: int) -> None:
     """The integers of a tensor and its one scale."""
     integers, scale = expect_parts(given, 2, "the integers and the scale")
-    expected, expected_scale = quantize_symmetric(weight, bits)
+    expected, expected_scale = reference.quantize_symmetric(weight, bits)
     advice = "the scale is max(abs(weight)) divided by the largest integer, 2**(bits-1) - 1; for zeros it is 1"
     expect_close("scale", float(scale), expected_scale, rtol=1e-5, hint=advice)
     _expect_integers(integers, expected, f"bits={bits}")
@@ -35,7 +30,7 @@ def _expect_integers(integers: Any, expected: Tensor, where: str) -> None:
 def expect_params(given: Any, low: float, high: float, bits: int) -> None:
     """Scale and zero-point of a range that is widened to contain zero."""
     scale, zero_point = expect_parts(given, 2, "scale and zero-point")
-    expected_scale, expected_zero = scale_and_zero_point(low, high, bits)
+    expected_scale, expected_zero = reference.scale_and_zero_point(low, high, bits)
     where = f"low={low:g}, high={high:g}, bits={bits}"
     mistakes = {
         "the range must contain zero: widen it first": (high - low) / (2**bits - 1),
@@ -51,7 +46,7 @@ def expect_params(given: Any, low: float, high: float, bits: int) -> None:
 def expect_groups(given: Any, weight: Tensor, bits: int, group_size: int) -> None:
     """The integers of a matrix and one scale for each group."""
     integers, scale = expect_parts(given, 2, "the integers and the scales")
-    expected, scales = group_quantize(weight, bits, group_size)
+    expected, scales = reference.group_quantize(weight, bits, group_size)
     where = f"a {tuple(weight.shape)} matrix, bits={bits}, group_size={group_size}"
     advice = "scales have the shape [rows, columns // group_size]; groups are neighbours in a row"
     expect_close("scales", scale, scales, rtol=1e-5, given=where, hint=advice)
@@ -61,7 +56,7 @@ def expect_groups(given: Any, weight: Tensor, bits: int, group_size: int) -> Non
 def expect_kmeans(given: Any, weight: Tensor, start: Tensor, steps: int) -> None:
     """Codes and centroids after some rounds of k-means."""
     codes, centroids = expect_parts(given, 2, "the codes and the centroids")
-    expected_codes, expected = kmeans(weight, start, steps)
+    expected_codes, expected = reference.kmeans(weight, start, steps)
     where = f"{weight.numel()} values, {len(start)} centroids, steps={steps}"
     advice = "each centroid moves to the mean of its nearest values; a centroid without values does not move"
     expect_close("centroids", centroids, expected, given=where, hint=advice)

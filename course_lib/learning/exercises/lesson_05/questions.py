@@ -46,8 +46,7 @@ def check_asymmetric(answer: Answer) -> None:
     ranges = [(-1.0, 3.0), (0.0, 6.0), (-2.5, 2.5), (2.0, 3.0), (-5.0, -4.0), (0.0, 0.0)]
     for low, high in [*ranges, (-0.001, 10.0), (-10.0, 0.001)]:
         for bits in (8, 4, 2):
-            given = answer(low, high, bits)
-            expect_params(given, low, high, bits)
+            expect_params(answer(low, high, bits), low, high, bits)
 
 
 @probe("05.2")
@@ -106,12 +105,10 @@ def check_kmeans(answer: Answer) -> None:
 @probe("05.4")
 def probe_kmeans(answer: Answer, generator: torch.Generator) -> Any:
     """Codes and centroids of random values, and the original centroids afterwards."""
-    values: list[Any] = []
     for size, clusters, steps in [(20, 4, 3), (16, 3, 0), (200, 6, 1), (9, 8, 2)]:
         weight = torch.randn(size, generator=generator)
         start = torch.cat([torch.linspace(-1.5, 1.5, clusters - 1), torch.tensor([7.0])])
-        values += [answer.in_place(weight, start, steps), start]
-    return values
+        yield from [answer.in_place(weight, start, steps), start]
 
 
 @question("05.5")

@@ -8,15 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.learning.answer import Answer
-from course_lib.learning.exercises.lesson_06.cases import clip_candidates, random_images
-from course_lib.learning.exercises.lesson_06.reference import Quantizer, fold_norm, integer_linear
+from course_lib.learning.exercises.lesson_06 import cases, reference
 from course_lib.learning.expect import expect, expect_close, expect_equal, expect_parts, expect_tensor
 
 
 def expect_folded(given: Any, case: tuple[Any, ...]) -> None:
     """Weight and bias of a layer with its norm folded in."""
     given = expect_parts(given, 2, "the new weight and the new bias")
-    weight, bias = fold_norm(*case)
+    weight, bias = reference.fold_norm(*case)
     where = f"a weight of shape {tuple(case[0].shape)} {'with' if case[1] is not None else 'without'} a bias"
     advice = "multiply each output channel with gamma / sqrt(var + eps)"
     expect_close("weight", given[0], weight, given=where, hint=advice)
@@ -26,7 +25,7 @@ def expect_folded(given: Any, case: tuple[Any, ...]) -> None:
 
 def expect_integers(given: Any, case: tuple[Any, ...]) -> None:
     """The uint8 outputs of an integer layer."""
-    expected = integer_linear(*case)
+    expected = reference.integer_linear(*case)
     expect_tensor("the result", given, dtype=torch.uint8)
     advice = "int32 sums with the bias, int64 for the product, round before the shift, add zero_y, clamp to 0 … 255"
     if given.shape == expected.shape:
@@ -51,7 +50,7 @@ def observed(answer: Answer, momentum: float, batches: list[Tensor]) -> Any:
 
 def expect_clip(given: Any, values: Tensor, bits: int) -> None:
     """A candidate with the smallest squared error."""
-    candidates = clip_candidates(values)
+    candidates = cases.clip_candidates(values)
     best = min(candidates, key=lambda clip: clip_error(values, bits, clip))
     expect(isinstance(given, int | float), f"return one of the candidates, a number; got {type(given).__name__}")
     where = f"{len(values)} values up to {values.max():.1f}, bits={bits}"
@@ -62,10 +61,9 @@ def expect_clip(given: Any, values: Tensor, bits: int) -> None:
     expect(found <= least * (1 + 1e-5), problem, given=where, hint=advice)
 
 
-def run(answer: Any, model: nn.Module, batches: list[Tensor]) -> Any:
+def run(answer: Answer, model: nn.Module, batches: list[Tensor]) -> Any:
     """The quantized copy that the learner's class makes."""
-    made = answer.raw(model, batches) if isinstance(answer, Answer) else answer(model, batches)
-    method = getattr(made, "post_training_quantization", None)
+    method = getattr(answer.raw(model, batches), "post_training_quantization", None)
     expect(callable(method), "the class has no method post_training_quantization")
     quantized = Answer(method).raw()
     expect(isinstance(quantized, nn.Module), f"return the quantized model; got {type(quantized).__name__}")
@@ -74,8 +72,8 @@ def run(answer: Any, model: nn.Module, batches: list[Tensor]) -> Any:
 
 def expect_quantized(quantized: nn.Module, model: nn.Module, batches: list[Tensor]) -> None:
     """Weights on the grid, eval mode, and the outputs of a quantized copy."""
-    reference = Quantizer(model, batches).post_training_quantization()
-    for (name, one), other in zip(reference.named_modules(), quantized.modules(), strict=False):
+    expected = reference.Quantizer(model, batches).post_training_quantization()
+    for (name, one), other in zip(expected.named_modules(), quantized.modules(), strict=False):
         if isinstance(one, nn.Conv2d | nn.Linear):
             same = isinstance(other, type(one)) and other.weight.shape == one.weight.shape
             expect(same, f"layer {name!r} is no longer the same kind of layer", hint="keep the modules of the copy")
@@ -85,8 +83,8 @@ def expect_quantized(quantized: nn.Module, model: nn.Module, batches: list[Tenso
     expect(not quantized.training, "the quantized copy should be in eval mode")
     with torch.no_grad():
         for scale in (1.0, 1.5):
-            new = random_images(torch.Generator().manual_seed(5), 1)[0] * scale
-            wanted, given = reference(new), Answer(quantized.forward)(new)
+            new = cases.random_images(torch.Generator().manual_seed(5), 1)[0] * scale
+            wanted, given = expected(new), Answer(quantized.forward)(new)
             advice = (
                 "every conv and linear layer rounds its input: asymmetric, 8 bits, the range over all calibration "
                 "batches of the copy in eval mode before its weights are rounded, widened to contain zero"

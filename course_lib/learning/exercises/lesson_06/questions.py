@@ -6,19 +6,10 @@ import copy
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from course_lib.learning.answer import Answer
-from course_lib.learning.exercises.lesson_06.cases import (
-    active_network,
-    clip_candidates,
-    integer_case,
-    norm_case,
-    positive_values,
-    random_batches,
-    random_images,
-    residual_network,
-)
+from course_lib.learning.exercises.lesson_06 import cases, reference
 from course_lib.learning.exercises.lesson_06.expectations import (
     count_hooks,
     expect_clip,
@@ -28,7 +19,6 @@ from course_lib.learning.exercises.lesson_06.expectations import (
     observed,
     run,
 )
-from course_lib.learning.exercises.lesson_06.reference import MovingAverageObserver
 from course_lib.learning.expect import expect, expect_close, expect_raises, expect_unchanged
 from course_lib.learning.questions import probe, question
 
@@ -38,16 +28,16 @@ def check_fold(answer: Answer) -> None:
     """Convolutions and linear layers, with and without a bias, several shapes."""
     layers = [((6, 3, 3, 3), False), ((6, 3, 1, 1), True), ((5, 8), True), ((5, 8), False)]
     for seed, (shape, bias) in enumerate(layers):
-        case = norm_case(torch.Generator().manual_seed(seed), shape, bias)
+        case = cases.norm_case(torch.Generator().manual_seed(seed), shape, bias)
         expect_folded(answer(*case), case)
-    expect_unchanged(answer, *norm_case(torch.Generator().manual_seed(9), (4, 2, 3, 3), True))
+    expect_unchanged(answer, *cases.norm_case(torch.Generator().manual_seed(9), (4, 2, 3, 3), True))
 
 
 @probe("06.1")
 def probe_fold(answer: Answer, generator: torch.Generator) -> Any:
     """Folded weights and biases of random layers."""
-    cases = [((3, 2, 2, 2), True), ((4, 3), False), ((4, 1, 3, 3), False)]
-    return [answer(*norm_case(generator, shape, bias)) for shape, bias in cases]
+    for shape, bias in [((3, 2, 2, 2), True), ((4, 3), False), ((4, 1, 3, 3), False)]:
+        yield answer(*cases.norm_case(generator, shape, bias))
 
 
 @question("06.2")
@@ -56,7 +46,7 @@ def check_integer_linear(answer: Answer) -> None:
     generator = torch.Generator().manual_seed(0)
     sizes = [(4, 6, 3, 0, 0), (2, 300, 5, 128, 90), (1, 1, 1, 255, 255), (3, 9, 4, 17, 3)]
     for rows, inputs, outputs, zero_x, zero_y in sizes:
-        case = integer_case(generator, rows, inputs, outputs, zero_x, zero_y)
+        case = cases.integer_case(generator, rows, inputs, outputs, zero_x, zero_y)
         expect_integers(answer(*case), case)
     large = (torch.full((1, 500), 255, dtype=torch.uint8), 0, torch.full((2, 500), 127, dtype=torch.int8),
             torch.tensor([0, -10_000_000], dtype=torch.int32), 2**30, 47, 0)  # fmt: skip
@@ -69,26 +59,26 @@ def check_integer_linear(answer: Answer) -> None:
 @probe("06.2")
 def probe_integer_linear(answer: Answer, generator: torch.Generator) -> Any:
     """Outputs of random integer layers."""
-    shapes = [(3, 5, 4, 0, 0), (2, 200, 3, 120, 60), (4, 40, 2, 9, 200)]
-    return [answer(*integer_case(generator, *shape)) for shape in shapes]
+    for shape in [(3, 5, 4, 0, 0), (2, 200, 3, 120, 60), (4, 40, 2, 9, 200)]:
+        yield answer(*cases.integer_case(generator, *shape))
 
 
 @question("06.3")
 def check_observer(answer: Answer) -> None:
     """One batch, many batches, several momenta, an observer without batches, and two observers at a time."""
-    batches = random_batches(torch.Generator().manual_seed(0), 5)
+    batches = cases.random_batches(torch.Generator().manual_seed(0), 5)
     for momentum in (0.1, 0.5, 1.0):
         for count in (1, 2, 5):
             given = observed(answer, momentum, batches[:count])
             where = f"momentum={momentum}, {count} batch{'es' if count > 1 else ''}"
-            expected = _observed_range(momentum, batches[:count])
+            expected = observed(Answer(reference.MovingAverageObserver), momentum, batches[:count])
             advice = "new = (1 - momentum) · old + momentum · (of this batch); the first batch sets both"
             expect_close("range", given, expected, rtol=1e-4, atol=1e-5, given=where, hint=advice)
     first, second = answer.raw(0.5), answer.raw(0.5)
     Answer(first.observe)(batches[0])
     Answer(second.observe)(batches[1])
     advice = "two observers must not share their range: store it in `self`, in `__init__`"
-    expected = _observed_range(0.5, batches[:1])
+    expected = observed(Answer(reference.MovingAverageObserver), 0.5, batches[:1])
     expect_close("range of the first of two observers", Answer(first.range)(), expected, hint=advice)
     expect_raises(ValueError, Answer(answer.raw(0.1).range), hint="before the first batch, range() raises a ValueError")
 
@@ -99,7 +89,7 @@ def probe_observer(answer: Answer, generator: torch.Generator) -> Any:
     values = []
     for count in (1, 2, 6):
         momentum = 0.05 + 0.9 * torch.rand(1, generator=generator).item()
-        values.append([float(end) for end in observed(answer, momentum, random_batches(generator, count))])
+        values.append([float(end) for end in observed(answer, momentum, cases.random_batches(generator, count))])
     try:
         answer.raw(0.1).range()
     except Exception as error:
@@ -113,19 +103,19 @@ def check_clip(answer: Answer) -> None:
     generator = torch.Generator().manual_seed(0)
     for bits in (2, 3, 4, 8):
         for tail in (1.0, 8.0, 60.0):
-            values = positive_values(generator, tail)
-            expect_clip(answer(values, bits, clip_candidates(values)), values, bits)
-    values = positive_values(generator, 4.0)
+            values = cases.positive_values(generator, tail)
+            expect_clip(answer(values, bits, cases.clip_candidates(values)), values, bits)
+    values = cases.positive_values(generator, 4.0)
     expect_close("the only candidate", answer(values, 4, [2.5]), 2.5)
-    expect_unchanged(answer, values, 4, clip_candidates(values))
+    expect_unchanged(answer, values, 4, cases.clip_candidates(values))
 
 
 @probe("06.4")
 def probe_clip(answer: Answer, generator: torch.Generator) -> Any:
     """Chosen clips for random values and candidates."""
     for bits in (2, 2, 3, 3, 4, 5):
-        values = positive_values(generator, 2 + 20 * torch.rand(1, generator=generator).item())
-        candidates = clip_candidates(values)
+        values = cases.positive_values(generator, 2 + 20 * torch.rand(1, generator=generator).item())
+        candidates = cases.clip_candidates(values)
         yield float(answer(values, bits, candidates))
 
 
@@ -133,8 +123,8 @@ def probe_clip(answer: Answer, generator: torch.Generator) -> Any:
 def check_quantizer(answer: Answer) -> None:
     """Outputs against the reference, weights on the grid, an unchanged original, several batches, and two calls."""
     for seed in (0, 1, 2):
-        model = residual_network(seed)
-        batches = random_images(torch.Generator().manual_seed(seed), 3)
+        model = cases.residual_network(seed)
+        batches = cases.random_images(torch.Generator().manual_seed(seed), 3)
         batches = [batch.abs() + 4 for batch in batches] if seed == 2 else batches
         before = copy.deepcopy(model.state_dict())
         quantized = run(answer, model, batches)
@@ -148,21 +138,14 @@ def check_quantizer(answer: Answer) -> None:
 @probe("06.5")
 def probe_quantizer(answer: Answer, generator: torch.Generator) -> Any:
     """Rounded weights and outputs for new images, some of them larger than all calibration values."""
-    batches = random_images(generator, 2)
+    batches = cases.random_images(generator, 2)
     bright = [batch.abs() + 4 for batch in batches]
-    model = active_network(generator, bright[0])
+    model = cases.active_network(generator, bright[0])
     quantized = run(answer, model, batches)
-    new = random_images(generator, 1)[0] * 1.5
+    new = cases.random_images(generator, 1)[0] * 1.5
     with torch.no_grad():
         outputs = quantized(new)
     layers = [one for one in quantized.modules() if isinstance(one, nn.Conv2d | nn.Linear)]
     with torch.no_grad():
         outputs_of_bright = run(answer, model, bright)(bright[0])
     return [[layer.weight.detach().sum(0) for layer in layers], outputs, outputs_of_bright, model.training]
-
-
-def _observed_range(momentum: float, batches: list[Tensor]) -> list[float]:
-    observer = MovingAverageObserver(momentum)
-    for batch in batches:
-        observer.observe(batch)
-    return list(observer.range())

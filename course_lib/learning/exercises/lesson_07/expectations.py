@@ -9,21 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.learning.answer import Answer
-from course_lib.learning.exercises.lesson_07.cases import Options, bytes_and_damage, random_batches
-from course_lib.learning.exercises.lesson_07.reference import (
-    choose_bits,
-    fake_quantize,
-    fold_and_quantize,
-    quantization_aware_training,
-    step_gradient,
-)
+from course_lib.learning.exercises.lesson_07 import cases, reference
 from course_lib.learning.expect import expect, expect_close, expect_equal, expect_parts
 
 
 def expect_straight_through(answer: Answer, x: Tensor, scale: float, qmin: int, qmax: int) -> None:
     """Rounded values, and the gradient of the straight-through estimator."""
     ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
-    expected, result = fake_quantize(ours, scale, qmin, qmax), answer.in_place(theirs, scale, qmin, qmax)
+    expected, result = reference.fake_quantize(ours, scale, qmin, qmax), answer.in_place(theirs, scale, qmin, qmax)
     advice = "divide by the scale, clamp to qmin … qmax, round, multiply; torch.round takes halves to the even integer"
     detached = result.detach() if isinstance(result, Tensor) else result
     expect_close("rounded values", detached, expected.detach(), hint=advice)
@@ -41,7 +34,7 @@ def expect_straight_through(answer: Answer, x: Tensor, scale: float, qmin: int, 
 
 def expect_step_gradient(answer: Answer, x: Tensor, scale: float, qmin: int, qmax: int, upstream: Tensor) -> None:
     """The gradient with respect to the step size."""
-    expected = float(step_gradient(x, scale, qmin, qmax, upstream))
+    expected = float(reference.step_gradient(x, scale, qmin, qmax, upstream))
     given = answer(x, scale, qmin, qmax, upstream)
     factor = math.sqrt(x.numel() * qmax)
     advice = "qmin below the range, qmax above it, round(x / scale) - x / scale inside; times upstream, summed"
@@ -56,7 +49,7 @@ def expect_folded(answer: Answer, weight: Tensor, norm: nn.BatchNorm2d, bits: in
     """Integers, scale and bias of a convolution with its norm folded in."""
     found = answer(weight, norm, bits)
     given = f"a weight of shape {tuple(weight.shape)} and bits = {bits}"
-    integers, scale, bias = fold_and_quantize(weight, norm, bits)
+    integers, scale, bias = reference.fold_and_quantize(weight, norm, bits)
     parts = expect_parts(found, 3, "integers, scale and bias", given=given)
     got = [one.detach() if isinstance(one, Tensor) else one for one in parts]
     advice = "largest magnitude of each output channel after folding, divided by 2^(bits-1) - 1; 1 where all are zero"
@@ -67,9 +60,9 @@ def expect_folded(answer: Answer, weight: Tensor, norm: nn.BatchNorm2d, bits: in
     expect_close("bias", got[2], bias, given=given, hint=advice)
 
 
-def expect_choice(answer: Answer, options: Options, budget: int) -> None:
+def expect_choice(answer: Answer, options: cases.Options, budget: int) -> None:
     """Bits for every layer that fit the budget with the least damage, or None."""
-    chosen, best = answer(options, budget), choose_bits(options, budget)
+    chosen, best = answer(options, budget), reference.choose_bits(options, budget)
     given = f"{len(options)} layers and a budget of {budget} bytes"
     if best is None:
         expect(chosen is None, "nothing fits, so the answer is None", given=given, hint="compare with <= budget")
@@ -78,9 +71,9 @@ def expect_choice(answer: Answer, options: Options, budget: int) -> None:
     expect_equal("layers of the choice", sorted(chosen), sorted(options), given=given)
     for name, bits in chosen.items():
         expect(bits in options[name], f"{name} has no option of {bits} bits", given=given)
-    size, damage = bytes_and_damage(options, chosen)
+    size, damage = cases.bytes_and_damage(options, chosen)
     expect(size <= budget, f"the choice takes {size} bytes", given=given, hint="all layers together must fit")
-    least = bytes_and_damage(options, best)[1]
+    least = cases.bytes_and_damage(options, best)[1]
     advice = f"{best} fits too and does a damage of {least:.4g}"
     expect(damage <= least * (1 + 1e-9), f"the choice does a damage of {damage:.4g}", given=given, hint=advice)
 
@@ -100,8 +93,8 @@ def expect_modes(model: nn.Module, frozen: bool, given: str) -> None:
 def expect_trained(answer: Answer, model: nn.Module, bits: int, epochs: int, learning_rate: float, loss: Any) -> None:
     """A fresh copy in eval mode with frozen statistics, weights on the grid, and the specified training."""
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    batches = random_batches(torch.Generator().manual_seed(bits))
-    expected = quantization_aware_training(model, batches, loss, bits, epochs, learning_rate)
+    batches = cases.random_batches(torch.Generator().manual_seed(bits))
+    expected = reference.quantization_aware_training(model, batches, loss, bits, epochs, learning_rate)
     given = f"bits = {bits}, epochs = {epochs}, learning_rate = {learning_rate:g}"
     trained = answer.in_place(model, batches, loss, bits, epochs, learning_rate)
     advice = "is there a return statement?"

@@ -8,16 +8,7 @@ import torch
 from torch import nn
 
 from course_lib.learning.answer import Answer
-from course_lib.learning.exercises.lesson_07.cases import (
-    budget_for,
-    bytes_and_damage,
-    random_batches,
-    random_norm,
-    random_options,
-    small_network,
-    squared_error,
-    with_norms,
-)
+from course_lib.learning.exercises.lesson_07 import cases
 from course_lib.learning.exercises.lesson_07.expectations import (
     expect_choice,
     expect_folded,
@@ -84,7 +75,7 @@ def probe_step_gradient(answer: Answer, generator: torch.Generator) -> Any:
 def check_train_mode(answer: Answer) -> None:
     """Flags of every module, statistics and parameters after a forward pass, and the count that is returned."""
     for frozen in (True, False):
-        model = with_norms()
+        model = cases.with_norms()
         count = answer.in_place(model, frozen)
         given = f"a model with 3 norms, norms_frozen = {frozen}"
         advice = "return how many are frozen"
@@ -100,7 +91,7 @@ def probe_train_mode(answer: Answer, generator: torch.Generator) -> Any:
     """Statistics of the norms after a forward pass in each mode, and the counts."""
     inputs = torch.randn(6, 2, 5, 5, generator=generator)
     for frozen in (True, False, True):
-        model = with_norms()
+        model = cases.with_norms()
         yield answer.in_place(model, frozen)
         model.get_submodule("4.0").p = 0.0  # type: ignore[assignment]
         yield model(inputs).detach()
@@ -116,11 +107,11 @@ def check_fold_and_quantize(answer: Answer) -> None:
     for bits in (8, 4, 3):
         for channels, shape in ((6, (3, 3, 3)), (4, (5, 1, 1)), (1, (2, 3, 1))):
             weight = torch.randn(channels, *shape, generator=generator)
-            expect_folded(answer, weight, random_norm(channels, generator), bits)
+            expect_folded(answer, weight, cases.random_norm(channels, generator), bits)
     weight = torch.randn(3, 2, 3, 3, generator=generator)
     weight[1] = 0
-    expect_folded(answer, weight, random_norm(3, generator), 4)
-    expect_unchanged(answer, weight, random_norm(3, generator), 8)
+    expect_folded(answer, weight, cases.random_norm(3, generator), 4)
+    expect_unchanged(answer, weight, cases.random_norm(3, generator), 8)
 
 
 @probe("07.4")
@@ -129,7 +120,7 @@ def probe_fold_and_quantize(answer: Answer, generator: torch.Generator) -> Any:
     for bits in (8, 5, 3):
         weight = torch.randn(4, 3, 2, 2, generator=generator)
         weight[2] *= bits != 5  # a channel of zeros
-        integers, scale, bias = answer(weight, random_norm(4, generator), bits)
+        integers, scale, bias = answer(weight, cases.random_norm(4, generator), bits)
         yield from [integers, scale.detach(), bias.detach()]
 
 
@@ -138,9 +129,9 @@ def check_choose_bits(answer: Answer) -> None:
     """Random tables: the choice fits, and no other choice that fits does less damage."""
     generator = torch.Generator().manual_seed(3)
     for layers, share in ((1, 0.6), (3, 0.4), (4, 0.5), (5, 0.7), (4, 1.0), (5, 0.45), (4, 0.6), (5, 0.55)):
-        options = random_options(layers, generator)
-        expect_choice(answer, options, budget_for(options, share))
-    options = random_options(3, generator)
+        options = cases.random_options(layers, generator)
+        expect_choice(answer, options, cases.budget_for(options, share))
+    options = cases.random_options(3, generator)
     fewest = sum(min(size for size, _ in widths.values()) for widths in options.values())
     expect_choice(answer, options, fewest)
     expect_choice(answer, options, fewest - 1)
@@ -149,31 +140,27 @@ def check_choose_bits(answer: Answer) -> None:
 @probe("07.5")
 def probe_choose_bits(answer: Answer, generator: torch.Generator) -> Any:
     """Bytes and damage of the choices for random tables, and whether there is one."""
-    values: list[Any] = []
     for share in (0.35, 0.45, 0.5, 0.55, 0.75, 1.0, 0.0):
-        options = random_options(5, generator)
-        chosen = answer(options, budget_for(options, share))
-        values.append(
-            None if chosen is None else list(bytes_and_damage(options, {name: chosen[name] for name in options}))
-        )
-    return values
+        options = cases.random_options(5, generator)
+        chosen = answer(options, cases.budget_for(options, share))
+        yield chosen and cases.bytes_and_damage(options, {name: chosen[name] for name in options})
 
 
 @question("07.6")
 def check_quantization_aware_training(answer: Answer) -> None:
     """Weights on the grid, trained as specified, a separate copy, frozen statistics, any loss and bits."""
     for bits, epochs, rate in ((4, 1, 0.0), (4, 2, 0.05), (8, 1, 0.1), (3, 3, 0.02)):
-        expect_trained(answer, small_network(bits), bits, epochs, rate, torch.nn.functional.cross_entropy)
-    expect_trained(answer, small_network(1), 4, 2, 0.05, squared_error)
+        expect_trained(answer, cases.small_network(bits), bits, epochs, rate, torch.nn.functional.cross_entropy)
+    expect_trained(answer, cases.small_network(1), 4, 2, 0.05, cases.squared_error)
 
 
 @probe("07.6")
 def probe_quantization_aware_training(answer: Answer, generator: torch.Generator) -> Any:
     """The trained model's tensors, and those of the original model."""
     for bits, epochs in ((4, 2), (3, 3)):
-        model = small_network(int(torch.randint(2, 2**31, (), generator=generator)))
-        batches = random_batches(generator)
+        model = cases.small_network(int(torch.randint(2, 2**31, (), generator=generator)))
+        batches = cases.random_batches(generator)
         rate = float(0.02 + 0.05 * torch.rand((), generator=generator))
-        trained = answer.in_place(model, batches, squared_error, bits, epochs, rate)
+        trained = answer.in_place(model, batches, cases.squared_error, bits, epochs, rate)
         yield from [[name, tensor] for one in (trained, model) for name, tensor in sorted(one.state_dict().items())]
         yield from [trained.training, trained is model]

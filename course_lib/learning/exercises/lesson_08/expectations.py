@@ -7,13 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from course_lib.learning.exercises.lesson_08.reference import (
-    file_bytes,
-    gptq_step,
-    inverse_factor,
-    search_alpha,
-    smooth,
-)
+from course_lib.learning.exercises.lesson_08 import reference
 from course_lib.learning.expect import expect, expect_close, expect_equal, expect_parts, expect_tensor, likely_mistake
 
 
@@ -22,7 +16,7 @@ def expect_step(
 ) -> None:
     """One column rounded, and its error moved to the later columns."""
     expect_tensor("the result", got, shape=weight.shape)
-    expected = gptq_step(weight, factor, column, scale, zero_point, bits)
+    expected = reference.gptq_step(weight, factor, column, scale, zero_point, bits)
     given = f"a 5 × 7 weight, column {column}, {bits} bits"
     expect_equal("columns before", got[:, :column], weight[:, :column], given=given, hint="they are finished")
     advice = "(code - zero_point) * scale, with code = round(w / scale) + zero_point, clamped to 0 … 2**bits - 1"
@@ -52,7 +46,7 @@ def expect_factor(got: Any, rows: Tensor, damping: float) -> None:
     lower = got.tril(-1).abs().sum().item() if width > 1 else 0.0
     expect(lower < 1e-9, "everything below the diagonal of the factor should be 0", given=given,
            hint="torch.linalg.cholesky returns the lower triangle unless `upper=True`")  # fmt: skip
-    expected = inverse_factor(rows, damping)
+    expected = reference.inverse_factor(rows, damping)
     advice = "H = XᵀX + damping · mean(diag XᵀX) · I, then UᵀU = H⁻¹"
     expect_close("the factor", got.double(), expected, given=given, rtol=1e-3, atol=1e-8, hint=advice)
 
@@ -60,7 +54,7 @@ def expect_factor(got: Any, rows: Tensor, damping: float) -> None:
 def expect_search(got: Any, weight: Tensor, rows: Tensor, bits: int, alphas: list[float]) -> None:
     """The best exponent and the output error of each."""
     got = expect_parts(got, 2, "the best alpha and the list of errors")
-    alpha, errors = search_alpha(weight, rows, bits, alphas)
+    alpha, errors = reference.search_alpha(weight, rows, bits, alphas)
     given = f"a {tuple(weight.shape)} weight, {bits} bits and the exponents {alphas}"
     plain = [float(error) for error in got[1]]
     expect_equal("number of errors", len(plain), len(alphas), given=given, hint="one for each exponent, in order")
@@ -71,7 +65,7 @@ def expect_search(got: Any, weight: Tensor, rows: Tensor, bits: int, alphas: lis
 
 def expect_bytes(got: Any, shape: tuple[int, int], bits: int, group_size: int | None, symmetric: bool) -> None:
     """Bytes of codes, scales and zero-points, and bits per weight."""
-    expected = file_bytes(shape, bits, group_size, symmetric)
+    expected = reference.file_bytes(shape, bits, group_size, symmetric)
     keys = got.keys() if isinstance(got, dict) else None
     expect(keys == expected.keys(), f"return a dictionary with the keys {', '.join(expected)}; got {got!r}")
     grid = "symmetric" if symmetric else "asymmetric"
@@ -97,7 +91,7 @@ def expect_smooth(got: Any, weight: Tensor, rows: Tensor, gain: Tensor, shift: T
     after = (got[1] * normed + got[2]) @ got[0].T
     advice = "divide gain and shift by the factors that multiply the weights"
     expect_close("output of norm and layer together", after, before, given=given, rtol=1e-3, atol=1e-4, hint=advice)
-    expected = smooth(weight, rows, gain, shift, alpha)
+    expected = reference.smooth(weight, rows, gain, shift, alpha)
     for name, found, right in zip(("weight", "gain", "shift"), got, expected, strict=True):
         advice = "factors are max|x| ** alpha / max|w| ** (1 - alpha), one per input channel"
         expect_close(name, found, right, given=given, rtol=1e-3, atol=1e-5, hint=advice)

@@ -9,27 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.learning.answer import Answer
+from course_lib.learning.exercises.lesson_09 import reference
 from course_lib.learning.exercises.lesson_09.cases import Distillation
-from course_lib.learning.exercises.lesson_09.reference import (
-    FeatureLoss,
-    distillation_loss,
-    limit_gradient,
-    soft_targets,
-    train_epoch,
-)
 from course_lib.learning.expect import expect, expect_close, expect_equal, expect_tensor, likely_mistake
 
 
 def expect_soft(found: Any, logits: Tensor, temperature: float) -> None:
     """Softened probabilities, one row per example."""
-    expected = soft_targets(logits, temperature)
+    expected = reference.soft_targets(logits, temperature)
     advice = "softmax over the classes of logits / temperature"
     if isinstance(found, Tensor) and found.shape == logits.shape and found.numel():
         if not torch.isfinite(found).all():
             advice = "exp of a large logit overflows; subtract the largest logit of the row first, or use torch.softmax"
-        elif torch.allclose(found, soft_targets(logits, 1.0), atol=1e-6):
+        elif torch.allclose(found, reference.soft_targets(logits, 1.0), atol=1e-6):
             advice = "the temperature has no effect yet: it divides the logits"
-        elif torch.allclose(found, soft_targets(logits, 1 / temperature), atol=1e-6):
+        elif torch.allclose(found, reference.soft_targets(logits, 1 / temperature), atol=1e-6):
             advice = "the temperature divides the logits; you multiply"
         elif torch.allclose(found.sum(dim=0), torch.ones(logits.shape[1]), atol=1e-4):
             advice = "your columns add up to 1; each row is one example and must add up to 1"
@@ -42,12 +36,12 @@ def expect_loss(
 ) -> None:
     """The combined loss, a scalar tensor."""
     total, soft, task = (
-        distillation_loss(student, teacher, labels, share, temperature).item() for share in (alpha, 1, 0)
+        reference.distillation_loss(student, teacher, labels, share, temperature).item() for share in (alpha, 1, 0)
     )
     found = answer(student, teacher, labels, alpha, temperature)
     expect_tensor("the loss", found, shape=(), hint="return a scalar tensor, ready for backward()")
     classes = student.shape[1]
-    swapped = distillation_loss(teacher, student, labels, 1, temperature).item()
+    swapped = reference.distillation_loss(teacher, student, labels, 1, temperature).item()
     mistakes = {
         "the soft part lacks T²": alpha * soft / temperature**2 + (1 - alpha) * task,
         "divide the soft part by the examples only, not by the classes": alpha * soft / classes + (1 - alpha) * task,
@@ -64,7 +58,7 @@ def expect_loss(
 
 def expect_limit(answer: Answer, student: Tensor, teacher: Tensor) -> None:
     """The gradient for an infinite temperature."""
-    found, expected = answer(student, teacher), limit_gradient(student, teacher)
+    found, expected = answer(student, teacher), reference.limit_gradient(student, teacher)
     advice = "subtract from each row its mean, for student and teacher; then their difference over N · C"
     rows, classes = student.shape
     mistakes = {
@@ -111,9 +105,9 @@ def expect_feature_loss(module: nn.Module, linear: nn.Linear, widths: tuple[int,
     where = f"widths {widths[0]} and {widths[1]}, mask {mask.tolist()}"
     loss = Answer(module).in_place(student, teacher, mask)
     expect_tensor("the loss", loss, shape=(), given=where, hint="return a scalar tensor")
-    reference = FeatureLoss(*widths)
-    reference.projection = linear
-    expected = reference(student, teacher, mask).item()
+    feature_loss = reference.FeatureLoss(*widths)
+    feature_loss.projection = linear
+    expected = feature_loss(student, teacher, mask).item()
     advice = "mean over the width, then over the tokens whose mask is 1; padding counts neither in sum nor in divisor"
     expect_close("loss", loss.item(), expected, given=where, hint=advice)
     module.zero_grad()
@@ -140,7 +134,7 @@ def expect_epoch(answer: Answer, setting: Distillation, alpha: float, temperatur
     expect(free, "gradients were computed for the teacher", given=where, hint="run it under torch.no_grad()")
     expect(student.training, "the student did not train in training mode", given=where, hint="student.train()")
     teacher, expected_student, optimizer = setting.networks()
-    expected = train_epoch(teacher, expected_student, setting.batches, optimizer, alpha, temperature)
+    expected = reference.train_epoch(teacher, expected_student, setting.batches, optimizer, alpha, temperature)
     advice = "per batch: clear the gradients, compute the loss of 09.2, backward, one step; is the student in train()?"
     for name, value in expected_student.state_dict().items():
         expect_close(f"student's {name}", student.state_dict()[name], value, given=where, hint=advice, atol=1e-5)

@@ -133,15 +133,13 @@ def check_train_epoch(answer: Answer) -> None:
 @probe("09.5")
 def probe_train_epoch(answer: Answer, generator: torch.Generator) -> Any:
     """The mean loss, the student's state, and the teacher's, after an epoch over random batches."""
-    values: list[Any] = []
     for _ in range(2):
         setting = Distillation.drawn(generator)
         alpha, temperature = torch.rand(2, generator=generator).tolist()
         teacher, student, optimizer = setting.networks()
         loss = answer.in_place(teacher, student, setting.batches, optimizer, alpha, 1 + 4 * temperature)
         unchanged = all(parameter.grad is None for parameter in teacher.parameters())
-        values += [float(loss), unchanged, student.training]
-        values += [tensor for network in (student, teacher) for tensor in network.state_dict().values()]
-    setting = Distillation.drawn(generator)
-    teacher, student, optimizer = setting.networks()
-    return [*values, answer.refuses(teacher, student, [], optimizer, 0.5, 2.0)]
+        yield from [float(loss), unchanged, student.training]
+        yield from [*student.state_dict().values(), *teacher.state_dict().values()]
+    teacher, student, optimizer = Distillation.drawn(generator).networks()
+    yield answer.refuses(teacher, student, [], optimizer, 0.5, 2.0)

@@ -8,13 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.learning.answer import Answer
-from course_lib.learning.exercises.lesson_10.reference import (
-    attention_loss,
-    distil_in_stages,
-    layer_map,
-    student_state,
-    triple_loss,
-)
+from course_lib.learning.exercises.lesson_10 import reference
 from course_lib.learning.expect import expect, expect_close, expect_equal, expect_raises, expect_unchanged
 from course_lib.learning.questions import probe, question
 
@@ -46,7 +40,7 @@ def check_layer_map(answer: Answer) -> None:
             given = f"student_layers = {ours}, teacher_layers = {theirs}"
             found = answer(ours, theirs)
             expect(isinstance(found, tuple), f"the map should be a tuple, yours is {type(found).__name__}", given=given)
-            expected = layer_map(ours, theirs)
+            expected = reference.layer_map(ours, theirs)
             expect_equal("map", found, expected, given=given, hint="count from 0, end with the last")
     for ours, theirs in ((0, 6), (7, 6), (-1, 3)):
         expect_raises(ValueError, answer, ours, theirs, hint="there is no such map: raise ValueError")
@@ -68,7 +62,7 @@ def check_student_state(answer: Answer) -> None:
     for layers, chosen in ((6, (1, 3, 5)), (12, (1, 11)), (3, (0, 1, 2)), (12, (10,)), (4, (2, 3))):
         state = _state(layers, generator)
         given = f"a teacher of {layers} layers, chosen = {chosen}"
-        found, wanted = answer.in_place(state, chosen), student_state(state, chosen)
+        found, wanted = answer.in_place(state, chosen), reference.student_state(state, chosen)
         expect_equal("names", sorted(found), sorted(wanted), given=given, hint="layers are renumbered from 0")
         for name, tensor in wanted.items():
             expect_close(name, found[name], tensor, given=given)
@@ -82,17 +76,15 @@ def check_student_state(answer: Answer) -> None:
 @probe("10.2")
 def probe_student_state(answer: Answer, generator: torch.Generator) -> Any:
     """Names and values for random choices, and whether changing the student changes the teacher."""
-    values: list[Any] = []
     for layers in (6, 13):
         state = _state(layers, generator)
         first, second = torch.randperm(layers - 3, generator=generator)[:2].add(2).tolist()
         chosen = (1, max(first, second), layers - 1) if layers > 10 else tuple(sorted((first, second)))
         found = answer.in_place(state, chosen)
-        values += [[name, found[name].clone()] for name in sorted(found)]
+        yield from [[name, found[name].clone()] for name in sorted(found)]
         for tensor in found.values():
             tensor.zero_()
-        values += [state[name] for name in sorted(state)]
-    return values
+        yield from [state[name] for name in sorted(state)]
 
 
 @question("10.3")
@@ -104,7 +96,7 @@ def check_triple_loss(answer: Answer) -> None:
             student, teacher, labels, mask = _pair(generator)
             given = f"weights {weights} at temperature {temperature:g}"
             found = answer.in_place(student, teacher, labels, mask, temperature, weights)
-            wanted = triple_loss(student, teacher, labels, mask, temperature, weights)
+            wanted = reference.triple_loss(student, teacher, labels, mask, temperature, weights)
             expect_close("loss", found, wanted, given=given, hint=advice)
             reached = torch.autograd.grad(found, teacher, allow_unused=True)
             quiet = all(one is None or not one.any() for one in reached)
@@ -132,7 +124,7 @@ def check_attention_loss(answer: Answer) -> None:
         student, teacher, mask = _maps(heads, generator)
         given = f"{heads[0]} and {heads[1]} heads"
         found = answer.in_place(student, teacher, mask)
-        expected = attention_loss(student, teacher, mask)
+        expected = reference.attention_loss(student, teacher, mask)
         expect_close("loss", found, expected, given=given, hint=advice)
         (reached,) = torch.autograd.grad(found, teacher, allow_unused=True)
         apart = reached is None or not reached.any()
@@ -161,7 +153,7 @@ def check_distil_in_stages(answer: Answer) -> None:
         before = _numbers([teacher, *students])
         settings = (inputs, temperature, steps, rate, weight)
         found, agreement = answer.in_place(teacher, students, *settings)
-        wanted, shares = distil_in_stages(teacher, students, *settings)
+        wanted, shares = reference.distil_in_stages(teacher, students, *settings)
         given = (
             f"number of students = {count}, temperature = {temperature:g}, steps = {steps}, learning_rate = {rate:g}, "
             f"original_weight = {weight:g}"

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_lib.learning.exercises.lesson_11.reference import data_aware_weight, tucker_cost
+from course_lib.learning.exercises.lesson_11 import reference
 from course_lib.learning.expect import expect, expect_close, expect_equal, expect_tensor
 
 
@@ -52,7 +52,7 @@ def expect_cost(cost: Any, arguments: tuple[int, ...]) -> None:
     names = ("out_channels", "in_channels", "kernel", "rank_in", "rank_out", "height", "width", "stride")
     given = ", ".join(f"{name} {value}" for name, value in zip(names, arguments, strict=True))
     expect(isinstance(cost, dict), f"return a dictionary, yours is {type(cost).__name__}", given=given)
-    expected = tucker_cost(*arguments)
+    expected = reference.tucker_cost(*arguments)
     expect_equal("keys", sorted(cost), sorted(expected), given=given)
     advice = "(out, in, k, k): first in → rank_in, then rank_in → rank_out with the kernel, then rank_out → out"
     expect_equal("shapes", cost["shapes"], expected["shapes"], given=given, hint=advice)
@@ -67,7 +67,7 @@ def expect_data_aware(got: Any, weight: Tensor, inputs: Tensor, rank: int) -> No
     expect_tensor("the result", got, shape=weight.shape, given=given, hint="the product has the weight's shape")
     spectrum = torch.linalg.svdvals(got.detach().double())
     expect(bool((spectrum[rank:] < 1e-3 * spectrum[0]).all()), f"the result has a higher rank than {rank}", given=given)
-    expected = (inputs.double() @ data_aware_weight(weight, inputs, rank).double().T).float()
+    expected = (inputs.double() @ reference.data_aware_weight(weight, inputs, rank).double().T).float()
     advice = "the outputs on these inputs can be closer; do you truncate W·S, not W?"
     if torch.allclose(got.detach().double(), best_of_rank(weight, rank), atol=1e-3):
         advice = "this is the plain SVD of the weight: best for uncorrelated inputs of equal variance, not for these"

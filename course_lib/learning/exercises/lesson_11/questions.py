@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.learning.answer import Answer
+from course_lib.learning.exercises.lesson_11 import reference
 from course_lib.learning.exercises.lesson_11.expectations import (
     energy,
     energy_hint,
@@ -17,7 +18,6 @@ from course_lib.learning.exercises.lesson_11.expectations import (
     is_clear,
     singular_values,
 )
-from course_lib.learning.exercises.lesson_11.reference import break_even_rank, lora_weight, rank_for_energy
 from course_lib.learning.expect import expect_close, expect_equal, expect_unchanged
 from course_lib.learning.questions import probe, question
 
@@ -27,7 +27,7 @@ def check_break_even_rank(answer: Answer) -> None:
     """Square, tall and wide matrices, sizes with a whole break-even point, and matrices too small to factorize."""
     sizes = [(512, 4608), (4, 4), (384, 384), (6, 3), (1, 1), (1, 9), (2, 2), (1000, 10), (7, 11), (12, 4)]
     for rows, columns in sizes:
-        expected = break_even_rank(rows, columns)
+        expected = reference.break_even_rank(rows, columns)
         got = answer(rows, columns)
         advice = "the factors hold r·(rows + columns) numbers; return the largest r with fewer than rows·columns"
         if got == expected + 1:
@@ -72,25 +72,22 @@ def check_rank_for_energy(answer: Answer) -> None:
         for share in (0.0, 0.3, 0.5, 0.9, 0.99):
             if not is_clear(values, share):
                 continue
-            expected = rank_for_energy(weight, share)
+            got, expected = answer(weight, share), reference.rank_for_energy(weight, share)
             given = f"a weight of shape {tuple(weight.shape)} and a share of {share}"
-            hint = energy_hint(answer(weight, share), values, share)
-            expect_equal("rank", answer(weight, share), expected, given=given, hint=hint)
+            expect_equal("rank", got, expected, given=given, hint=energy_hint(got, values, share))
     expect_equal("rank", answer(torch.zeros(3, 4), 0.9), 1, given="a matrix of zeros", hint="0 / 0 is not a number")
 
 
 @probe("11.3")
 def probe_rank_for_energy(answer: Answer, generator: torch.Generator) -> Any:
     """Ranks of random weights with fast and slow decay, at random shares between the energies of two ranks."""
-    ranks = []
     for shape in [(12, 20), (24, 10), (8, 4, 3, 3), (30, 30)]:
         decay = 0.75 + 0.2 * float(torch.rand((), generator=generator))
         weight = _decaying(shape, decay, generator)
         kept = energy(singular_values(weight))
         for place in torch.randint(1, 7, (3,), generator=generator).tolist():
-            share = float(kept[place - 1] + kept[place]) / 2
-            ranks.append(answer(weight, share))
-    return [*ranks, answer(torch.zeros(4, 4), 0.5)]
+            yield answer(weight, float(kept[place - 1] + kept[place]) / 2)
+    yield answer(torch.zeros(4, 4), 0.5)
 
 
 @question("11.4")
@@ -137,7 +134,7 @@ def check_lora_weight(answer: Answer) -> None:
     generator = torch.Generator().manual_seed(0)
     for outside, inside, rank, alpha in [(6, 9, 2, 4.0), (9, 6, 3, 16.0), (5, 5, 5, 1.0), (7, 4, 1, 8.0)]:
         weight, a, b = _update(outside, inside, rank, generator)
-        expected = lora_weight(weight, a, b, alpha)
+        expected = reference.lora_weight(weight, a, b, alpha)
         got = answer(weight, a, b, alpha)
         advice = "W + (alpha / r) · B · A, where r is the number of rows of A"
         if isinstance(got, Tensor) and got.shape == expected.shape and torch.allclose(got, weight + alpha * b @ a):
