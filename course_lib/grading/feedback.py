@@ -16,7 +16,7 @@ from course_lib.grading.outcome import ADVICE, Status
 from course_lib.grading.results import GradedQuestion, GradedSubmission
 
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-_])")
-TEXT_LIMIT = 300
+TEXT_LIMIT = 500
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "|", "%")
 TAGS = {"h1", "p", "b", "table", "tbody", "tr", "th", "td"}
 CONTENT_SECURITY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -58,10 +58,11 @@ def page(result: GradedSubmission, titles: Mapping[str, str], penalty: float = 0
     rows = "".join(_row(one, titles.get(one.question, "")) for one in result.questions)
     late = f"<p>Late: {penalty:.0%} of the points are taken off.</p>" if penalty else ""
     problem = f"<p class='missing'>{_escaped(result.problem)}</p>" if result.problem else ""
+    notes = "".join(f"<p>{_escaped(note)}</p>" for note in result.notes)
     body = (
         f"<h1>{_escaped(result.assignment or 'Not graded')}</h1><p>{_escaped(result.student)}: "
         f"<b>{total(result, penalty):g} of {result.max_points:g} points</b></p>{late}{problem}"
-        f"<table><tbody><tr><th>Question</th><th>Points</th><th>What was found</th></tr>{rows}</tbody></table>"
+        f"<table><tbody><tr><th>Question</th><th>Points</th><th>What was found</th></tr>{rows}</tbody></table>{notes}"
     )
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
@@ -85,7 +86,7 @@ def gradescope(result: GradedSubmission, titles: Mapping[str, str], penalty: flo
     ]
     return {
         "score": total(result, penalty),
-        "output": clean(result.problem),
+        "output": " ".join(clean(line) for line in (result.problem, *result.notes) if line),
         "output_format": "text",
         "tests": tests,
     }

@@ -119,7 +119,7 @@ def _main() -> None:
     assignment = Assignment(job["solution"])
     namespace: dict[str, Any] = {"__name__": "__main__"}
     answers = {id: assignment.solution.cells[assignment.places[id].answer].source for id in assignment.questions}
-    for cell in assignment.notebook(answers, {}).cells:
+    for cell in assignment.notebook(answers, {}).cells[1:]:  # without the preparation of the probes
         exec(compile(cell.source, cell.id, "exec"), namespace)
     made: list[dict[str, Any]] = [{} for _ in range(job["pool"])]
     for id, seeds in job["questions"].items():

@@ -13,7 +13,7 @@ from course_lib.core.atomic_write import write_atomically
 from course_lib.grading.outcome import Status
 from course_lib.grading.shortcut_detection import Flag, FlagKind, OnFlag
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class GradedSubmission:
         problem: why it was refused or set aside; empty if it was graded.
         answers: question → source of the answer.
         set_aside: the infrastructure failed, not the submission.
+        notes: one line for each cell that is no part of the program that was graded.
     """
 
     student: str
@@ -51,6 +52,7 @@ class GradedSubmission:
     answers: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     set_aside: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def points(self) -> float:
@@ -86,7 +88,9 @@ def read(file: Path) -> GradedSubmission | None:
         stored = json.loads(file.read_text(encoding="utf-8"))
         if stored.pop("schema") != SCHEMA:
             return None
-        return GradedSubmission(**stored | {"questions": tuple(map(_question, stored["questions"]))})
+        return GradedSubmission(**stored | {
+            "questions": tuple(map(_question, stored["questions"])), "notes": tuple(stored["notes"])
+        })  # fmt: skip
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
