@@ -6,6 +6,7 @@ expected. Untrusted notebooks are graded by ``course_lib.grading.grade``.
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -20,6 +21,7 @@ from course_lib.grading.outcome import ADVICE, Status, Verdict
 
 OWN_KERNEL = own_run.OWN_KERNEL
 CELL_TIMEOUT = sandbox.Limits().question_seconds
+QUESTION = re.compile(r"^\s*(?=\d\d\.\d)")  # only the line of a question begins with its number
 RESET = "probe_runtime.reset()"
 
 
@@ -83,7 +85,7 @@ def summary(results: Iterable[NotebookResult]) -> str:
         for question in result.questions:
             points = f"{question.points:g}/{question.max_points:g}"
             lines.append(f"  {question.question}  {points:>5}  {question.status:<13}  {question.title}".rstrip())
-            lines += [f"         {line}" for line in question.message.splitlines()]
+            lines += [f"         {QUESTION.sub('question ', line)}" for line in question.message.splitlines()]
             if question.hint:
                 lines.append(f"         where to think: {question.hint}")
         lines += [f"  note: {problem}" for problem in result.problems]
@@ -128,7 +130,8 @@ def _messages(
     judged = {id: _check_cell(exercise.exercise.cells[exercise.places[id].check].source, id) for id in asked}
     run = own_run.run(exercise.program(answers, judged, taken.helpers), None, limits)
     reports = {id: run.cells.get(cells.check_id(id)) for id in asked}
-    return {id: decision.said(report) for id, report in reports.items() if report and report.error}
+    return {id: decision.said(report).removeprefix(f"{id} not yet: ") for id, report in reports.items()
+            if report and report.error}  # fmt: skip
 
 
 def _check_cell(source: str, question: str) -> Any:
