@@ -16,6 +16,7 @@ from course_lib.grading import probes
 from course_lib.grading.assignment import Exercise, Reference
 
 FIRST_SEED = 20_000
+_made: dict[str, Reference] = {}
 
 
 def make(exercise: Exercise, questions: Collection[str]) -> dict[str, Reference]:
@@ -24,16 +25,20 @@ def make(exercise: Exercise, questions: Collection[str]) -> dict[str, Reference]
     Raises:
         RuntimeError: if the course's own answers do not run.
     """
-    if not questions:
-        return {}
-    command = [sys.executable, "-m", __name__, exercise.lesson, *questions]
+    if missing := [id for id in questions if id not in _made]:
+        _made.update(_compute(exercise.lesson, missing))
+    return {id: _made[id] for id in questions}
+
+
+def _compute(lesson: str, questions: Collection[str]) -> dict[str, Reference]:
+    command = [sys.executable, "-m", __name__, lesson, *questions]
     finished = subprocess.run(
         command, env={**os.environ, **probes.ENVIRONMENT}, check=False, capture_output=True, text=True,
         timeout=probes.REFERENCE_SECONDS,
     )  # fmt: skip
     if finished.returncode != 0:
         reason = finished.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise RuntimeError(f"the course's own answers of lesson {exercise.lesson} do not run here: {reason[0]}")
+        raise RuntimeError(f"the course's own answers of lesson {lesson} do not run here: {reason[0]}")
     made = json.loads(finished.stdout.splitlines()[-1])
     return {id: Reference(one["seed"], one["line"], tuple(one["floors"])) for id, one in made.items()}
 

@@ -3,8 +3,8 @@
 import nbformat
 import pytest
 
+from benchmarks.grading_variations import Learner, right
 from course_lib.grading import selfcheck
-from tests.grading.learner import Learner, right
 
 
 def checked(learner, folder, **options):

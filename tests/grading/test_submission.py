@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from benchmarks.grading_variations import Learner, right
 from course_lib.grading import submission
 from course_lib.grading.assignment import Exercise
-from tests.grading.learner import Learner, right
 
 
 def taken(learner):
