@@ -28,7 +28,7 @@ class Latency:
 
 
 def interleave(
-    runners: Mapping[str, Runner], *, runs: int = 30, warmup: int = 5, seconds: float = 60.0
+    runners: Mapping[str, Runner], *, runs: int = 30, warmup: int = 5, seconds: float = 30.0
 ) -> dict[str, Latency]:
     """Time every runner ``runs`` times, in turns.
 

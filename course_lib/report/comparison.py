@@ -155,7 +155,7 @@ def compare(
         latency: measure time; ``settings`` are pairs of batch size and threads, the first is the headline.
         memory: measure peak memory, in a fresh process per model.
         runs: timed runs per model and runtime; a third of them for batches above 1, and fewer where a setting would
-            take more than a minute.
+            take more than half a minute.
 
     Raises:
         ValueError: if a model cannot be stored, or a list has another length than there are models.
