@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from course_lib.launch.preparation import prepare, repair
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_NOTEBOOK = "notebooks/00_start_here.ipynb"
+PRE_SAVE_HOOK = "course_lib.notebook.saved_widgets.keep_pictures"
 DEFAULT_PORT = 8888
 TEST_EXTRAS = ("classroom", "dev")
 
@@ -90,13 +92,29 @@ def _open(environment: Environment, port: int, *, browser: bool) -> int:
     command = [
         "-m", "jupyterlab", f"--ServerApp.root_dir={environment.root}", f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0", f"--LabApp.default_url=/lab/tree/{FIRST_NOTEBOOK}",
+        f"--ContentsManager.pre_save_hook={PRE_SAVE_HOOK}",
     ]  # fmt: skip
     if not browser:
         command.append("--no-browser")
     if inspection.is_root():
         command.append("--allow-root")
+    _trust_notebooks(environment)
     print(f"JupyterLab starts on port {port}; press Ctrl-C here to stop it.", flush=True)
     try:
         return environment.call(*command)
     except subprocess.SubprocessError as error:
         raise LaunchError(f"JupyterLab did not start ({error}); details: {environment.log}") from error
+
+
+def _trust_notebooks(environment: Environment) -> None:
+    """Sign the course's notebooks, so that JupyterLab shows their stored outputs with their styles.
+
+    Where signatures cannot be stored, the outputs are shown without styles, and JupyterLab starts all the same.
+    """
+    numbered = (path for folder in ("notebooks", "exercises") for path in (environment.root / folder).glob("*.ipynb"))
+    names = [str(path.relative_to(environment.root)) for path in sorted(numbered) if path.name[:2].isdigit()]
+    command = [str(environment.python), "-m", "nbformat.sign", *names]
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(
+            command, cwd=environment.root, env=environment.variables(), capture_output=True, check=False, timeout=120
+        )

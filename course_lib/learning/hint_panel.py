@@ -35,7 +35,6 @@ class HintPanel(Activity):
         rows = [line("hint", f"Hint {i + 1}.", text) for i, text in enumerate(self.question.hints[: self.opened])]
         self._shown.value = f'<div role="status">{"".join(rows)}</div>'
         self._more.description = f"Hint {self.opened + 1} of {total}" if self.opened < total else "All hints are open"
-        self._more.disabled = self.opened == total
 
     def static_body(self) -> str:
         """The number of hints, without their text."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Collection
 from html import escape
 from typing import Any
 
@@ -27,7 +29,7 @@ class QuizPanel(Activity):
         self.index = 0
         self.verdicts: dict[str, Verdict] = {}
         self.tries: dict[str, int] = {}
-        self.inputs = {question.id: _input(quiz.id, question) for question in quiz.questions}
+        self.inputs = {question.id: self._input(question) for question in quiz.questions}
         self._head, self._text, self._feedback, self._score = (html() for _ in range(4))
         self._stage = widgets.VBox([])
         self._check = self.button("Check answer", self.submit, "primary")
@@ -36,6 +38,7 @@ class QuizPanel(Activity):
         self._again = self.button("Try the others again", self.again)
         buttons = widgets.HBox([self._check, self._back, self._next, self._again])
         super().__init__(self._head, self._text, self._stage, buttons, self._feedback, self._score)
+        self._restore()
         self.go(0)
 
     @property
@@ -72,9 +75,25 @@ class QuizPanel(Activity):
         missed = [question for question in self.quiz.questions if not self._is_right(question)]
         for question in missed:
             self.verdicts.pop(question.id, None)
-            clear(self.inputs[question.id])
+            set_answer(self.inputs[question.id])
         if missed:
             self.go(self.quiz.questions.index(missed[0]))
+
+    def _input(self, question: QuizQuestion) -> Choices | NumberField:
+        if question.kind == "number":
+            return NumberField(question.unit, lambda: self.perform(self.submit))
+        options = [(bare(question.options[position].text), position) for position in question.shuffled(self.quiz.id)]
+        return Choices(options, single=question.kind == "one")
+
+    def _restore(self) -> None:
+        """Show the answers that were recorded when the quiz was last taken, if they still fit its questions."""
+        recorded = progress.read()["quizzes"].get(self.quiz.id, {}).get("answers", {})
+        for question in self.quiz.questions:
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                answer, tries = recorded[question.id]["answer"], int(recorded[question.id]["tries"])
+                self.verdicts[question.id] = question.grade(answer)
+                self.tries[question.id] = tries
+                set_answer(self.inputs[question.id], answer)
 
     def _is_right(self, question: QuizQuestion) -> bool:
         verdict = self.verdicts.get(question.id)
@@ -135,33 +154,61 @@ class QuizPanel(Activity):
 
 
 class Choices(widgets.VBox):
-    """Check boxes for a question with any number of right options."""
+    """A button for each option, pressed while it is chosen (JupyterLab takes the arrow keys of radio buttons).
 
-    def __init__(self, options: list[tuple[str, int]]) -> None:
+    Args:
+        options: pairs of text and position, in the order shown.
+        single: whether choosing an option releases the others.
+    """
+
+    def __init__(self, options: list[tuple[str, int]], *, single: bool) -> None:
         self.positions = [position for _, position in options]
-        layout = widgets.Layout(width="auto", margin="0")
-        boxes = [widgets.Checkbox(False, description=text, indent=False, layout=layout) for text, _ in options]
-        super().__init__(boxes)
+        layout = widgets.Layout(width="auto", height="auto", margin="0 0 6px")
+        buttons = [widgets.ToggleButton(False, description=text, tooltip="", layout=layout) for text, _ in options]
+        super().__init__(buttons)
+        self.add_class("learn-choices")
+        if single:
+            for button in buttons:
+                button.observe(self._release_others, "value")
+
+    @property
+    def chosen(self) -> list[int]:
+        """Positions of the pressed options, in the order shown."""
+        return [position for position, button in zip(self.positions, self.children, strict=True) if button.value]
+
+    @chosen.setter
+    def chosen(self, positions: Collection[int]) -> None:
+        """Press the options at ``positions`` and release the others."""
+        for position, button in zip(self.positions, self.children, strict=True):
+            button.value = position in positions
+
+    def _release_others(self, change: dict[str, Any]) -> None:
+        if change["new"]:
+            for button in self.children:
+                button.value = button is change["owner"]
 
 
-def answer_of(control: widgets.Widget) -> Any:
+class NumberField(widgets.HBox):
+    """A text field for a number with its unit; ``submit`` is called when Enter is pressed in it."""
+
+    def __init__(self, unit: str, submit: Callable[[], None]) -> None:
+        self.field = widgets.Text(placeholder="a number", layout=widgets.Layout(width="150px", margin="0 6px 8px 0"))
+        self.field.tooltip = f"Your answer in {unit}" if unit else "Your answer"
+        self.field.on_msg(lambda _, content, __: submit() if content.get("event") == "submit" else None)
+        super().__init__([self.field, widgets.Label(unit)])
+
+
+def answer_of(control: Choices | NumberField) -> Any:
     """The answer in a control: a list of positions, or text."""
-    if isinstance(control, Choices):
-        return [position for position, box in zip(control.positions, control.children, strict=True) if box.value]
-    if isinstance(control, widgets.RadioButtons):
-        return [] if control.value is None else [control.value]
-    return control.children[0].value
+    return control.chosen if isinstance(control, Choices) else control.field.value
 
 
-def clear(control: widgets.Widget) -> None:
-    """Remove the answer from a control."""
+def set_answer(control: Choices | NumberField, answer: Any = None) -> None:
+    """Put an answer into a control, as ``answer_of`` returns it; None removes what is there."""
     if isinstance(control, Choices):
-        for box in control.children:
-            box.value = False
-    elif isinstance(control, widgets.RadioButtons):
-        control.value = None
+        control.chosen = answer or []
     else:
-        control.children[0].value = ""
+        control.field.value = str(answer or "")
 
 
 def feedback(question: QuizQuestion, verdict: Verdict | None) -> str:
@@ -191,17 +238,6 @@ def _each(question: QuizQuestion, verdict: Verdict) -> str:
 
 def _status(content: str) -> str:
     return f'<div role="status">{content}</div>'
-
-
-def _input(quiz: str, question: QuizQuestion) -> widgets.Widget:
-    if question.kind == "number":
-        field = widgets.Text(placeholder="a number", layout=widgets.Layout(width="150px", margin="0 6px 8px 0"))
-        field.tooltip = f"Your answer in {question.unit}" if question.unit else "Your answer"
-        return widgets.HBox([field, widgets.Label(question.unit)])
-    options = [(bare(question.options[position].text), position) for position in question.shuffled(quiz)]
-    if question.kind == "several":
-        return Choices(options)
-    return widgets.RadioButtons(options=options, value=None, layout=widgets.Layout(width="auto", margin="0"))
 
 
 def _static_question(quiz: str, question: QuizQuestion) -> str:

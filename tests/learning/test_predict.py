@@ -22,7 +22,7 @@ def test_a_guess_is_recorded_and_shown_beside_the_measured_value(asked):
     panel = asked()
     assert panel.guess is None and progress.read()["predictions"] == {}
     panel.slider.value = 6.5
-    panel._lock.click()
+    panel._button.click()
     assert panel.guess == 6.5 and progress.read()["predictions"] == {"99.speed": 6.5}
     shown = reveal("99.speed", 1.02, "A zero still costs a multiplication.")
     assert repr(shown) == ("You guessed 6.5×, measured is 1.0×: 5.5× too high. A zero still costs a multiplication.")
@@ -34,14 +34,26 @@ def test_a_guess_is_recorded_and_shown_beside_the_measured_value(asked):
 
 def test_a_guess_can_be_made_again(asked):
     panel = asked()
-    panel._lock.click()
+    panel._button.click()
     first = panel.guess
-    assert panel.slider.layout.display == "none" and panel._unlock.layout.display is None
-    panel._unlock.click()
+    assert panel.slider.layout.display == "none" and panel._button.description == "Guess again"
+    panel._button.click()
     assert panel.guess is None and progress.read()["predictions"] == {"99.speed": first}
     panel.slider.value = 2.0
-    panel._lock.click()
+    panel._button.click()
     assert progress.read()["predictions"] == {"99.speed": 2.0}
+
+
+def test_a_guess_is_shown_again_when_its_cell_is_run_again(asked):
+    panel = asked()
+    panel.slider.value = 6.5
+    panel._button.click()
+    again = asked()
+    assert again.guess == 6.5 and again._button.description == "Guess again" and "6.5×" in again._said.value
+    again._button.click()
+    assert again.guess is None and again.slider.value == 6.5 and again.slider.layout.display is None
+    assert asked(low=7).guess is None, "the question was changed, and the guess lies outside"
+    assert "6.5" not in asked()._repr_mimebundle_()["text/html"], "what is stored holds no guess"
 
 
 def test_without_a_guess_the_measured_value_stands_alone(asked):

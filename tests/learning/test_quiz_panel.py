@@ -14,12 +14,10 @@ def solve(panel, index, right=True):
     panel.go(index)
     question, control = panel.question, panel.inputs[panel.question.id]
     if question.kind == "number":
-        control.children[0].value = str(question.answer if right else question.answer + 1000)
-    elif question.kind == "one":
-        control.value = next(i for i, option in enumerate(question.options) if bool(option.right) == right)
+        control.field.value = str(question.answer if right else question.answer + 1000)
     else:
-        for position, box in zip(control.positions, control.children, strict=True):
-            box.value = bool(question.options[position].right) == right
+        fitting = [i for i, option in enumerate(question.options) if bool(option.right) == right]
+        control.chosen = fitting[:1] if question.kind == "one" else fitting
     panel._check.click()
 
 
@@ -69,7 +67,7 @@ def test_checking_without_an_answer_asks_for_one_and_records_nothing():
 
 def test_previous_and_next_stop_at_the_ends_and_keep_what_was_chosen():
     panel = quiz("03")
-    panel.inputs[panel.question.id].value = 2
+    panel.inputs[panel.question.id].chosen = [2]
     assert panel._back.disabled and not panel._next.disabled
     panel._next.click()
     panel._back.click()
@@ -78,9 +76,61 @@ def test_previous_and_next_stop_at_the_ends_and_keep_what_was_chosen():
     assert panel.index == len(panel.quiz.questions) - 1 and panel._next.disabled
 
 
+def press(control, position, value=True):
+    control.children[control.positions.index(position)].value = value
+
+
+def test_of_one_right_option_only_the_latest_is_chosen_and_of_several_all():
+    panel = quiz("03")
+    one = next(panel.inputs[question.id] for question in panel.quiz.questions if question.kind == "one")
+    press(one, 0)
+    press(one, 1)
+    assert answer_of(one) == [1]
+    press(one, 1, False)
+    assert answer_of(one) == []
+    many = next(
+        control
+        for name in names()
+        for control, question in ((c, q) for q, c in zip(load(name).questions, quiz(name).inputs.values(), strict=True))
+        if question.kind == "several"
+    )
+    press(many, 0)
+    press(many, 1)
+    assert sorted(answer_of(many)) == [0, 1]
+
+
+def test_enter_submits_a_number():
+    name, index = next(
+        (name, index)
+        for name in names()
+        for index, question in enumerate(load(name).questions)
+        if question.kind == "number"
+    )
+    panel = quiz(name)
+    panel.go(index)
+    field = panel.inputs[panel.question.id].field
+    field.value = str(panel.question.answer)
+    field._handle_custom_msg({"event": "submit"}, [])
+    assert panel.verdicts[panel.question.id].right
+
+
+def test_answers_are_shown_again_when_the_cell_is_run_again():
+    panel = quiz("03")
+    solve(panel, 0)
+    solve(panel, 1, right=False)
+    first, second = panel.quiz.questions[:2]
+    again = quiz("03")
+    assert again.right == 1 and not again.verdicts[second.id].right and again.tries[second.id] == 1
+    assert answer_of(again.inputs[first.id]) == answer_of(panel.inputs[first.id]) and "Right." in again._feedback.value
+    stored = progress.read()
+    stored["quizzes"]["03"]["answers"][first.id] = {"answer": [99], "tries": 1}
+    progress.update(lambda record: record.update(stored))
+    assert first.id not in quiz("03").verdicts, "an answer to an older version of the question is left out"
+
+
 def test_an_error_in_a_button_is_shown_kept_and_raised_in_tests(monkeypatch):
     panel = quiz("03")
-    panel.inputs[panel.question.id].value = 0
+    panel.inputs[panel.question.id].chosen = [0]
 
     def broken(*arguments):
         raise RuntimeError("disk on fire")
