@@ -1,10 +1,12 @@
-"""``Picture``, a matplotlib figure that a notebook displays as a small PNG with alternative text; labels of points."""
+"""``Picture``, a matplotlib figure that a notebook displays as an image with alternative text; labels of points."""
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from html import escape
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from course_lib.core.palette import LIGHT
+from course_lib.core.palette import LIGHT, inverted
 
 STYLE = Path(__file__).with_name("course.mplstyle")
 PIXELS_PER_INCH = 100
@@ -43,9 +45,22 @@ class Picture(Figure):
         image.save(small, format="PNG", optimize=True)
         return small.getvalue()
 
-    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         width = round(self.get_figwidth() * PIXELS_PER_INCH)
-        return {"image/png": self.png(), "text/plain": self.alt}, {"image/png": {"alt": self.alt, "width": width}}
+        return {"text/html": image_html(self.png(), self.alt, width), "text/plain": self.alt}
+
+
+def image_html(png: bytes, alt: str, width: int) -> str:
+    """An ``<img>`` of a PNG with its alternative text, ``width`` pixels wide at most, inverted in a dark theme.
+
+    JupyterLab shows an output of type ``image/png`` without its alternative text.
+    """
+    source = base64.b64encode(png).decode()
+    return (
+        f"<style>{inverted('img.course-figure')}</style>"
+        f'<img class="course-figure" alt="{escape(alt)}" width="{width}" style="max-width:100%;height:auto" '
+        f'src="data:image/png;base64,{source}">'
+    )
 
 
 @contextmanager

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from course_lib.core.palette import DARK, LIGHT
+from course_lib.core.palette import DARK, DARK_THEMES, LIGHT, inverted
 
-DARK_THEMES = ('body[data-jp-theme-light="false"]', "body.vscode-dark", "html[theme=dark]")
-INVERTED = "filter:invert(.92) hue-rotate(180deg)"
 RULES = "\n" + Path(__file__).with_name("panel.css").read_text(encoding="utf-8")
 
 
@@ -20,8 +18,7 @@ def stylesheet() -> str:
     light = surfaces.format("#1F2933", "#5B6773", "#FFFFFF", "#D5DBE1") + _variables(LIGHT)
     dark = surfaces.format("#E6E9EC", "#A3ADB7", "#111417", "#353D45") + _variables(DARK)
     dark_panels = ",".join(f"{theme} .course-panel" for theme in DARK_THEMES)
-    # Stored drawings are images on white: a dark theme inverts them and keeps their hues.
-    dark_images = f"{','.join(f'{theme} .course-panel img' for theme in DARK_THEMES)}{{{INVERTED}}}"
+    dark_images = inverted(".course-panel img")
     return f"<style>.course-panel{{{light}}}{dark_panels}{{{dark}}}{dark_images}{RULES}{_colour_classes()}</style>"
 
 

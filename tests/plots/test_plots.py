@@ -1,14 +1,18 @@
-"""Rules for all figures: a small PNG with alternative text, a title, labels, and the same bytes for the same data."""
+"""Rules for all figures: a small image with alternative text, a title, labels, and the same bytes for the same data."""
 
+import base64
 import io
+import re
 import subprocess
 import sys
+from html import unescape
 
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
 from course_lib import plots
+from course_lib.core.palette import DARK_THEMES
 from tests.plots.examples import PICTURES
 
 
@@ -17,14 +21,19 @@ def test_there_is_an_example_of_every_figure():
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_a_notebook_shows_a_small_png_with_alternative_text(name):
+def test_a_notebook_shows_a_small_image_with_alternative_text(name):
     picture = PICTURES[name]()
     assert isinstance(picture, Figure)
-    bundle, metadata = picture._repr_mimebundle_()
-    assert bundle["text/plain"] == picture.alt == metadata["image/png"]["alt"]
+    bundle = picture._repr_mimebundle_()
+    shown = re.search(
+        r'<img [^>]*alt="([^"]*)" width="(\d+)"[^>]* src="data:image/png;base64,([^"]*)">', bundle["text/html"]
+    )
+    assert bundle["text/plain"] == picture.alt == unescape(shown[1])
     assert len(picture.alt) > 40 and picture.alt.endswith(".")
-    image = Image.open(io.BytesIO(bundle["image/png"]))
-    assert image.width == metadata["image/png"]["width"] and len(bundle["image/png"]) < 60_000
+    content = base64.b64decode(shown[3])
+    assert content == picture.png() and len(content) < 60_000
+    assert Image.open(io.BytesIO(content)).width == int(shown[2])
+    assert all(f"{theme} img.course-figure" in bundle["text/html"] for theme in DARK_THEMES)
 
 
 def test_the_same_data_give_the_same_bytes():
