@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from html import escape
 from typing import Any
 
 from course_lib.calculator import HARDWARE, TECHNIQUES, Estimate, Outcome, estimate, measured, verdicts
 from course_lib.calculator.hardware import THIS_MACHINE
 from course_lib.core.formatting import byte_size, duration
 from course_lib.widgets import charts
-from course_lib.widgets.components import Number, Verdict, side_by_side, table
+from course_lib.widgets.components import Number, side_by_side, verdict_line
 from course_lib.widgets.controls import Control, choice, log_slider, slider
 from course_lib.widgets.panel import Panel
 
 STRENGTHS = {"pruning": "sparsity", "quantization": "bits", "distillation": "student_size", "low_rank": "rank"}
-ROWS = {"ratio": "size", "memory": "memory", "speedup": "speed", "quality": "quality", "support": "runs on"}
+MEASURED = "measured, ResNet18"
+COLOURS = ("before", "kept", "holds")  # claim, estimate, measurement
 Measure = Callable[[str, float], Outcome | None]
 
 
@@ -61,8 +63,15 @@ def _controls() -> dict[str, Control]:
 
 
 def draw(result: Estimate, found: Outcome | None) -> str:
-    """The table of claims, and below it stored bytes and the time of one pass."""
-    return _claims(result, found) + side_by_side(_sizes(result), _times(result))
+    """Claim, estimate and measurement as bars, with a verdict below: size, speed and quality, and where it runs."""
+    verdict = verdicts(result, found)
+    charts_and_verdicts = [
+        (_sizes(result, found), verdict["ratio"]),
+        (_speeds(result, found), verdict["speedup"]),
+        (_qualities(result, found), verdict["quality"]),
+    ]
+    bars = [chart + verdict_line(said) for chart, said in charts_and_verdicts]
+    return side_by_side(*bars, _support(result, found), even=True)
 
 
 def numbers(result: Estimate) -> list[Number]:
@@ -79,40 +88,43 @@ def numbers(result: Estimate) -> list[Number]:
     ]
 
 
-def _claims(result: Estimate, found: Outcome | None) -> str:
-    verdict = verdicts(result, found)
-    columns = [result.claim, result.honest] + ([found] if found else [])
-    rows: list[list[str | Verdict]] = [
-        [name, *(str(getattr(outcome, field)) for outcome in columns), verdict.get(field, "")]
-        for field, name in ROWS.items()
-    ]
-    header = ["", "page claim", "estimate", *(["measured, ResNet18"] if found else []), "verdict"]
-    return table(header, rows, caption="Claims, estimates, measurements and verdicts")
-
-
-def _sizes(result: Estimate) -> str:
-    before = result.parameters * result.baseline_bytes
-    bars = [(f"before, {result.baseline_dtype}", before, "baseline")]
-    bars.append(("page claim", result.claim.memory.value or 0.0, "before"))
-    for encoding, size in sorted(result.stored.items(), key=lambda item: item[1]):
-        if size < before or len(result.stored) == 1:
-            bars.append((f"estimate, stored as {encoding}", size, "kept"))
-    return _bars(bars, byte_size, "Stored weights", charts.MAIN)
-
-
-def _times(result: Estimate) -> str:
-    before = result.before.value or 0.0
+def _sizes(result: Estimate, found: Outcome | None) -> str:
+    encoding = min(result.stored, key=lambda name: result.stored[name])
+    names = ["page claim", f"estimate, stored as {encoding}", MEASURED]
     bars = [
-        ("before", before, "baseline"),
-        ("page claim", before / (result.claim.speedup.value or 1.0), "before"),
-        ("estimate, dense kernels", result.after.value or 0.0, "kept"),
+        (name, outcome.ratio.value or 0.0, f"{outcome.ratio} ({byte_size(outcome.memory.value or 0.0)})", colour)
+        for name, outcome, colour in zip(names, (result.claim, result.honest, found), COLOURS, strict=True)
+        if outcome is not None
     ]
-    if result.technique == "pruning":
-        bars.append(("estimate, sparse kernels", before / (result.sparse_speedup.value or 1.0), "kept"))
-    return _bars(bars, duration, f"Time of one pass on {result.hardware.name}", charts.COMPANION)
+    return _bars(bars, f"Smaller than {byte_size(result.parameters * result.baseline_bytes)}")
 
 
-def _bars(bars: list[tuple[str, float, str]], form: Callable[[float], str], title: str, width: float) -> str:
-    """A chart of bars, each given by its name, value and colour."""
-    names, values, colours = zip(*bars, strict=True)
-    return charts.bars(names, values, title=title, colours=colours, labels=[*map(form, values)], width=width)
+def _speeds(result: Estimate, found: Outcome | None) -> str:
+    before, dense = result.before.value or 0.0, result.honest.speedup
+    claim = result.claim.speedup.value or 1.0
+    bars = [("page claim", claim, f"{result.claim.speedup} ({duration(before / claim)})", COLOURS[0])]
+    bars.append(("estimate, dense kernels", dense.value or 0.0, f"{dense} ({result.after})", COLOURS[1]))
+    sparse = result.sparse_speedup.value
+    if result.technique == "pruning" and sparse:
+        bars.append(("estimate, sparse kernels", sparse, f"{sparse:.3g}x ({duration(before / sparse)})", COLOURS[1]))
+    if found is not None:
+        bars.append((MEASURED, found.speedup.value or 0.0, str(found.speedup), COLOURS[2]))
+    return _bars(bars, f"Faster than {result.before}")
+
+
+def _qualities(result: Estimate, found: Outcome | None) -> str:
+    outcomes = [("page claim", result.claim, COLOURS[0])] + ([(MEASURED, found, COLOURS[2])] if found else [])
+    bars = [(name, 100 * (one.quality.value or 0.0), str(one.quality), colour) for name, one, colour in outcomes]
+    return _bars(bars, "Accuracy that is kept")
+
+
+def _support(result: Estimate, found: Outcome | None) -> str:
+    outcomes = {"page claim": result.claim, "estimate": result.honest, **({MEASURED: found} if found else {})}
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(one.support))}</dd>" for name, one in outcomes.items())
+    return f'<dl class="course-static"><dt><b>Where it runs</b></dt>{rows}</dl>'
+
+
+def _bars(bars: list[tuple[str, float, str, str]], title: str) -> str:
+    """A chart of bars, each given by its name, value, label and colour."""
+    names, values, labels, colours = zip(*bars, strict=True)
+    return charts.bars(names, values, title=title, colours=colours, labels=labels)

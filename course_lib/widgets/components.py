@@ -36,9 +36,9 @@ class Number:
         return f"{self.value} {self.caption}" + (f" ({self.tag})" if self.tag else "")
 
 
-def side_by_side(*charts: str) -> str:
-    """Main picture and companions, side by side or, in a narrow panel, one below the other."""
-    return f'<div class="course-charts">{"".join(f"<div>{chart}</div>" for chart in charts)}</div>'
+def side_by_side(*charts: str, even: bool = False) -> str:
+    """Main picture and companions, side by side or, in a narrow panel, one below the other; ``even``: equally wide."""
+    return f'<div class="course-charts{" even" if even else ""}">{"".join(f"<div>{chart}</div>" for chart in charts)}</div>'
 
 
 def numbers_row(numbers: Sequence[Number]) -> str:
@@ -56,6 +56,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str | Verdict]], *, cap
     body = "".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in rows)
     label = f' aria-label="{escape(caption, quote=True)}"' if caption else ""
     return f"<table{label}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """A verdict in words and in its colour, below a chart."""
+    return f'<p class="course-verdict {VERDICT_COLOURS[verdict.kind]}-text">{escape(str(verdict))}</p>'
 
 
 def notice(message: str) -> str:

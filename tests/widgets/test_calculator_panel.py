@@ -31,16 +31,19 @@ def test_the_calculator_shows_the_strength_of_its_technique_only():
 
 def test_the_calculator_shows_the_claim_beside_the_estimate_and_a_verdict():
     text = calculator_panel(measure=no_measurement).picture.value
-    for words in ("90 % (70 GB)", "10x smaller", "7.62x smaller", "1x: no faster", "zeros still cost a multiplication"):
+    for words in (
+        "10x smaller (70 GB)",
+        "7.62x smaller (91.9 GB)",
+        "1x: no faster",
+        "zeros still cost a multiplication",
+    ):
         assert words in text
 
 
-def test_the_calculator_has_a_column_for_what_was_measured():
+def test_the_calculator_shows_what_was_measured():
     figure = Figure(1.0, "x", "seen on ResNet18", "measured")
     panel = calculator_panel(measure=lambda technique, strength: Outcome(*[figure] * 7) if strength == 0.9 else None)
-    assert (
-        '<th scope="col">measured, ResNet18</th>' in panel.picture.value and "seen on ResNet18" in panel.picture.value
-    )
+    assert panel.picture.value.count("measured, ResNet18") >= 4 and "seen on ResNet18" in panel.picture.value
     panel.controls["sparsity"].value = 0.8
     assert "seen on ResNet18" not in panel.picture.value
 
