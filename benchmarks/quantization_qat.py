@@ -36,7 +36,13 @@ MODELS: dict[str, Part] = {
     "adaroundW2A4": parts.adaround(2, 4),
     "W3A4": parts.train("W3A4"),
 }
-PARTS = {**MODELS, "choices": parts.choices, "sensitivity": parts.sensitivity, "mixed": parts.mixed}
+PARTS = {
+    **MODELS,
+    "choices": parts.choices,
+    "sensitivity": parts.sensitivity,
+    "mixed": parts.mixed,
+    "two_bits": parts.two_bits,
+}
 
 
 def ship(results: dict[str, Any]) -> None:

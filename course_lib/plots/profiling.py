@@ -58,10 +58,10 @@ def roofline(frame: pandas.DataFrame, roof: Any, *, title: str = "Layers under t
             color=LIGHT["baseline_text"],
         )  # fmt: skip
         axes.axvline(roof.ridge, color=LIGHT["threshold"], linestyle=(0, (5, 3)), linewidth=1.4, marker="")
-        _zone(axes, rows[rows["intensity"] < roof.ridge], roof.ridge, "waits for memory ", "right", "threshold", "^")
+        _zone(axes, rows[rows["intensity"] < roof.ridge], roof.ridge, "limited by memory ", "right", "threshold", "^")
         _zone(axes, rows[rows["intensity"] >= roof.ridge], roof.ridge, " limited by arithmetic", "left", "kept", "o")
-    waiting = int((rows["intensity"] < roof.ridge).sum())
-    return described(picture, title, f"{waiting} of {len(rows)} layers wait for memory")
+    left = int((rows["intensity"] < roof.ridge).sum())
+    return described(picture, title, f"{left} of {len(rows)} layers lie left of the ridge")
 
 
 def _zone(axes: Any, rows: pandas.DataFrame, ridge: float, words: str, side: str, colour: str, marker: str) -> None:

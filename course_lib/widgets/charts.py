@@ -150,7 +150,7 @@ def roofline(points: Sequence[Point], *, peak_gflops: float, bandwidth_gbs: floa
     parts.append(f'<polyline points="{route}" class="line baseline"/>')
     parts.append(svg.segment(x(ridge), y(peak_gflops), x(ridge), y.start, "line threshold dashed"))
     parts.append(svg.text(x.end, y(peak_gflops) - 7, f"peak {compact(peak_gflops)} GFLOP/s", anchor="end"))
-    parts.append(svg.text(x(ridge) - 6, y.start - 6, "waits for memory", anchor="end", classes="threshold-text"))
+    parts.append(svg.text(x(ridge) - 6, y.start - 6, "limited by memory", anchor="end", classes="threshold-text"))
     parts.append(svg.text(x(ridge) + 6, y.start - 6, "limited by arithmetic", classes="threshold-text"))
     parts += [svg.marker(p.marker, x(p.x), y(p.y), p.colour, p.size, p.name) for p in points]
     parts += _point_labels(points, x, y)

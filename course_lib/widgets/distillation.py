@@ -37,7 +37,7 @@ class ImageLoss:
         label: 1 for the true class, 0 for the others.
         gradient: of the loss with respect to the student's logits; a step of gradient descent raises a logit where it
             is negative.
-        entropy: of the teacher's probabilities, in bits.
+        entropy: of the teacher's probabilities, in nats.
         soft, task: the two unweighted parts of the loss, in nats.
     """
 
@@ -66,7 +66,7 @@ def image_loss(
     total, soft, task = distillation_loss(logits.requires_grad_(), targets, torch.tensor([label]), alpha, temperature)
     gradient = torch.autograd.grad(total, logits)[0][0].numpy()
     p, q = (soft_targets(one.detach(), temperature)[0].numpy() for one in (targets, logits))
-    entropy = -float((p * numpy.log2(numpy.maximum(p, 1e-300))).sum())
+    entropy = -float((p * numpy.log(numpy.maximum(p, 1e-300))).sum())
     return ImageLoss(p, q, numpy.eye(len(p))[label], gradient, entropy, soft.item(), task.item(), total.item())
 
 
@@ -125,7 +125,7 @@ def draw(loss: ImageLoss, png: str, classes: Sequence[str]) -> str:
 def numbers(loss: ImageLoss) -> list[Number]:
     """Entropy of the targets, and the parts of the loss."""
     return [
-        Number(f"{loss.entropy:.2f} bits", "entropy of the teacher's answer", "exact"),
+        Number(f"{loss.entropy:.3f}", "entropy of the teacher's answer, in nats", "exact"),
         Number(f"{loss.soft:.3f}", "T² · KL, in nats", "exact"),
         Number(f"{loss.task:.3f}", "cross entropy with the label, in nats", "exact"),
         Number(f"{loss.total:.3f}", "loss", "exact"),

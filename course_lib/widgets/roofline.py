@@ -31,7 +31,7 @@ class Limits(NamedTuple):
 
 @dataclass(frozen=True)
 class Position:
-    """A layer at a batch size: FLOP per byte, attainable GFLOP/s, time in ms, and whether it waits for memory."""
+    """A layer at a batch size: FLOP per byte, attainable GFLOP/s, time in ms, and whether memory is its limit."""
 
     name: str
     intensity: float
@@ -57,7 +57,7 @@ class Positions:
 
     @property
     def waiting(self) -> float:
-        """Share of the time that is spent in layers that wait for memory."""
+        """Share of the time that is spent in layers left of the ridge."""
         return sum(layer.milliseconds for layer in self.layers if layer.waits) / (self.milliseconds or 1.0)
 
 
@@ -82,7 +82,7 @@ def limits_for(threads: int, rooflines: Sequence[Roofline]) -> Limits:
 def roofline_panel(
     frame: pandas.DataFrame, roofline: Roofline | Sequence[Roofline], *, batch_size: int = 1, model: str = "the model"
 ) -> Panel:
-    """Drag batch size and threads, and see which layers wait for memory.
+    """Drag batch size and threads, and see which layers lie left of the ridge.
 
     Args:
         frame: the table of ``profiling.layers``.
@@ -107,8 +107,8 @@ def roofline_panel(
         compute,
         lambda result: draw(result, model),
         numbers=numbers,
-        title="What does a layer wait for?",
-        subtitle=f"The layers of {model}: left of the ridge they wait for memory, right of it for arithmetic",
+        title="Which limit comes first?",
+        subtitle=f"The layers of {model}: left of the ridge memory limits them at best, right of it arithmetic",
         **controls,
     )
 
@@ -174,13 +174,13 @@ def _one_label_each(points: Sequence[charts.Point]) -> list[charts.Point]:
 
 
 def numbers(result: Positions) -> list[Number]:
-    """Layers and time that wait for memory, time per example, and the roofline."""
+    """Layers left of the ridge and their share of the time, time per example, and the roofline."""
     waiting = sum(layer.waits for layer in result.layers)
     per_example = result.milliseconds / result.batch_size
     limits, tag = result.limits, "measured" if result.limits.measured else "estimated"
     return [
-        Number(f"{waiting} of {len(result.layers)}", "layers wait for memory", "estimated"),
-        Number(f"{100 * result.waiting:.0f} %", "of the time waits for memory", "estimated"),
+        Number(f"{waiting} of {len(result.layers)}", "layers left of the ridge", "estimated"),
+        Number(f"{100 * result.waiting:.0f} %", "of the time there, at best", "estimated"),
         Number(duration(per_example), "per example, at best", "estimated"),
         Number(f"{limits.peak_gflops:,.0f} GFLOP/s", f"peak; memory moves {limits.bandwidth_gbs:,.0f} GB/s", tag),
     ]

@@ -11,4 +11,4 @@ def test_the_bars_of_a_column_add_up_to_the_whole():
 
 
 def test_the_alternative_text_counts_the_layers_that_wait_for_memory():
-    assert "2 of 3 layers wait for memory" in PICTURES["roofline"]().alt
+    assert "2 of 3 layers lie left of the ridge" in PICTURES["roofline"]().alt

@@ -1,5 +1,7 @@
 """The panel of lesson 09: it shows what the loss computes, and every control moves it."""
 
+import math
+
 import pytest
 import torch
 
@@ -42,7 +44,7 @@ def test_every_control_moves_the_picture(panel):
 
 def test_it_reads_without_a_kernel(panel):
     assert "<svg" in panel.static_html() and "data:image/png" in panel.static_html()
-    assert "bits" in str(panel)
+    assert "in nats" in str(panel) and "bits" not in str(panel)
 
 
 def test_very_sure_logits_stay_finite():
@@ -61,3 +63,8 @@ def test_what_was_measured_nearest_is_shown(logits):
     assert "83.0 %" in panel.numbers.value and "T = 4, alpha = 0.9" in panel.numbers.value
     panel.controls["temperature"].value, panel.controls["alpha"].value = 14.0, 0.2
     assert "65.0 %" in panel.numbers.value
+
+
+def test_the_entropy_is_in_nats_like_the_loss_beside_it():
+    even = torch.zeros(8).numpy()
+    assert image_loss(even, even, 0, 4.0, 0.5).entropy == pytest.approx(math.log(8))
