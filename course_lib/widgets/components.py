@@ -38,7 +38,8 @@ class Number:
 
 def side_by_side(*charts: str, even: bool = False) -> str:
     """Main picture and companions, side by side or, in a narrow panel, one below the other; ``even``: equally wide."""
-    return f'<div class="course-charts{" even" if even else ""}">{"".join(f"<div>{chart}</div>" for chart in charts)}</div>'
+    cells = "".join(f"<div>{chart}</div>" for chart in charts)
+    return f'<div class="course-charts{" even" if even else ""}">{cells}</div>'
 
 
 def numbers_row(numbers: Sequence[Number]) -> str:
