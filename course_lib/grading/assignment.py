@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import shutil
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +24,7 @@ from course_lib.grading.lint import defined
 PACKAGE = Path(__file__).resolve().parents[1]
 EXERCISES = PACKAGE / "learning" / "exercises"
 IGNORE_OUTPUT = "nbval-ignore-output"
+READABLE = 0o644
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,11 @@ class Assignment:
         """The module of the probes."""
         return f"{tree_shaking.PACKAGE}.{tree_shaking.questions_of(self.lesson)}"
 
+    @property
+    def answers(self) -> dict[str, str]:
+        """The answers of the solution: question id → source."""
+        return {id: self.solution.cells[self.places[id].answer].source for id in self.questions}
+
     @cached_property
     def digest(self) -> str:
         """sha256 of everything that determines a verdict, except the seeds."""
@@ -111,7 +119,10 @@ class Assignment:
         return cell
 
     def stage(self, folder: Path) -> dict[str, Path]:
-        """Write the reduced modules to ``folder``; returns every file that the kernel may see, by its path inside."""
+        """Write the reduced modules to ``folder``; returns every file that the kernel may see, by its path inside.
+
+        The user of the sandbox can read each of them, whatever the umask and the modes of the course's files.
+        """
         here = Path(__file__).parent
         visible = {name: here / name for name in ("probe_runtime.py", "sandbox_kernel.py")}
         code = [cell.source for cell in self.exercise.cells if cell.cell_type == "code"]
@@ -120,8 +131,9 @@ class Assignment:
         for name, source in self.library.items():
             file = folder / f"{name}.py"
             file.write_text(source, encoding="utf-8")
+            file.chmod(READABLE)
             visible[f"course_lib/learning/exercises/{name.replace('.', '/')}.py"] = file
-        return visible
+        return {inside: _readable(file, folder, inside) for inside, file in visible.items()}
 
     def _questions(self) -> dict[str, AssignedQuestion]:
         probes = tree_shaking.probes(self.modules, self.lesson) if self.lesson else {}
@@ -152,6 +164,16 @@ def definitions(source: str) -> str:
     tree = ast.parse(cells.plain(source))
     tree.body = [node for node in tree.body if not isinstance(node, ast.Expr)]
     return ast.unparse(tree)
+
+
+def _readable(file: Path, folder: Path, inside: str) -> Path:
+    """``file``, or a copy in ``folder`` that all users can read if it is private to its owner."""
+    if file.stat().st_mode & stat.S_IROTH:
+        return file
+    copied = folder / inside.replace("/", "+")
+    shutil.copyfile(file, copied)
+    copied.chmod(READABLE)
+    return copied
 
 
 def _unchecked(source: str, name: str) -> NotebookNode:

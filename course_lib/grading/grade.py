@@ -19,9 +19,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from course_lib.grading import cells, fork_server, nbval_run, probes, reruns, results, sandbox, submission
+from nbformat import NotebookNode
+
+from course_lib.grading import cells, fork_server, leftovers, nbval_run, probes, reruns, results, sandbox, submission
 from course_lib.grading.assignment import Assignment, Reference
-from course_lib.grading.intake import Submission
+from course_lib.grading.handed_in import Submission
 from course_lib.grading.nbval_report import CellReport, KernelState
 from course_lib.grading.outcome import KERNEL_ENDED, NOT_REACHED, Status, Stop, StopReason, Verdict
 from course_lib.grading.results import GradedQuestion, GradedSubmission
@@ -41,8 +43,8 @@ def grade_one(handed_in: Submission, settings: Settings) -> GradedSubmission:
         RuntimeError: if the references cannot be made, or the grader itself does not work.
     """
     try:
-        content = handed_in.read()
-        notebook = submission.parse(content)
+        content = handed_in.read(settings.limits.notebook_bytes)
+        notebook = submission.parse(content, settings.limits.notebook_bytes)
         assignment = find_assignment(settings.solutions, submission.lesson(notebook))
     except submission.Refused as problem:
         return results.refused(handed_in.student, str(problem), settings.level)
@@ -53,7 +55,7 @@ def grade_one(handed_in: Submission, settings: Settings) -> GradedSubmission:
     started = time.monotonic()
     taken = submission.extract(notebook, assignment.questions)
     references = settings.references(assignment)[settings.place(assignment, handed_in.student)]
-    with tempfile.TemporaryDirectory(prefix="course-library-") as folder:
+    with tempfile.TemporaryDirectory(prefix=leftovers.prefix("library")) as folder:
         os.chmod(folder, 0o755)
         files = assignment.stage(Path(folder))
         verdicts = decide(assignment, taken.answers, references, files, level=settings.level, limits=settings.limits)
@@ -140,6 +142,7 @@ class _Runner:
             if not alone.cells or not all(map(_is_alive, alone.cells.values())):
                 reason = alone.failure.text if alone.failure else "the kernel does not start"
                 raise RuntimeError(f"the grader itself does not work here: {reason}")
+        _require_own_cells(notebook, run)
         return run
 
     def _decide(self, id: str, probe: CellReport | None) -> Verdict:
@@ -161,6 +164,14 @@ class _Runner:
              "seed": reference.seed, "line": reference.line, "floors": reference.floors},
             {**os.environ, **probes.ENVIRONMENT},
         )  # fmt: skip
+
+
+def _require_own_cells(notebook: NotebookNode, run: nbval_run.Run) -> None:
+    """Check the course's own cells before the first of the learner: an error in them is never the student's."""
+    for cell in itertools.takewhile(lambda cell: cell.id.startswith("pristine-"), notebook.cells):
+        report = run.cells.get(cell.id)
+        if report is not None and report.error and _is_alive(report):
+            raise RuntimeError(f"the grader itself does not work here: {report.error}: {report.message or ''}")
 
 
 def _is_alive(cell: CellReport | None) -> bool:

@@ -18,7 +18,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from course_lib.grading import cells, cgroups, containers, fork_server, nbval_report, provisioner, sandbox
+from course_lib.grading import cells, cgroups, containers, fork_server, leftovers, nbval_report, provisioner, sandbox
 from course_lib.grading.building import ROOT
 from course_lib.grading.nbval_report import CellReport
 from course_lib.grading.outcome import Stop, StopReason
@@ -49,7 +49,7 @@ def run(notebook: NotebookNode, files: Mapping[str, Path], *, level: str, limits
     """
     limits = limits or sandbox.Limits()
     sandbox.require(level)
-    with tempfile.TemporaryDirectory(prefix="course-grade-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix=leftovers.prefix("grade"), ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with _group_limits(level, limits, folder.name) as groups:
             _prepare(folder, notebook, files, level, limits, groups)
