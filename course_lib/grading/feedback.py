@@ -16,7 +16,7 @@ from course_lib.grading.outcome import ADVICE, Status
 from course_lib.grading.results import GradedQuestion, GradedSubmission
 
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-_])")
-TEXT_LIMIT = 300
+TEXT_LIMIT = 500
 REMEDY = "Hand in the .ipynb file as Jupyter saved it, one for each exercise, not packed."
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "|", "%")
 TAGS = {"h1", "p", "b", "table", "tbody", "tr", "th", "td"}
@@ -58,10 +58,11 @@ def page(result: GradedSubmission, titles: Mapping[str, str]) -> str:
     late = f"<p>Late: {result.late_penalty:.0%} of the points are taken off.</p>" if result.late_penalty else ""
     problem = f"<p class='missing'>{_escaped(_problem(result))}</p>" if result.problem else ""
     others = "".join(f"<p>{_escaped(other)}</p>" for other in result.others)
+    notes = "".join(f"<p>{_escaped(note)}</p>" for note in result.notes)
     body = (
         f"<h1>{_escaped(result.assignment or 'Not graded')}</h1><p>{_escaped(result.student)}: "
         f"<b>{result.counts:g} of {result.max_points:g} points</b></p>{late}{problem}{others}"
-        f"<table><tbody><tr><th>Question</th><th>Points</th><th>What was found</th></tr>{rows}</tbody></table>"
+        f"<table><tbody><tr><th>Question</th><th>Points</th><th>What was found</th></tr>{rows}</tbody></table>{notes}"
     )
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
@@ -85,7 +86,7 @@ def gradescope(result: GradedSubmission, titles: Mapping[str, str]) -> dict[str,
     ]
     return {
         "score": result.counts,
-        "output": " ".join(clean(line) for line in (_problem(result), *result.others) if line),
+        "output": " ".join(clean(line) for line in (_problem(result), *result.others, *result.notes) if line),
         "output_format": "text",
         "tests": tests,
     }

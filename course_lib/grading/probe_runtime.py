@@ -16,6 +16,9 @@ import inspect
 import io
 import json
 import math
+import random
+import sys
+import warnings
 from collections.abc import Callable, Collection, Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
@@ -25,6 +28,8 @@ SHORT_DIGITS = {"float16": 2, "bfloat16": 1}
 EDGE = 0.05
 TINY = 1e-9
 BESIDE = 4e-6
+_print = print
+_pristine: dict[str, Any] = {}
 
 
 class Writer:
@@ -117,12 +122,49 @@ class Silent(io.TextIOBase):
         return len(text)
 
 
+def prepare() -> None:
+    """Remember the functions and settings that ``reset`` needs, before a learner's code can replace them."""
+    import torch
+
+    names = ("set_default_dtype", "set_default_device", "set_grad_enabled", "manual_seed", "set_num_threads",
+             "use_deterministic_algorithms", "set_printoptions", "set_float32_matmul_precision",
+             "set_flush_denormal")  # fmt: skip
+    _pristine.update({name: getattr(torch, name) for name in names})
+    _pristine.update(
+        threads=torch.get_num_threads(), float32=torch.float32, anomaly=torch.autograd.set_detect_anomaly,
+        recursion=sys.getrecursionlimit(), stdout=sys.stdout, filters=list(warnings.filters),
+    )  # fmt: skip
+
+
+def reset() -> None:
+    """Set torch's global state, and what else a probe depends on, as it is in a fresh kernel."""
+    if not _pristine:
+        prepare()
+    _pristine["set_default_dtype"](_pristine["float32"])
+    _pristine["set_default_device"](None)
+    _pristine["set_grad_enabled"](True)
+    _pristine["set_num_threads"](_pristine["threads"])
+    _pristine["use_deterministic_algorithms"](False)
+    _pristine["set_float32_matmul_precision"]("highest")
+    _pristine["set_flush_denormal"](False)
+    _pristine["set_printoptions"](profile="default")
+    _pristine["anomaly"](False)
+    _pristine["manual_seed"](0)
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)
+        numpy.seterr(divide="warn", over="warn", under="ignore", invalid="warn")
+    sys.setrecursionlimit(_pristine["recursion"])
+    warnings.filters[:] = _pristine["filters"]  # type: ignore[index]
+
+
 def values(module: str, function: str, answer: Callable[..., Any], seed: int) -> Any:
     """What a probe returns for an answer and a seed, or the list of what it yields."""
     import torch
 
     from course_lib.learning.answer import Answer
 
+    reset()
     probe = getattr(importlib.import_module(module), function)
     found = probe(Answer(answer), torch.Generator().manual_seed(seed))
     return list(found) if inspect.isgenerator(found) else found
@@ -132,16 +174,21 @@ def show(module: str, function: str, answer: Callable[..., Any], seed: int, floo
     """Print the canonical line of a probe; output of the answer itself is dropped."""
     with redirect_stdout(Silent()), redirect_stderr(Silent()):
         line = Writer(floors).write(values(module, function, answer, seed))
-    print(line)
+    _say(line)
 
 
 def show_data(answer: Callable[[], Any]) -> None:
     """Print the exact value of an answer without arguments; it is judged outside the sandbox."""
     from course_lib.learning.answer import Answer
 
+    reset()
     with redirect_stdout(Silent()), redirect_stderr(Silent()):
         line = json.dumps(tagged(Answer(answer)()), allow_nan=False)
-    print(line)
+    _say(line)
+
+
+def _say(line: str) -> None:
+    _print(line, file=_pristine["stdout"])
 
 
 def tagged(value: Any) -> Any:

@@ -120,7 +120,7 @@ def _main() -> None:
     job = json.load(sys.stdin)
     assignment = Assignment(job["solution"])
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    for cell in assignment.notebook(assignment.answers, {}).cells:
+    for cell in assignment.notebook(assignment.answers, {}).cells[1:]:  # without the preparation of the probes
         exec(compile(cell.source, cell.id, "exec"), namespace)
     made: list[dict[str, Any]] = [{} for _ in range(job["pool"])]
     for id, seeds in job["questions"].items():

@@ -44,6 +44,7 @@ class GradedSubmission:
         others: what else of this student and exercise was found and not graded.
         late_penalty: fraction of the points that is taken off.
         manual: question → points that the instructor set by hand.
+        notes: one line for each cell that is no part of the program that was graded.
     """
 
     student: str
@@ -59,6 +60,7 @@ class GradedSubmission:
     others: tuple[str, ...] = ()
     late_penalty: float = 0.0
     manual: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def counts(self) -> float:
@@ -116,8 +118,8 @@ def from_dict(stored: dict[str, Any]) -> GradedSubmission | None:
     """The inverse of ``to_dict``; None if the schema is another one."""
     if stored.pop("schema") != SCHEMA:
         return None
-    questions = tuple(map(_question, stored["questions"]))
-    return GradedSubmission(**stored | {"questions": questions, "others": tuple(stored["others"])})
+    lists = {"questions": tuple(map(_question, stored["questions"])), "others": tuple(stored["others"])}
+    return GradedSubmission(**stored | lists | {"notes": tuple(stored["notes"])})
 
 
 def _question(stored: dict[str, Any]) -> GradedQuestion:

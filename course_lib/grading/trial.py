@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from course_lib.grading import grade, leftovers, sandbox
+from course_lib.grading import grade, leftovers, sandbox, submission
 from course_lib.grading.assignment import Assignment
 from course_lib.grading.outcome import Verdict
 from course_lib.grading.settings import Settings
@@ -32,7 +32,8 @@ def require_full_marks(assignment: Assignment, settings: Settings) -> None:
         with tempfile.TemporaryDirectory(prefix=leftovers.prefix("library")) as folder:
             Path(folder).chmod(0o755)
             files, level, limits = assignment.stage(Path(folder)), settings.level, settings.limits
-            verdicts = grade.decide(assignment, assignment.answers, references, files, level=level, limits=limits)
+            taken = submission.extract(assignment.solution.cells, assignment)
+            verdicts = grade.judge(assignment, taken, references, files, level=level, limits=limits).verdicts
     except (RuntimeError, OSError) as error:
         raise GraderFailed(f"{assignment.name} cannot be graded here: {error}; nobody was graded") from error
     failed = {id: one for id in assignment.questions if not (one := verdicts[id]).passed}

@@ -143,6 +143,13 @@ def expect_tensor(
             expect(found == wanted, f"{what} should have {name} {wanted}, yours has {found}", given=given, hint=hint)
 
 
+def as_float(value: Any) -> float:
+    """A number, or a tensor without dimensions, as a float; text is no number, for checks and probes alike."""
+    got = value.item() if is_tensor(value) and value.dim() == 0 else value
+    expect(type(got) in (int, float), f"expected a number, got {describe_any(value)}")
+    return float(got)
+
+
 def expect_whole(what: str, got: Any, expected: int, *, hint: str | None = None) -> None:
     """Fail unless ``got`` is the whole number ``expected``, and no float."""
     expect(type(got) is not float, f"{what}: count in whole numbers and return an int, not {describe(got)}")

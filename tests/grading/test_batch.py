@@ -8,7 +8,18 @@ import shutil
 
 import pytest
 
-from course_lib.grading import batch, bubblewrap, building, classroom, grade, gradebook, intake, probes, sandbox
+from course_lib.grading import (
+    batch,
+    bubblewrap,
+    building,
+    classroom,
+    decision,
+    grade,
+    gradebook,
+    intake,
+    probes,
+    sandbox,
+)
 from course_lib.grading.outcome import Status, Verdict
 from course_lib.grading.settings import Settings
 
@@ -51,13 +62,15 @@ def simulated(monkeypatch):
     """Verdicts without a sandbox: an answer with the markers of the solution passes; the list of what was graded."""
     graded = []
 
-    def decide(assignment, answers, references, files, *, level, limits=None):
-        graded.append(answers)
-        return {
-            id: Verdict(Status.PASSED if "BEGIN SOLUTION" in source else Status.WRONG) for id, source in answers.items()
+    def judge(assignment, taken, references, files, *, level, limits=None):
+        graded.append(taken.answers)
+        verdicts = {
+            id: Verdict(Status.PASSED if "BEGIN SOLUTION" in source else Status.WRONG)
+            for id, source in taken.answers.items()
         }
+        return decision.Decision(verdicts, ())
 
-    monkeypatch.setattr(grade, "decide", decide)
+    monkeypatch.setattr(grade, "judge", judge)
     monkeypatch.setattr(sandbox, "require", lambda level="bwrap": level)
     monkeypatch.setattr(probes, "_compute", lambda assignment, key, pool: [
         {id: {"seed": 1, "line": "1", "floors": []} for id in assignment.questions}

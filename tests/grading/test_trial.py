@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from course_lib import doctor
 from course_lib.cli.app import app
-from course_lib.grading import batch, bubblewrap, building, grade, nbval_run, sandbox, trial
+from course_lib.grading import batch, bubblewrap, building, decision, grade, nbval_run, sandbox, trial
 from course_lib.grading.assignment import Assignment, Reference
 from course_lib.grading.nbval_report import CellReport
 from course_lib.grading.outcome import Status, Verdict
@@ -90,10 +90,10 @@ def submitted(tmp_path, assignment):
 def failing(monkeypatch):
     """A sandbox in which everything fails with an error of the grader."""
 
-    def decide(assignment, answers, references, files, *, level, limits=None):
-        return {id: Verdict(Status.ERROR, "PermissionError: /course/x") for id in answers}
+    def judge(assignment, taken, references, files, *, level, limits=None):
+        return decision.Decision({id: Verdict(Status.ERROR, "PermissionError: /course/x") for id in taken.answers}, ())
 
-    monkeypatch.setattr(grade, "decide", decide)
+    monkeypatch.setattr(grade, "judge", judge)
 
 
 def test_nobody_is_graded_if_the_solution_does_not_get_full_marks(submitted, failing, tmp_path):
@@ -129,11 +129,11 @@ def test_an_error_before_the_first_answer_is_not_the_students(assignment, monkey
 def test_a_stored_result_needs_no_trial(submitted, tmp_path, monkeypatch, assignment):
     calls = []
 
-    def decide(assignment, answers, references, files, *, level, limits=None):
-        calls.append(answers)
-        return {id: Verdict(Status.PASSED) for id in answers}
+    def judge(assignment, taken, references, files, *, level, limits=None):
+        calls.append(taken.answers)
+        return decision.Decision({id: Verdict(Status.PASSED) for id in taken.answers}, ())
 
-    monkeypatch.setattr(grade, "decide", decide)
+    monkeypatch.setattr(grade, "judge", judge)
     settings = Settings(str(tmp_path / "out"), str(tmp_path / "state"), pool=1)
     assert [one.points for one in batch.grade([submitted], settings)] == [20]
     assert [one.points for one in batch.grade([submitted], settings)] == [20] and len(calls) == 2

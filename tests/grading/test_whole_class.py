@@ -13,7 +13,7 @@ from dataclasses import replace
 import class_layouts
 import pytest
 
-from course_lib.grading import batch, classroom, grade, late, probes
+from course_lib.grading import batch, classroom, decision, grade, late, probes
 from course_lib.grading.outcome import Status, Verdict
 
 
@@ -34,14 +34,18 @@ def strict_machine(tmp_path, monkeypatch):
 def simulated(monkeypatch):
     """Verdicts without a sandbox: the answers of the solution pass."""
 
-    def decide(assignment, answers, references, files, *, level, limits=None):
+    def judge(assignment, taken, references, files, *, level, limits=None):
         right = assignment.answers
-        return {id: Verdict(Status.PASSED if answers[id] == right[id] else Status.NOT_ATTEMPTED) for id in answers}
+        verdicts = {
+            id: Verdict(Status.PASSED if source == right[id] else Status.NOT_ATTEMPTED)
+            for id, source in taken.answers.items()
+        }
+        return decision.Decision(verdicts | {id: Verdict(Status.NOT_ACCEPTED) for id in taken.findings}, ())
 
     def on_workers(found, settings, **_):
         return batch.one_by_one(found, settings)
 
-    monkeypatch.setattr(grade, "decide", decide)
+    monkeypatch.setattr(grade, "judge", judge)
     monkeypatch.setattr(batch, "on_workers", on_workers)
     monkeypatch.setattr(probes, "_compute", lambda assignment, key, pool: [
         {id: {"seed": 1, "line": "1", "floors": []} for id in assignment.questions}

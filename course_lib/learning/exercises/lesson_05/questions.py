@@ -14,7 +14,7 @@ from course_lib.learning.exercises.lesson_05.expectations import (
     expect_symmetric,
 )
 from course_lib.learning.exercises.lesson_05.playground import TARGET_ACCURACY, TARGET_BITS, try_bits
-from course_lib.learning.expect import cases, expect, expect_parts, expect_unchanged
+from course_lib.learning.expect import as_float, cases, expect, expect_parts, expect_unchanged
 from course_lib.learning.questions import probe, question
 
 
@@ -56,7 +56,7 @@ def probe_asymmetric(answer: Answer, generator: torch.Generator) -> Any:
         low, width = (torch.rand(2, generator=generator) * torch.tensor([1.0, 4.0])).tolist()
         for bits in (2, 5, 8):
             scale, zero_point = answer(shift - low, shift - low + width + 0.1, bits)
-            yield [float(scale), zero_point]
+            yield [as_float(scale), zero_point]
     for _ in range(8):
         low, high = (torch.rand(2, generator=generator) + 0.2).tolist()
         yield answer(-low, high, 8)[1]

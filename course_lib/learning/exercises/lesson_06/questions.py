@@ -19,7 +19,7 @@ from course_lib.learning.exercises.lesson_06.expectations import (
     observed,
     run,
 )
-from course_lib.learning.expect import expect, expect_close, expect_raises, expect_unchanged
+from course_lib.learning.expect import as_float, expect, expect_close, expect_raises, expect_unchanged
 from course_lib.learning.questions import probe, question
 
 
@@ -116,7 +116,7 @@ def probe_clip(answer: Answer, generator: torch.Generator) -> Any:
     for bits in (2, 2, 3, 3, 4, 5):
         values = cases.positive_values(generator, 2 + 20 * torch.rand(1, generator=generator).item())
         candidates = cases.clip_candidates(values)
-        yield float(answer(values, bits, candidates))
+        yield as_float(answer(values, bits, candidates))
 
 
 @question("06.5")

@@ -16,7 +16,7 @@ from course_lib.learning.exercises.lesson_08.expectations import (
     expect_step,
 )
 from course_lib.learning.exercises.lesson_08.playground import GROUP_SIZES, LARGEST_ERROR, METHODS, MOST_BITS, try_plan
-from course_lib.learning.expect import expect, expect_parts, expect_raises, expect_unchanged
+from course_lib.learning.expect import as_float, expect, expect_parts, expect_raises, expect_unchanged
 from course_lib.learning.questions import probe, question
 
 
@@ -85,10 +85,10 @@ def probe_search_alpha(answer: Answer, generator: torch.Generator) -> Any:
     for bits in (2, 3, 4):
         weight, rows = torch.randn(5, 10, generator=generator), _inputs(generator, 40, 10)
         alpha, errors = answer(weight, rows, bits, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
-        yield [float(alpha), [float(error) for error in errors]]
+        yield [as_float(alpha), [as_float(error) for error in errors]]
     signs = torch.randn(8, 5, generator=generator).sign()
     alpha, errors = answer(torch.randn(3, 5, generator=generator), signs, 3, [0.6, 0.2, 0.9])
-    yield from [[float(alpha), [float(error) for error in errors]]]
+    yield from [[as_float(alpha), [as_float(error) for error in errors]]]
 
 
 @question("08.4")
