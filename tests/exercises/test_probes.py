@@ -12,6 +12,7 @@ import pytest
 from course_lib.grading import building, probe_runtime, probes
 from course_lib.grading.assignment import Assignment, Reference
 from course_lib.grading.judge import judge
+from course_lib.learning.answer import Answer
 from tests.exercises.test_checks import RIGHT, TRIED, WRONG, answer, graded_source
 
 KEY, SEEDS = b"the key of these tests", 20
@@ -41,7 +42,7 @@ def passes(question: str, tried: Any, reference: Reference) -> bool:
     asked = exercise.questions[question]
     try:
         if asked.is_data:
-            printed = json.dumps(probe_runtime.tagged(tried()), allow_nan=False)
+            printed = json.dumps(probe_runtime.tagged(Answer(tried)()), allow_nan=False)
             return judge(exercise.module, asked.probe, printed, reference.seed, reference.line, reference.floors)
         values = probe_runtime.values(exercise.module, asked.probe, tried, reference.seed)
         return probe_runtime.Writer(reference.floors).write(values) == reference.line

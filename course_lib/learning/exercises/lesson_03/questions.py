@@ -167,7 +167,7 @@ def probe_layer_sparsities(answer: Answer, generator: torch.Generator) -> Any:
 def _choice(given: Any) -> tuple[float, ...]:
     """The learner's three numbers, validated."""
     choice = expect_parts(given, 3, "the sparsity of each layer such as (0.5, 0.5, 0.5)")
-    expect(all(type(value) in (int, float) for value in choice), f"each sparsity is a number; got {given!r}")
+    choice = tuple(map(as_float, choice))
     advice = "sparsities are fractions: 0.85, not 85"
     expect(all(0 <= value < 1 for value in choice), f"each sparsity is in [0, 1); got {given!r}", hint=advice)
     return choice
