@@ -25,15 +25,17 @@ def assignment(lesson: str) -> Assignment:
 
 
 @functools.cache
+def reference(question: str, place: int) -> Reference:
+    """What the solution prints for one seed of the pool."""
+    exercise, solution = assignment(question[:2]), answer(question, graded_source(question, solved=True))
+    draws = [probes.seed(KEY, exercise.name, question, place, draw) for draw in range(probes.REDRAWS)]
+    one = probes.reference(solution, exercise.module, exercise.questions[question].probe, draws)
+    return Reference(one["seed"], one["line"], tuple(one["floors"]))
+
+
 def references(question: str) -> list[Reference]:
     """What the solution prints for each seed of a pool of ``SEEDS``."""
-    exercise, solution = assignment(question[:2]), answer(question, graded_source(question, solved=True))
-    made = []
-    for place in range(SEEDS):
-        draws = [probes.seed(KEY, exercise.name, question, place, draw) for draw in range(probes.REDRAWS)]
-        one = probes.reference(solution, exercise.module, exercise.questions[question].probe, draws)
-        made.append(Reference(one["seed"], one["line"], tuple(one["floors"])))
-    return made
+    return [reference(question, place) for place in range(SEEDS)]
 
 
 def passes(question: str, tried: Any, reference: Reference) -> bool:

@@ -1,6 +1,7 @@
 """Right answers that return their values as other types, as learners write them: lists for tuples, other precisions…
 
-``retyped`` wraps an answer; ``CHANGES`` has a function for each kind of change, applied to every value in a result.
+``retyped`` wraps an answer; ``RIGHT`` and ``WRONG`` have a function for each kind of change, applied to every value in
+a result. Half precision is not among them: whether its values are right is a matter of tolerance and not of the type.
 """
 
 from __future__ import annotations
@@ -50,34 +51,28 @@ def _is_float(value: Any) -> bool:
 
 
 def _is_whole(value: Any) -> bool:
-    return type(value) is torch.Tensor and not value.is_floating_point() and value.dtype is not torch.bool
+    is_tensor = type(value) is torch.Tensor and value.dim()
+    return is_tensor and not value.is_floating_point() and value.dtype is not torch.bool
 
 
 def _for(kinds: tuple[type, ...], make: Change) -> Change:
     return lambda value: make(value) if type(value) in kinds else value
 
 
-def _precision(dtype: torch.dtype) -> Change:
-    return lambda value: value.to(dtype) if _is_float(value) else value
-
-
-CHANGES: dict[str, Change] = {
+RIGHT: dict[str, Change] = {
     "lists for tuples": _for((tuple,), list),
     "tuples for lists": _for((list,), tuple),
     "an ordered dictionary": _for((dict,), OrderedDict),
-    "float64 tensors": _precision(torch.float64),
-    "float16 tensors": _precision(torch.float16),
-    "bfloat16 tensors": _precision(torch.bfloat16),
+    "float64 tensors": lambda value: value.double() if _is_float(value) else value,
     "int for whole floats": lambda value: int(value) if type(value) is float and value.is_integer() else value,
-    "floats for int": _for((int,), float),
     "tensors without dimensions": _for((int, float), torch.tensor),
-    "tensors without dimensions for bool": _for((bool,), torch.tensor),
-    "numbers for tensors without dimensions": (
-        lambda value: value.item() if type(value) is torch.Tensor and value.dim() == 0 else value
-    ),
     "NumPy numbers": _for((int, float), lambda value: numpy.asarray(value)[()]),
+}
+"""Changes that cost nothing in any question."""
+
+WRONG: dict[str, Change] = {
+    "floats for int": _for((int,), float),
     "NumPy arrays": lambda value: value.detach().numpy() if _is_float(value) and value.dim() else value,
-    "parameters": lambda value: torch.nn.Parameter(value) if _is_float(value) else value,
     "other whole numbers": (
         lambda value: value.to(torch.int16 if value.dtype is not torch.int16 else torch.int32)
         if _is_whole(value) else value
@@ -86,3 +81,4 @@ CHANGES: dict[str, Change] = {
     "texts for numbers": _for((int, float), str),
     "lists for tensors": lambda value: value.tolist() if type(value) is torch.Tensor and value.dim() else value,
 }  # fmt: skip
+"""Changes that cost the points of any question whose results they change."""

@@ -53,9 +53,9 @@ def plan_gigabytes(plan: tuple[float, int], parameters: float = 175e9) -> float:
 
 
 def as_plan(given: Any) -> tuple[float, int]:
-    """A learner's plan as a pair of numbers."""
+    """A learner's plan as a pair of numbers; the sparsity of a float32 tensor is rounded to that of ``PLANS``."""
     sparsity, bits = expect_parts(given, 2, "sparsity and bits")
-    return as_float(sparsity), as_whole(bits)
+    return round(as_float(sparsity), 6), as_whole(bits)
 
 
 def expect_plan(where: str, given: Any, weight: Tensor, budget_gb: float, parameters: float = 175e9) -> None:

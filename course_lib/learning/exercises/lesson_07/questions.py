@@ -17,7 +17,7 @@ from course_lib.learning.exercises.lesson_07.expectations import (
     expect_straight_through,
     expect_trained,
 )
-from course_lib.learning.expect import as_float, expect_equal, expect_unchanged
+from course_lib.learning.expect import as_float, as_whole, expect_equal, expect_unchanged
 from course_lib.learning.questions import probe, question
 
 GRIDS = ((0.5, -4, 3), (0.1, -8, 7), (0.25, 0, 15), (1.5, -2, 1))
@@ -145,7 +145,7 @@ def probe_choose_bits(answer: Answer, generator: torch.Generator) -> Any:
     for share in (0.35, 0.45, 0.5, 0.55, 0.75, 1.0, 0.0):
         options = cases.random_options(5, generator)
         chosen = answer(options, cases.budget_for(options, share))
-        yield chosen and cases.bytes_and_damage(options, {name: chosen[name] for name in options})
+        yield chosen and cases.bytes_and_damage(options, {name: as_whole(chosen[name]) for name in options})
 
 
 @question("07.6")
