@@ -17,7 +17,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from course_lib.grading import assignment, nbval_report, nbval_run, probe_runtime
 from course_lib.grading.nbval_report import CellReport, KernelState
 
-CPU_SECONDS = 3
+CPU_SECONDS = 1
 
 
 def run(notebook: Any, *_: Any, **__: Any) -> nbval_run.Run:
