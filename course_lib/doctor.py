@@ -75,9 +75,13 @@ class Diagnosis:
         return f"<table><tbody>{rows}</tbody></table><p><b>{html.escape(self.verdict)}</b></p>"
 
 
-def examine() -> Diagnosis:
-    """Check the processor, memory, package versions, shipped files and environment of this Python."""
-    rest = (python_finding(), *package_findings(), asset_finding(), grading_finding())
+def examine(*, try_grading: bool = False) -> Diagnosis:
+    """Check the processor, memory, package versions, shipped files and environment of this Python.
+
+    Args:
+        try_grading: also grade the solution of an exercise in the sandbox, which takes some seconds.
+    """
+    rest = (python_finding(), *package_findings(), asset_finding(), grading_finding(try_it=try_grading))
     try:
         from course_lib import profiling
     except ImportError as error:
@@ -167,17 +171,24 @@ def asset_finding() -> Finding:
     return Finding("shipped files", f"{len(assets.manifest())} verified")
 
 
-def grading_finding() -> Finding:
-    """Whether a class can be graded here, and in which sandbox; lessons and ``course check`` need neither."""
+def grading_finding(*, try_it: bool = False) -> Finding:
+    """Whether a class can be graded here, and in which sandbox; lessons and ``course check`` need neither.
+
+    Args:
+        try_it: grade the solution of an exercise; anything but full marks is a problem.
+    """
     from course_lib.core import extras
-    from course_lib.grading import sandbox
 
     if absent := extras.missing("classroom"):
         needed = f"needed only to grade a class, install it with: {extras.remedy('classroom')}"
         return Finding("grading", f"extra [classroom] not installed ({', '.join(absent)} missing)", needed)
+    from course_lib.grading import sandbox, trial
+
     level, why = sandbox.report()
     if level == sandbox.LEVELS[-1]:
         return Finding("grading", "no sandbox", f"needed only to grade a class: {why}")
+    if try_it and (reason := trial.problem(level)):
+        return Finding("grading", f"sandbox {level} does not work", f"needed only to grade a class: {reason}", ok=False)
     return Finding("grading", f"sandbox {level}", f"course grade isolates submissions from this machine; {why}")
 
 

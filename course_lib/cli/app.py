@@ -63,7 +63,7 @@ def doctor() -> None:
     """Describe this machine and what that means for the lessons; exit code 1 if something is missing."""
     from course_lib import doctor
 
-    diagnosis = doctor.examine()
+    diagnosis = doctor.examine(try_grading=True)
     _finish(str(diagnosis), ok=diagnosis.ok)
 
 
@@ -143,18 +143,23 @@ def grade(
     due: Annotated[str | None, typer.Option(help="such as 2026-11-30T23:59; needs --late-penalty")] = None,
     late_penalty: Annotated[str | None, typer.Option(help="such as 10%/day, 1%/hour or 20%; needs --due")] = None,
 ) -> None:
-    """Grade a class in the sandbox; an interrupted run resumes. Exit code 1 if a submission could not be graded."""
-    from course_lib.grading import classroom, late, sandbox
+    """Grade a class in the sandbox; an interrupted run resumes. Exit code 1 if something on this side failed."""
+    from course_lib.grading import classroom, late, sandbox, trial
 
     extras.check_installed("classroom")
     if (due is None) != (late_penalty is None):
         raise ValueError("--due and --late-penalty must be given together; only one of them was")
-    report = classroom.grade_class(
-        submissions, out, level=level, allow_unsandboxed=allow_unsandboxed, gradebook_url=gradebook,
-        scheduler=scheduler, workers=workers, on_flag=on_flag, limits=sandbox.limits(limit or []),
-        late_rule=late.rule(due, late_penalty) if due and late_penalty else None,
-    )  # fmt: skip
-    _finish(str(report), ok=not report.set_aside)
+    try:
+        report = classroom.grade_class(
+            submissions, out, level=level, allow_unsandboxed=allow_unsandboxed, gradebook_url=gradebook,
+            scheduler=scheduler, workers=workers, on_flag=on_flag, limits=sandbox.limits(limit or []),
+            late_rule=late.rule(due, late_penalty) if due and late_penalty else None,
+        )  # fmt: skip
+    except trial.GraderFailed as error:
+        _finish(f"course: {error}", ok=False)
+    except KeyboardInterrupt:
+        _finish("course: interrupted; what is graded is kept, and the same command goes on", ok=False)
+    _finish(str(report), ok=report.ok)
 
 
 @app.command("verify-assets")

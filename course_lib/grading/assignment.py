@@ -1,27 +1,34 @@
-"""One exercise as the grader sees it: its questions and probes, and the notebook that is run for a submission.
+"""One exercise as `course check` and `course grade` see it: its questions, and the program that is run for a notebook.
 
-Everything comes from the solution notebook and the exercise modules; a submission contributes only the sources of its
-answer cells.
+Everything comes from the course and nothing from the learner's file but the sources of answer cells and helper cells.
+An ``Exercise`` is read from the exercise that the course ships, an ``Assignment`` from its solution notebook.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Mapping
+import json
+import shutil
+import stat
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from course_lib.grading import building, cells, probe_runtime, tree_shaking, visible_files
+from course_lib.grading.helper_cells import Helper
 from course_lib.grading.lint import defined
 
 PACKAGE = Path(__file__).resolve().parents[1]
 EXERCISES = PACKAGE / "learning" / "exercises"
 IGNORE_OUTPUT = "nbval-ignore-output"
+READABLE = 0o644
+START = "import probe_runtime\nprobe_runtime.prepare()"
 
 
 @dataclass(frozen=True)
@@ -45,56 +52,74 @@ class Reference:
     floors: tuple[int, ...] = ()
 
 
-class Assignment:
-    """An exercise, read from its solution notebook.
+class Exercise:
+    """An exercise as learners get it, with the probes of its questions.
+
+    Args:
+        notebook: the exercise; only its code cells are used.
+        modules: the folder of the exercise modules.
 
     Raises:
-        ValueError: if a question has no probe, or the file is no notebook.
+        ValueError: if a question has no probe.
         ShakeError: if a probe needs a reference answer.
     """
 
-    def __init__(self, solution: str | Path, modules: Path = EXERCISES) -> None:
-        self.path = Path(solution)
-        self.name = self.path.stem
-        self.solution = cells.read(self.path)
-        self.exercise = building.exercise(self.solution)
-        self.places = cells.questions(self.solution)
+    def __init__(self, notebook: NotebookNode, name: str, modules: Path = EXERCISES) -> None:
+        self.name, self.exercise, self.modules = name, notebook, modules
+        self.places = cells.questions(notebook)
         self.lesson = next(iter(self.places))[:2] if self.places else ""
-        self.modules = modules
+        self.code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         self.questions = self._questions()
         self.library = self._library()
+
+    @classmethod
+    def of_lesson(cls, lesson: str) -> Exercise:
+        """The exercise that the course ships for a lesson, for example ``"03"``.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        file = EXERCISES / f"lesson_{lesson}" / building.PUBLISHED
+        if not file.is_file():
+            raise ValueError(f"there is no exercise of lesson {lesson!r}; there are {', '.join(published_lessons())}")
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        return cls(nbformat.from_dict(stored["notebook"]), stored["name"])
 
     @property
     def module(self) -> str:
         """The module of the probes."""
         return f"{tree_shaking.PACKAGE}.{tree_shaking.questions_of(self.lesson)}"
 
-    @cached_property
-    def digest(self) -> str:
-        """sha256 of everything that determines a verdict, except the seeds."""
-        parts = [self.path.read_bytes(), Path(probe_runtime.__file__).read_bytes()]
-        parts += [f"{name}\n{source}".encode() for name, source in sorted(self.library.items())]
-        return hashlib.sha256(b"\0".join(parts)).hexdigest()
-
-    def notebook(self, answers: Mapping[str, str], references: Mapping[str, Reference]) -> NotebookNode:
-        """The notebook to run: pristine definitions, these answers, and a probe for each question that has one.
+    def notebook(
+        self, answers: Mapping[str, str], references: Mapping[str, Reference], helpers: Collection[Helper] = ()
+    ) -> NotebookNode:
+        """The program to run: pristine definitions, these answers and helper cells, and a probe for each reference.
 
         Args:
             answers: question id → source of the answer cell; stubs stand where there is none.
             references: question id → what its probe is compared with; questions without are not probed.
         """
-        kept = []
-        for index, cell in enumerate(self.solution.cells):
-            if cell.cell_type != "code":
-                continue
+        return self.program(
+            answers,
+            {id: self.probe_cell(self.questions[id], reference) for id, reference in references.items()},
+            helpers,
+        )
+
+    def program(
+        self, answers: Mapping[str, str], judged: Mapping[str, NotebookNode], helpers: Collection[Helper] = ()
+    ) -> NotebookNode:
+        """The same with these cells in the places of the checks: question id → cell."""
+        kept = [_unchecked(START, "start"), *_placed(helpers, -1)]
+        for index, cell in enumerate(self.code):
             kind, question = cells.question_of(cells.grade_id(cell)) or ("", "")
             if kind == "answer":
                 source = answers.get(question, self.questions[question].stub)
                 kept.append(_unchecked(source, cells.cell_id("answer", question)))
-            elif kind == "check" and question in references:
-                kept.append(self.probe_cell(self.questions[question], references[question]))
+            elif kind == "check" and question in judged:
+                kept.append(judged[question])
             elif not kind and (source := definitions(cell.source)):
                 kept.append(_unchecked(source, f"pristine-{index}"))
+            kept += _placed(helpers, index)
         return new_notebook(cells=kept)
 
     def probe_cell(self, question: AssignedQuestion, reference: Reference) -> NotebookNode:
@@ -111,17 +136,29 @@ class Assignment:
         return cell
 
     def stage(self, folder: Path) -> dict[str, Path]:
-        """Write the reduced modules to ``folder``; returns every file that the kernel may see, by its path inside."""
+        """Write the reduced modules to ``folder``; returns every file that the kernel may see, by its path inside.
+
+        The user of the sandbox can read each of them, whatever the umask and the modes of the course's files.
+        """
         here = Path(__file__).parent
         visible = {name: here / name for name in ("probe_runtime.py", "sandbox_kernel.py")}
-        code = [cell.source for cell in self.exercise.cells if cell.cell_type == "code"]
+        code = [cell.source for cell in self.code]
         for name in visible_files.visible([*code, *self.library.values()], PACKAGE):
             visible[f"course_lib/{name}"] = PACKAGE / name
-        for name, source in self.library.items():
-            file = folder / f"{name}.py"
-            file.write_text(source, encoding="utf-8")
-            visible[f"course_lib/learning/exercises/{name.replace('.', '/')}.py"] = file
-        return visible
+        exercises = "course_lib/learning/exercises"
+        made = {f"{exercises}/{name.replace('.', '/')}.py": source for name, source in self.library.items()}
+        made |= {f"course_lib/{name}": source for name, source in visible_files.STUBS.items()}
+        for inside, source in made.items():
+            visible[inside] = folder / inside.replace("/", "+")
+            visible[inside].write_text(source, encoding="utf-8")
+            visible[inside].chmod(READABLE)
+        visible |= {f"{exercises}/{file.relative_to(self.modules).as_posix()}": file for file in self._data_files()}
+        return {inside: _readable(file, folder, inside) for inside, file in visible.items()}
+
+    def _data_files(self) -> list[Path]:
+        """What the playgrounds of the exercise read."""
+        folders = {self.modules / name.split(".")[0] for name in self.library if name.endswith(".playground")}
+        return [file for folder in folders for file in folder.glob("*.json") if file.name != building.PUBLISHED]
 
     def _questions(self) -> dict[str, AssignedQuestion]:
         probes = tree_shaking.probes(self.modules, self.lesson) if self.lesson else {}
@@ -147,6 +184,37 @@ class Assignment:
         return {**packages, **modules}
 
 
+class Assignment(Exercise):
+    """An exercise that is graded, read from its solution notebook.
+
+    Raises:
+        ValueError: if a question has no probe, or the file is no notebook.
+        ShakeError: if a probe needs a reference answer.
+    """
+
+    def __init__(self, solution: str | Path, modules: Path = EXERCISES) -> None:
+        self.path = Path(solution)
+        self.solution = cells.read(self.path)
+        super().__init__(building.exercise(self.solution), self.path.stem, modules)
+
+    @property
+    def answers(self) -> dict[str, str]:
+        """The answers of the solution: question id → source."""
+        return {id: self.solution.cells[self.places[id].answer].source for id in self.questions}
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of everything that determines a verdict, except the seeds."""
+        parts = [self.path.read_bytes(), Path(probe_runtime.__file__).read_bytes()]
+        parts += [f"{name}\n{source}".encode() for name, source in sorted(self.library.items())]
+        return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def published_lessons() -> list[str]:
+    """The lessons for which the course ships an exercise, for example ``"03"``."""
+    return sorted(file.parent.name[-2:] for file in EXERCISES.glob(f"lesson_*/{building.PUBLISHED}"))
+
+
 def definitions(source: str) -> str:
     """The statements of a pristine cell that later cells may need: all except bare expressions and magics."""
     tree = ast.parse(cells.plain(source))
@@ -154,8 +222,24 @@ def definitions(source: str) -> str:
     return ast.unparse(tree)
 
 
+def _readable(file: Path, folder: Path, inside: str) -> Path:
+    """``file``, or a copy in ``folder`` that all users can read if it is private to its owner."""
+    if file.stat().st_mode & stat.S_IROTH:
+        return file
+    copied = folder / inside.replace("/", "+")
+    shutil.copyfile(file, copied)
+    copied.chmod(READABLE)
+    return copied
+
+
 def _unchecked(source: str, name: str) -> NotebookNode:
     return new_code_cell(source, id=name, metadata={"tags": [IGNORE_OUTPUT]})
+
+
+def _placed(helpers: Collection[Helper], after: int) -> Iterator[NotebookNode]:
+    for helper in helpers:
+        if helper.after == after:
+            yield _unchecked(helper.source, helper.id)
 
 
 def _takes_nothing(source: str, name: str) -> bool:

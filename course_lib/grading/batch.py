@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from course_lib.grading import intake, probes, results, sandbox, submission
+from course_lib.grading import intake, probes, results, sandbox, submission, trial
 from course_lib.grading.grade import find_assignment, grade_one
-from course_lib.grading.intake import Submission
+from course_lib.grading.handed_in import Submission
 from course_lib.grading.results import GradedSubmission
-from course_lib.grading.settings import Settings
+from course_lib.grading.settings import Settings, result_key
 
 ATTEMPTS = 3
 WINDOW_PER_THREAD = 2
@@ -35,22 +37,37 @@ def grade(
     *,
     run: Callable[[Sequence[Submission], Settings], list[GradedSubmission]] = one_by_one,
 ) -> list[GradedSubmission]:
-    """Results of all submissions below ``paths``, in the order of the students' names.
+    """Results of all submissions below ``paths``; see ``grade_found``."""
+    settings.require_sandbox()
+    return grade_found(intake.collect(paths, settings.limits.notebook_bytes), settings, run=run)
+
+
+def grade_found(
+    found: Sequence[Submission],
+    settings: Settings,
+    *,
+    run: Callable[[Sequence[Submission], Settings], list[GradedSubmission]] = one_by_one,
+    progress: bool = False,
+) -> list[GradedSubmission]:
+    """A result for each submission, in their order, with its lesson and the files that were not graded.
 
     Args:
         run: grades the submissions; ``on_workers`` uses several processes.
 
     Raises:
         SandboxError: before anything is run, if the sandbox level is not available.
+        GraderFailed: before anybody is graded, if a solution does not get full marks in this sandbox.
         RuntimeError: if there is not exactly one result for every submission.
     """
     settings.require_sandbox()
-    found = intake.collect(paths)
-    _prepare(found, settings)
+    _prepare(found, settings, progress=progress)
     graded = run(found, settings)
     if [result.student for result in graded] != [one.student for one in found]:
         raise RuntimeError(f"{len(found)} submissions, but {len(graded)} results that belong to them")
-    return graded
+    return [
+        replace(result, lesson=one.lesson or result.assignment[:2], others=one.others)
+        for one, result in zip(found, graded, strict=True)
+    ]
 
 
 def on_workers(
@@ -81,6 +98,8 @@ def on_workers(
         if scheduler and progress:
             for address, (strongest, why) in client.run(sandbox.report).items():
                 tqdm.write(f"{address}: grades at {settings.level}, could {strongest} ({why})")
+        if scheduler:
+            client.run(_try_solutions, settings, _to_grade(found, settings))
         threads = sum(client.nthreads().values())
         with tqdm(total=len(found), desc="grade", unit="notebook", disable=not progress) as bar:
             for index, result in _completed(client, found, settings, WINDOW_PER_THREAD * threads):
@@ -89,14 +108,31 @@ def on_workers(
     return [graded[index] for index in range(len(found))]
 
 
-def _prepare(found: Sequence[Submission], settings: Settings) -> None:
-    """Make secret and references before the first submission is run."""
+def _prepare(found: Sequence[Submission], settings: Settings, *, progress: bool) -> None:
+    """Make secret and references, and grade the solutions, before the first submission is run."""
     Path(settings.out, "results").mkdir(parents=True, exist_ok=True)
     probes.secret(Path(settings.state))
+    _try_solutions(settings, _to_grade(found, settings), progress=progress)
+
+
+def _to_grade(found: Sequence[Submission], settings: Settings) -> list[str]:
+    """Lessons of the submissions that have no stored result."""
+    lessons = set()
     for one in found:
         with contextlib.suppress(submission.Refused):
-            lesson = submission.lesson(submission.parse(one.read()))
-            settings.references(find_assignment(settings.solutions, lesson))
+            content = one.read(settings.limits.notebook_bytes)
+            submission.parse(content, settings.limits.notebook_bytes)
+            assignment = find_assignment(settings.solutions, one.lesson)
+            if results.read(settings.result_file(result_key(content, one.student, assignment, settings))) is None:
+                lessons.add(assignment.lesson)
+    return sorted(lessons)
+
+
+def _try_solutions(settings: Settings, lessons: Sequence[str], *, progress: bool = False) -> None:
+    from tqdm.auto import tqdm
+
+    for lesson in tqdm(lessons, desc="prepare", unit="exercise", disable=not (progress and lessons)):
+        trial.require_full_marks(find_assignment(settings.solutions, lesson), settings)
 
 
 def _with_attempts(one: Submission, settings: Settings) -> GradedSubmission:
@@ -154,7 +190,13 @@ def _client(scheduler: str | None, workers: int) -> Iterator[Any]:
             yield client
         return
     with (
-        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None, memory_limit=0) as cluster,
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,
+            silence_logs=logging.ERROR,
+        ) as cluster,
         Client(cluster) as client,
     ):
         yield client

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,8 @@ def problem() -> str | None:
         return "bubblewrap is not installed (apt-get install bubblewrap)"
     if os.geteuid() == 0 and shutil.which("setpriv") is None:
         return "setpriv (util-linux) is not installed"
+    if os.geteuid() == 0 and (reason := unreadable_python()):
+        return reason
     try:
         trial = subprocess.run(
             command(["/usr/bin/env", "true"], {}), capture_output=True, text=True, timeout=20, check=False
@@ -32,6 +35,17 @@ def problem() -> str | None:
     except subprocess.TimeoutExpired:
         return "bubblewrap did not start within 20 seconds"
     return None if trial.returncode == 0 else f"bubblewrap does not work ({trial.stderr.strip()[:200]})"
+
+
+def unreadable_python() -> str | None:
+    """Why a user other than root cannot run this Python, as after an installation with umask 077; None if she can."""
+    for prefix in dict.fromkeys(Path(one).resolve() for one in (sys.base_prefix, sys.prefix)):
+        folder = prefix / f"lib/python{sys.version_info.major}.{sys.version_info.minor}"
+        packages = folder / "site-packages"
+        for file in (folder, folder / "os.py", packages, packages / "ipykernel" / "__init__.py"):
+            if file.exists() and not file.stat().st_mode & stat.S_IROTH:
+                return f"the sandbox's user cannot read {file}; run: chmod -R go+rX {prefix}"
+    return None
 
 
 def command(program: Sequence[str], files: Mapping[str, Path], limits: Limits | None = None) -> list[str]:

@@ -1,5 +1,7 @@
 """Generate the exercise notebooks and the reference answers from the solutions, which are their only source.
 
+The code cells of each exercise are also stored in the package, so that `course check` knows them.
+
 nbgrader's own preprocessors are applied to the notebook in memory. The same solution always gives the same bytes, so
 ``check`` finds outdated files by comparing them.
 """
@@ -7,6 +9,7 @@ nbgrader's own preprocessors are applied to the notebook in memory. The same sol
 from __future__ import annotations
 
 import copy
+import json
 import runpy
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,6 +27,7 @@ SOLUTIONS = ROOT / "solutions"
 EXERCISES = ROOT / "exercises"
 ANSWERS = ROOT / "tests" / "exercises"
 REFERENCES = Path(__file__).resolve().parents[1] / "learning" / "exercises"
+PUBLISHED = "exercise.json"  # the code cells of an exercise, in the folder of its questions
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 KEPT_CELL_METADATA = ("nbgrader", "deletable", "editable", "tags")
 
@@ -49,8 +53,20 @@ def build(
     if check and outdated:
         return outdated  # the questions import these references, so the exercises cannot be checked yet
     texts = {source: _checked_exercise(source) for source in sources}
+    outdated += _write({file: content for source, text in texts.items() for file, content in _published(source, text)},
+                       check)  # fmt: skip
     folder = Path(destination) if destination is not None else EXERCISES
     return outdated + _write({folder / source.name: text for source, text in texts.items()}, check)
+
+
+def _published(solution: Path, text: str) -> Iterator[tuple[Path, str]]:
+    """The file with the code cells of an exercise, and its content, if the lesson has a folder of questions."""
+    notebook = nbformat.reads(text, as_version=4)
+    notebook.cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    content = json.dumps({"name": solution.stem, "notebook": notebook}, indent=1, ensure_ascii=False, sort_keys=True)
+    for lesson in {question[:2] for question in cells.questions(notebook)}:
+        if (folder := REFERENCES / f"lesson_{lesson}").is_dir():
+            yield folder / PUBLISHED, content + "\n"
 
 
 def _reference(solution: Path) -> Iterator[tuple[Path, str]]:

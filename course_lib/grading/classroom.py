@@ -2,51 +2,49 @@
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
-import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from course_lib.core.atomic_write import write_atomically
 from course_lib.core.validation import check_choice
-from course_lib.grading import batch, feedback, gradebook, intake, late, sandbox, similarity
+from course_lib.grading import batch, class_files, feedback, gradebook, intake, late, leftovers, sandbox
 from course_lib.grading.building import SOLUTIONS
+from course_lib.grading.handed_in import Submission
 from course_lib.grading.results import GradedSubmission
 from course_lib.grading.settings import Settings
 from course_lib.grading.shortcut_detection import OnFlag
-from course_lib.learning import questions
 
 STATE_VARIABLE = "COURSE_GRADING_STATE"
-COLUMNS = (
-    "student", "assignment", "points", "max_points", "late_penalty", "counts", "sandbox", "problem", "feedback",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ClassReport:
-    """All results of a class, and the folder with the files."""
+    """All results of a run, the folder with the files, and what the gradebook did not accept."""
 
     results: list[GradedSubmission]
     out: Path
+    gradebook_problems: tuple[str, ...] = ()
 
     @property
     def set_aside(self) -> list[GradedSubmission]:
         """Submissions that could not be graded because the infrastructure failed."""
         return [result for result in self.results if result.set_aside]
 
+    @property
+    def ok(self) -> bool:
+        """Everything was graded and recorded, whatever the points."""
+        return not self.set_aside and not self.gradebook_problems
+
     def __str__(self) -> str:
         graded = [result for result in self.results if not result.problem]
         lines = [f"{len(self.results)} submissions, {len(graded)} graded, results in {self.out}"]
         for result in self.results:
-            points = f"{feedback.total(result):g}/{result.max_points:g}" if not result.problem else "-"
-            lines.append(f"  {feedback.clean(result.student, 40):<40} {points:>7}  {feedback.clean(result.problem)}")
-        return "\n".join(line.rstrip() for line in lines)
+            points = f"{result.counts:g}/{result.max_points:g}" if not result.problem else "-"
+            told = " ".join(filter(None, [result.lesson, result.problem, *result.others]))
+            lines.append(f"  {feedback.clean(result.student, 40):<40} {points:>7}  {feedback.clean(told)}")
+        return "\n".join(line.rstrip() for line in [*lines, *self.gradebook_problems])
 
 
 def grade_class(
@@ -67,99 +65,82 @@ def grade_class(
     """Grade everything below ``paths`` and write ``out``.
 
     Args:
-        level: sandbox level, the strongest that works by default; ``"process"`` gives no protection and needs
-            ``allow_unsandboxed``.
+        level: sandbox level, the strongest that works by default; ``"process"`` needs ``allow_unsandboxed``.
         late_rule: what late submissions lose, see ``course_lib.grading.late``.
         on_flag: ``"report"`` or ``"zero"``, for answers that take a shortcut (``OnFlag``).
 
     Raises:
         SandboxError: if the level is not available, or not allowed; nothing was run.
-        ValueError: if ``on_flag`` is neither of the two; nothing was run.
+        GraderFailed: if the solution of an exercise does not get full marks in the sandbox; nobody was graded.
+        GradebookError: if the gradebook cannot be written to; nobody was graded.
+        ValueError: if ``on_flag`` or ``workers`` is not allowed; nothing was run.
     """
     rule = OnFlag(check_choice("on_flag", on_flag, [one.value for one in OnFlag]))
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}")
     level = sandbox.choose(level, allow_unsandboxed=allow_unsandboxed)
     folder = Path(out).resolve()
     settings = Settings(
         str(folder), str(state_folder()), str(Path(solutions).resolve()), level, limits or sandbox.Limits()
     )
-    run = partial(batch.on_workers, scheduler=scheduler, workers=workers, progress=progress)
-    results = [result.with_rule(rule) for result in batch.grade(paths, settings, run=run)]
-    taken_off = late.penalties(intake.collect(paths), late_rule) if late_rule else {}
+    found = intake.collect(paths, settings.limits.notebook_bytes)
     url = gradebook_url or gradebook.default_url(folder)
-    gradebook.record(results, url, taken_off)
-    write(results, folder, taken_off, final_scores(results, url))
-    return ClassReport(results, folder)
-
-
-def final_scores(results: Sequence[GradedSubmission], url: str) -> dict[tuple[str, str], float]:
-    """Student and assignment → the score in the gradebook, where scores set by hand take precedence."""
-    scores = {name: gradebook.scores(url, name) for name in {result.assignment for result in results} if name}
-    return {
-        (result.student, name): scores[name][gradebook.student_id(result.student)]
-        for result in results
-        if (name := result.assignment)
-    }
+    _prepare(settings, url)
+    run = partial(batch.on_workers, scheduler=scheduler, workers=workers, progress=progress)
+    graded = batch.grade_found(found, settings, run=run, progress=progress)
+    ruled = [result.with_rule(rule) for result in _with_penalties(graded, found, late_rule)]
+    recorded, results = _recorded(ruled, url)
+    class_files.write(results, folder, Path(solutions))
+    return ClassReport(results, folder, tuple(recorded.problems))
 
 
 def state_folder() -> Path:
-    """The grader's private folder with secret and references; ``COURSE_GRADING_STATE`` overrides it."""
+    """The grader's private folder with secret and references; ``COURSE_GRADING_STATE`` overrides it.
+
+    Raises:
+        ValueError: if this user has no folder for it.
+    """
     if override := os.environ.get(STATE_VARIABLE):
         return Path(override)
     from platformdirs import user_data_path
 
-    return user_data_path("compression-course") / "grading"
+    try:
+        folder = user_data_path("compression-course") / "grading"
+    except RuntimeError:  # older versions of platformdirs return a path with ~ instead
+        folder = Path("~")
+    if not folder.is_absolute():
+        raise ValueError(f"this user has no home folder; set {STATE_VARIABLE} to a private folder")
+    return folder
 
 
-def write(
-    results: Sequence[GradedSubmission],
-    out: Path,
-    late: Mapping[str, float],
-    scores: Mapping[tuple[str, str], float] | None = None,
-) -> None:
-    """The tables (``*.csv``), ``results.json`` with all records, and a page and a record per student.
-
-    Args:
-        late: student → fraction of the points that is taken off.
-        scores: (student, assignment) → the final score, if that is not the automatic one.
-    """
-    titles = _titles(results)
-    pages = out / "feedback"
-    pages.mkdir(parents=True, exist_ok=True)
-    rows, records = [], []
-    for result in results:
-        penalty, stem = late.get(result.student, 0.0), _file_name(result)
-        (pages / f"{stem}.html").write_text(feedback.page(result, titles, penalty), encoding="utf-8")
-        record = feedback.gradescope(result, titles, penalty)
-        (pages / f"{stem}.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-        records.append({"student": feedback.clean(result.student), "assignment": result.assignment, **record})
-        points = feedback.total(result, penalty)
-        score = (scores or {}).get((result.student, result.assignment), points)
-        rows.append([result.student, result.assignment, points, result.max_points, penalty, score, result.level,
-                     result.problem, f"{stem}.html"])  # fmt: skip
-    flags = [[result.student, one.question, flag.text] for result in results for one in result.questions
-             for flag in one.flags]  # fmt: skip
-    similar = [list(asdict(pair).values()) for pair in similarity.report(results)]
-    _write_table(out / "grades.csv", COLUMNS, rows)
-    _write_table(out / "flags.csv", ["student", "question", "flag"], flags)
-    _write_table(out / "similar.csv", ["question", "first", "second", "similarity"], similar)
-    write_atomically(out / "results.json", json.dumps(records, indent=1) + "\n")
+def _prepare(settings: Settings, url: str) -> None:
+    """Check the sandbox and the gradebook, and make the folder of the results, before anybody is graded."""
+    settings.require_sandbox()
+    folder = Path(settings.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    leftovers.sweep(folder)
+    gradebook.check(url)
 
 
-def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(header)
-    writer.writerows([feedback.cell(value) if isinstance(value, str) else value for value in row] for row in rows)
-    write_atomically(path, text.getvalue())
+def _with_penalties(
+    results: Sequence[GradedSubmission], found: Sequence[Submission], rule: late.Rule | None
+) -> list[GradedSubmission]:
+    if rule is None:
+        return list(results)
+    taken_off = late.penalties(found, rule)
+    return [
+        replace(
+            result, late_penalty=taken_off.get(one.identity, 0.0),
+            others=(*result.others, *filter(None, [late.unreadable_time(one)])),
+        )
+        for one, result in zip(found, results, strict=True)
+    ]  # fmt: skip
 
 
-def _file_name(result: GradedSubmission) -> str:
-    """A file name that a student cannot choose: letters of the name, and a hash of all of it."""
-    letters = "".join(one for one in feedback.clean(result.student, 40) if one.isascii() and one.isalnum())
-    digest = hashlib.sha256(f"{result.student}\0{result.assignment}".encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{letters or 'student'}-{digest[:10]}"
-
-
-def _titles(results: Sequence[GradedSubmission]) -> dict[str, str]:
-    lessons = {one.question[:2] for result in results for one in result.questions}
-    return {id: one["title"] for lesson in sorted(lessons) for id, one in questions.described(lesson).items()}
+def _recorded(results: list[GradedSubmission], url: str) -> tuple[gradebook.Recorded, list[GradedSubmission]]:
+    """What the gradebook accepted, and the results with the scores that were set by hand there."""
+    try:
+        recorded = gradebook.record(results, url)
+    except Exception as error:  # tables and feedback do not depend on a database
+        recorded = gradebook.Recorded(problems=[f"the gradebook was not written: {type(error).__name__}: {error}"])
+    return recorded, [replace(one, manual=recorded.manual.get(one.identity, {})) for one in results]

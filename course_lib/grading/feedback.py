@@ -16,7 +16,8 @@ from course_lib.grading.outcome import ADVICE, Status
 from course_lib.grading.results import GradedQuestion, GradedSubmission
 
 ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[@-_])")
-TEXT_LIMIT = 300
+TEXT_LIMIT = 500
+REMEDY = "Hand in the .ipynb file as Jupyter saved it, one for each exercise, not packed."
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "|", "%")
 TAGS = {"h1", "p", "b", "table", "tbody", "tr", "th", "td"}
 CONTENT_SECURITY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -42,26 +43,26 @@ def cell(text: Any) -> str:
     return f"'{plain}" if plain.startswith(FORMULA_STARTS) else plain
 
 
-def total(result: GradedSubmission, penalty: float = 0.0) -> float:
-    """Points of a result, less a late penalty in [0, 1], rounded to 2 digits."""
-    if not 0 <= penalty <= 1:
-        raise ValueError(f"penalty must lie in [0, 1], got {penalty}")
-    return round(result.points * (1 - penalty), 2)
+def total(result: GradedSubmission) -> float:
+    """Automatic points of a result, less its late penalty, rounded to 2 digits."""
+    return round(result.points * (1 - result.late_penalty), 2)
 
 
-def page(result: GradedSubmission, titles: Mapping[str, str], penalty: float = 0.0) -> str:
+def page(result: GradedSubmission, titles: Mapping[str, str]) -> str:
     """The HTML feedback of one student.
 
     Args:
         titles: question id → title, text of the course.
     """
-    rows = "".join(_row(one, titles.get(one.question, "")) for one in result.questions)
-    late = f"<p>Late: {penalty:.0%} of the points are taken off.</p>" if penalty else ""
-    problem = f"<p class='missing'>{_escaped(result.problem)}</p>" if result.problem else ""
+    rows = "".join(_row(one, titles.get(one.question, ""), result.manual) for one in result.questions)
+    late = f"<p>Late: {result.late_penalty:.0%} of the points are taken off.</p>" if result.late_penalty else ""
+    problem = f"<p class='missing'>{_escaped(_problem(result))}</p>" if result.problem else ""
+    others = "".join(f"<p>{_escaped(other)}</p>" for other in result.others)
+    notes = "".join(f"<p>{_escaped(note)}</p>" for note in result.notes)
     body = (
         f"<h1>{_escaped(result.assignment or 'Not graded')}</h1><p>{_escaped(result.student)}: "
-        f"<b>{total(result, penalty):g} of {result.max_points:g} points</b></p>{late}{problem}"
-        f"<table><tbody><tr><th>Question</th><th>Points</th><th>What was found</th></tr>{rows}</tbody></table>"
+        f"<b>{result.counts:g} of {result.max_points:g} points</b></p>{late}{problem}{others}"
+        f"<table><tbody><tr><th>Question</th><th>Points</th><th>What was found</th></tr>{rows}</tbody></table>{notes}"
     )
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
@@ -70,37 +71,46 @@ def page(result: GradedSubmission, titles: Mapping[str, str], penalty: float = 0
     )
 
 
-def gradescope(result: GradedSubmission, titles: Mapping[str, str], penalty: float = 0.0) -> dict[str, Any]:
+def gradescope(result: GradedSubmission, titles: Mapping[str, str]) -> dict[str, Any]:
     """The record that Gradescope reads from ``results.json``."""
     tests = [
         {
             "name": f"{one.question} {titles.get(one.question, '')}".strip(),
-            "score": one.points,
+            "score": result.manual.get(one.question, one.points),
             "max_score": one.max_points,
             "status": "passed" if one.status is Status.PASSED else "failed",
-            "output": _finding(one),
+            "output": _finding(one, result.manual),
             "output_format": "text",
         }
         for one in result.questions
     ]
     return {
-        "score": total(result, penalty),
-        "output": clean(result.problem),
+        "score": result.counts,
+        "output": " ".join(clean(line) for line in (_problem(result), *result.others, *result.notes) if line),
         "output_format": "text",
         "tests": tests,
     }
 
 
-def _row(one: GradedQuestion, title: str) -> str:
+def _row(one: GradedQuestion, title: str, manual: Mapping[str, float]) -> str:
     kind = "passed" if one.status is Status.PASSED else "missing"
     return (
-        f"<tr><td>{_escaped(one.question)} {_escaped(title)}</td><td class='n'>{one.points:g} of "
-        f"{one.max_points:g}</td><td class='{kind}'>{html.escape(_finding(one))}</td></tr>"
+        f"<tr><td>{_escaped(one.question)} {_escaped(title)}</td><td class='n'>"
+        f"{manual.get(one.question, one.points):g} of "
+        f"{one.max_points:g}</td><td class='{kind}'>{html.escape(_finding(one, manual))}</td></tr>"
     )
 
 
-def _finding(one: GradedQuestion) -> str:
-    return f"{ADVICE[one.status]} {clean(one.details)}".strip()
+def _finding(one: GradedQuestion, manual: Mapping[str, float]) -> str:
+    by_hand = " The points were set by the instructor." if one.question in manual else ""
+    return f"{ADVICE[one.status]} {clean(one.details)}".strip() + by_hand
+
+
+def _problem(result: GradedSubmission) -> str:
+    """Why a submission was not graded, and what the student can do about it."""
+    if not result.problem or result.set_aside:
+        return result.problem
+    return f"Not graded: {clean(result.problem, 150)}. {REMEDY}"
 
 
 def _only_known_tags(body: str) -> str:

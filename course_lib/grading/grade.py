@@ -1,9 +1,9 @@
 """Grade one submission, from its file to its points.
 
-1. take the answers: the sources of the answer cells and nothing else (``submission``);
-2. run them in the sandbox, each followed by a probe that prints values (``nbval_run``);
+1. take the program: the sources of the answer cells and helper cells and nothing else (``submission``);
+2. run it in the sandbox, each answer followed by a probe that prints values (``nbval_run``);
 3. compare what the probes printed with the references (nbval; ``judge`` for an answer without arguments);
-4. decide: a ``Verdict`` for each question, and its points (``outcome``).
+4. decide: a ``Verdict`` for each question (``decision``), and its points.
 
 ``reruns`` repeats 2 to 4 without the answers that broke a run. Learner code runs in the sandbox only.
 """
@@ -14,21 +14,19 @@ import itertools
 import os
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from course_lib.grading import cells, fork_server, nbval_run, probes, reruns, results, sandbox, submission
+from nbformat import NotebookNode
+
+from course_lib.grading import decision, helper_cells, leftovers, nbval_run, results, sandbox, submission
 from course_lib.grading.assignment import Assignment, Reference
-from course_lib.grading.intake import Submission
-from course_lib.grading.nbval_report import CellReport, KernelState
-from course_lib.grading.outcome import KERNEL_ENDED, NOT_REACHED, Status, Stop, StopReason, Verdict
+from course_lib.grading.handed_in import Submission
+from course_lib.grading.outcome import Verdict
 from course_lib.grading.results import GradedQuestion, GradedSubmission
 from course_lib.grading.settings import Settings, result_key
 from course_lib.grading.shortcut_detection import flags
-
-DETAILS_LIMIT = 300
 
 
 def grade_one(handed_in: Submission, settings: Settings) -> GradedSubmission:
@@ -41,8 +39,8 @@ def grade_one(handed_in: Submission, settings: Settings) -> GradedSubmission:
         RuntimeError: if the references cannot be made, or the grader itself does not work.
     """
     try:
-        content = handed_in.read()
-        notebook = submission.parse(content)
+        content = handed_in.read(settings.limits.notebook_bytes)
+        notebook = submission.parse(content, settings.limits.notebook_bytes)
         assignment = find_assignment(settings.solutions, submission.lesson(notebook))
     except submission.Refused as problem:
         return results.refused(handed_in.student, str(problem), settings.level)
@@ -51,16 +49,16 @@ def grade_one(handed_in: Submission, settings: Settings) -> GradedSubmission:
         return stored
     settings.require_sandbox()
     started = time.monotonic()
-    taken = submission.extract(notebook, assignment.questions)
+    taken = submission.extract(notebook, assignment)
     references = settings.references(assignment)[settings.place(assignment, handed_in.student)]
-    with tempfile.TemporaryDirectory(prefix="course-library-") as folder:
+    with tempfile.TemporaryDirectory(prefix=leftovers.prefix("library")) as folder:
         os.chmod(folder, 0o755)
         files = assignment.stage(Path(folder))
-        verdicts = decide(assignment, taken.answers, references, files, level=settings.level, limits=settings.limits)
-    questions = tuple(_graded(id, assignment, taken, verdicts) for id in assignment.questions)
+        decided = judge(assignment, taken, references, files, level=settings.level, limits=settings.limits)
+    questions = tuple(_graded(id, assignment, taken, decided.verdicts[id]) for id in assignment.questions)
     seconds = round(time.monotonic() - started, 2)
     result = GradedSubmission(handed_in.student, settings.level, key, assignment.name, "", questions, taken.answers,
-                              seconds)  # fmt: skip
+                              seconds, notes=decided.notes)  # fmt: skip
     results.write(settings.result_file(key), result)
     return result
 
@@ -87,110 +85,56 @@ def decide(
     level: str,
     limits: sandbox.Limits | None = None,
 ) -> dict[str, Verdict]:
-    """A verdict for each question of the assignment that has an answer.
+    """A verdict for each of these answers, without any helper cell; see ``judge``."""
+    taken = submission.Extracted(dict(answers))
+    return dict(judge(assignment, taken, references, files, level=level, limits=limits).verdicts)
+
+
+def judge(
+    assignment: Assignment,
+    taken: submission.Extracted,
+    references: Mapping[str, Reference],
+    files: Mapping[str, Path],
+    *,
+    level: str,
+    limits: sandbox.Limits | None = None,
+) -> decision.Decision:
+    """Decide all questions in the sandbox.
 
     Args:
-        answers: question id → source.
         files: what the kernel sees, by the path inside; see ``Assignment.stage``.
 
     Raises:
         SandboxError: if the level is not available; nothing was run.
         RuntimeError: if the grader itself does not work, whatever the submission.
     """
-    attempted = {
-        id: answers[id] for id, asked in assignment.questions.items()
-        if id in answers and not submission.is_untouched(answers[id], asked.stub)
-    }  # fmt: skip
-    runner = _Runner(assignment, references, files, level, limits)
-    verdicts = reruns.decide(runner.attempt, attempted)
-    return {id: verdicts.get(id, Verdict(Status.NOT_ATTEMPTED)) for id in answers}
 
-
-@dataclass(frozen=True)
-class _Runner:
-    """Steps 2 to 4 for some answers of one submission."""
-
-    assignment: Assignment
-    references: Mapping[str, Reference]
-    files: Mapping[str, Path]
-    level: str
-    limits: sandbox.Limits | None
-
-    def attempt(self, answers: Mapping[str, str], probed: Sequence[str]) -> reruns.Attempt:
-        """Run ``answers`` in one kernel, compare the probes of ``probed``, and decide these questions."""
-        run = self._run(answers, probed)
-        broken = frozenset(
-            id for id in answers if not (cell := run.cells.get(cells.cell_id("answer", id))) or not cell.passed
-        )
-        if not run.cells:
-            return reruns.Attempt({}, None, broken, run.failure)
-        lost_at = _lost_at(run, list(answers), probed)
-        reached = list(itertools.takewhile(lambda id: id != lost_at, answers))
-        verdicts = {id: self._decide(id, run.cells.get(cells.cell_id("probe", id))) for id in reached if id in probed}
-        if lost_at is not None and lost_at in probed:
-            verdicts[lost_at] = Verdict.stopped(_stop(run, lost_at))
-        return reruns.Attempt(verdicts, lost_at, broken)
-
-    def _run(self, answers: Mapping[str, str], probed: Sequence[str]) -> nbval_run.Run:
-        notebook = self.assignment.notebook(answers, {id: self.references[id] for id in probed})
-        run = nbval_run.run(notebook, self.files, level=self.level, limits=self.limits)
-        if not _is_alive(run.cells.get(notebook.cells[0].id)):  # because of the submission, or of the grader?
-            empty = self.assignment.notebook({}, {})
-            alone = nbval_run.run(empty, self.files, level=self.level, limits=self.limits)
-            if not alone.cells or not all(map(_is_alive, alone.cells.values())):
+    def run(notebook: NotebookNode) -> nbval_run.Run:
+        found = nbval_run.run(notebook, files, level=level, limits=limits)
+        if not decision.is_alive(found.cells.get(notebook.cells[0].id)):  # because of the submission, or of the grader?
+            empty = assignment.notebook({}, {})
+            alone = nbval_run.run(empty, files, level=level, limits=limits)
+            if not alone.cells or not all(map(decision.is_alive, alone.cells.values())):
                 reason = alone.failure.text if alone.failure else "the kernel does not start"
                 raise RuntimeError(f"the grader itself does not work here: {reason}")
-        return run
+        _require_own_cells(notebook, found)
+        return found
 
-    def _decide(self, id: str, probe: CellReport | None) -> Verdict:
-        if probe is None:
-            return Verdict.stopped(NOT_REACHED)
-        if probe.is_unanswered:
-            return Verdict(Status.NOT_ATTEMPTED)
-        if probe.error:
-            return Verdict(Status.ERROR, f"{probe.error}: {probe.message or ''}"[:DETAILS_LIMIT])
-        return Verdict(Status.PASSED if self._is_right(id, probe) else Status.WRONG)
-
-    def _is_right(self, id: str, probe: CellReport) -> bool:
-        """nbval has compared the printed line; a value of an answer without arguments is judged in a process apart."""
-        asked, reference = self.assignment.questions[id], self.references[id]
-        if not asked.is_data or not probe.passed:
-            return probe.passed
-        return fork_server.judge(
-            {"module": self.assignment.module, "probe": asked.probe, "printed": probe.output.strip(),
-             "seed": reference.seed, "line": reference.line, "floors": reference.floors},
-            {**os.environ, **probes.ENVIRONMENT},
-        )  # fmt: skip
+    return decision.decide(assignment, taken, references, run)
 
 
-def _is_alive(cell: CellReport | None) -> bool:
-    return cell is not None and cell.kernel is KernelState.ALIVE
+def _require_own_cells(notebook: NotebookNode, run: nbval_run.Run) -> None:
+    """Check the course's own cells before the first of the learner: an error in them is never the student's."""
+    for cell in itertools.takewhile(lambda cell: cell.id.startswith(("start", "pristine-")), notebook.cells):
+        report = run.cells.get(cell.id)
+        if report is not None and report.error and decision.is_alive(report):
+            raise RuntimeError(f"the grader itself does not work here: {decision.said(report)}")
 
 
-def _lost_at(run: nbval_run.Run, answers: Sequence[str], probed: Sequence[str]) -> str | None:
-    """The first question at which the kernel was lost; None if it was alive at the end."""
-    for id in answers:
-        own = [cells.cell_id("answer", id), *([cells.cell_id("probe", id)] if id in probed else [])]
-        if not all(_is_alive(run.cells.get(cell)) for cell in own):
-            return id
-    return answers[-1] if run.failure else None
-
-
-def _stop(run: nbval_run.Run, id: str) -> Stop:
-    """Why the kernel was lost at a question."""
-    for cell in filter(None, map(run.cells.get, (cells.cell_id("answer", id), cells.cell_id("probe", id)))):
-        if cell.kernel is KernelState.TIMED_OUT:
-            return Stop(StopReason.TIME, "it took too long")
-        if cell.kernel is KernelState.DEAD:
-            return cell.stop or KERNEL_ENDED
-    return run.failure or Stop(StopReason.COMPARISON_FAILED, "it did not come to an end")
-
-
-def _graded(
-    id: str, assignment: Assignment, taken: submission.Extracted, verdicts: Mapping[str, Verdict]
-) -> GradedQuestion:
-    """A verdict as points; a question without an answer cell was not accepted."""
-    verdict = verdicts.get(id) or Verdict(Status.NOT_ACCEPTED, taken.findings.get(id, ""))
+def _graded(id: str, assignment: Assignment, taken: submission.Extracted, verdict: Verdict) -> GradedQuestion:
+    """A verdict as points, with the flags of the answer and of the helper cells that it uses."""
     most = assignment.questions[id].points
-    found = tuple(flags(taken.answers.get(id, "")))
-    return GradedQuestion(id, most if verdict.passed else 0.0, most, verdict.status, verdict.details, found)
+    sources = {**taken.answers, **{helper.id: helper.source for helper in taken.helpers}}
+    used = [id, *sorted(helper_cells.needed(id, sources) - taken.answers.keys())] if id in sources else []
+    found = dict.fromkeys(flag for source in used for flag in flags(sources[source]))
+    return GradedQuestion(id, most if verdict.passed else 0.0, most, verdict.status, verdict.details, tuple(found))

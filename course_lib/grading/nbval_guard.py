@@ -150,7 +150,7 @@ class _Meter:
         if self.output > limits.output_kb * 1024:
             return Stop(StopReason.OUTPUT, f"more than {limits.output_kb} kB of output")
         if self.now() > self.cell_end:
-            return Stop(StopReason.TIME, f"longer than {limits.question_seconds:g} seconds")
+            return Stop(StopReason.TIME, f"it took too long, more than {limits.question_seconds:g} seconds")
         if self.now() > limits.notebook_seconds:
             return Stop(StopReason.TIME, f"the notebook took longer than {limits.notebook_seconds:g} seconds")
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from course_lib.grading import cells, cgroups, containers, fork_server, nbval_report, provisioner, sandbox
+from course_lib.grading import cells, cgroups, containers, fork_server, leftovers, nbval_report, provisioner, sandbox
 from course_lib.grading.building import ROOT
 from course_lib.grading.nbval_report import CellReport
 from course_lib.grading.outcome import Stop, StopReason
@@ -49,7 +50,7 @@ def run(notebook: NotebookNode, files: Mapping[str, Path], *, level: str, limits
     """
     limits = limits or sandbox.Limits()
     sandbox.require(level)
-    with tempfile.TemporaryDirectory(prefix="course-grade-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix=leftovers.prefix("grade"), ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with _group_limits(level, limits, folder.name) as groups:
             _prepare(folder, notebook, files, level, limits, groups)
@@ -59,7 +60,7 @@ def run(notebook: NotebookNode, files: Mapping[str, Path], *, level: str, limits
                 f"--nbval-kernel-startup-timeout={START_SECONDS}", "-p", "course_lib.grading.nbval_guard",
             )  # fmt: skip
             failure = _supervise(options, folder, STRETCH * limits.notebook_seconds)
-        return _read(folder / "report.json", notebook, failure)
+        return read(folder / "report.json", notebook, failure)
 
 
 @contextlib.contextmanager
@@ -88,7 +89,7 @@ def _prepare(
     (kernels / "kernel.json").write_text(json.dumps(provisioner.kernelspec()), encoding="utf-8")
     home, library = sandbox.HOME, sandbox.LIBRARY
     if level == "process":
-        home, library = str(folder / "home"), str(_library(folder / "library", files))
+        home, library = str(folder / "home"), str(linked(folder / "library", files))
     settings = {
         "level": level, "limits": asdict(limits), "home": home, "library": library, "cgroup": groups,
         "files": {name: str(path) for name, path in files.items()}, "name": folder.name,
@@ -98,11 +99,14 @@ def _prepare(
     nbformat.write(notebook, folder / "notebook.ipynb")
 
 
-def _library(folder: Path, files: Mapping[str, Path]) -> Path:
-    """Links to the visible files, for the level that cannot mount them."""
+def linked(folder: Path, files: Mapping[str, Path]) -> Path:
+    """A folder with links to the visible files, where they cannot be mounted; copies where links are not allowed."""
     for name, path in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).symlink_to(path)
+        try:
+            (folder / name).symlink_to(path)
+        except OSError:
+            shutil.copyfile(path, folder / name)
     return folder
 
 
@@ -133,7 +137,8 @@ def _supervise(options: Sequence[str], folder: Path, seconds: float) -> Stop | N
     return None if status in nbval_report.EXIT_STATUS else _failure(f"the comparison ended with status {status}")
 
 
-def _read(file: Path, notebook: NotebookNode, failure: Stop | None) -> Run:
+def read(file: Path, notebook: NotebookNode, failure: Stop | None) -> Run:
+    """The reports that pytest left about a notebook, by the ids of its cells."""
     if not file.is_file():
         return Run({}, failure or _failure("there is no report"))
     if file.stat().st_size > REPORT_LIMIT:

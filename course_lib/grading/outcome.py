@@ -50,6 +50,7 @@ class Stop:
 
 
 KERNEL_ENDED = Stop(StopReason.KERNEL_ENDED, "the kernel ended")
+TOO_LONG = Stop(StopReason.TIME, "it took too long")
 NOT_REACHED = Stop(StopReason.COMPARISON_FAILED, "it was not reached")
 
 

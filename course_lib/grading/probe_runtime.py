@@ -1,8 +1,8 @@
 """Print the values of a learner's function as one canonical line.
 
 This module is in the sandbox beside the notebook, and the reference lines are made with it outside. It decides
-nothing: a kernel in which it was changed still has to print the right values. Lists and tuples are written the same
-way, dictionaries and sets are sorted, every other type must be exact.
+nothing: a kernel in which it was changed still has to print the right values. Dictionaries and sets are sorted. Lists
+and tuples are written alike, so are all floating dtypes, and a tensor without dimensions is a number, as in the checks.
 
 Numbers are rounded so that another correct computation prints the same. A float keeps ``DIGITS`` digits; the entries
 of a tensor are rounded at the last digit of its largest entry. A reference value too near a rounding edge is listed
@@ -16,15 +16,19 @@ import inspect
 import io
 import json
 import math
+import random
+import sys
+import warnings
 from collections.abc import Callable, Collection, Iterable
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
 DIGITS = 4
-SHORT_DIGITS = {"float16": 2, "bfloat16": 1}
 EDGE = 0.05
 TINY = 1e-9
 BESIDE = 4e-6
+_print = print
+_pristine: dict[str, Any] = {}
 
 
 class Writer:
@@ -60,8 +64,10 @@ class Writer:
         if kind is dict:
             keys = sorted(value, key=lambda key: (type(key).__name__, str(key)))
             return "{" + ",".join(f"{self.write(key)}:{self.write(value[key])}" for key in keys) + "}"
-        if kind.__name__ in ("Tensor", "Parameter", "ndarray"):
+        if kind.__name__ in ("Tensor", "Parameter"):
             return self._tensor(value)
+        if kind.__name__ == "ndarray":
+            return f"array {self._tensor(value)}"
         raise TypeError(f"a value of type {kind.__name__} cannot be written")
 
     def _float(self, value: float) -> str:
@@ -90,6 +96,8 @@ class Writer:
         return whole
 
     def _tensor(self, value: Any) -> str:
+        if not value.shape:
+            return self.write(_entries(value)[0])
         dtype = str(value.dtype).removeprefix("torch.")
         shape = ",".join(str(size) for size in value.shape)
         entries = _entries(value)
@@ -97,8 +105,8 @@ class Writer:
             text = "".join("01"[entry] for entry in entries) if dtype == "bool" else ",".join(map(str, entries))
             return f"{dtype}[{shape}]:{text}"
         largest = max((abs(entry) for entry in entries if math.isfinite(entry)), default=0.0)
-        exponent = self._exponent(largest) - SHORT_DIGITS.get(dtype, DIGITS) + 1 if largest >= TINY else 0
-        return f"{dtype}[{shape}]e{exponent}:" + ",".join(self._entries(entries, exponent))
+        exponent = self._exponent(largest) - DIGITS + 1 if largest >= TINY else 0
+        return f"float[{shape}]e{exponent}:" + ",".join(self._entries(entries, exponent))
 
     def _entries(self, entries: Iterable[float], exponent: int) -> Iterable[str]:
         for entry in entries:
@@ -117,12 +125,50 @@ class Silent(io.TextIOBase):
         return len(text)
 
 
+def prepare() -> None:
+    """Remember the functions and settings that ``reset`` needs, before a learner's code can replace them."""
+    import torch
+
+    names = ("set_default_dtype", "set_default_device", "set_grad_enabled", "manual_seed", "set_num_threads",
+             "are_deterministic_algorithms_enabled", "use_deterministic_algorithms", "set_printoptions",
+             "set_float32_matmul_precision", "set_flush_denormal")  # fmt: skip
+    _pristine.update({name: getattr(torch, name) for name in names})
+    _pristine.update(
+        threads=torch.get_num_threads(), float32=torch.float32, anomaly=torch.autograd.set_detect_anomaly,
+        recursion=sys.getrecursionlimit(), stdout=sys.stdout, filters=list(warnings.filters),
+    )  # fmt: skip
+
+
+def reset() -> None:
+    """Set torch's global state, and what else a probe depends on, as it is in a fresh kernel."""
+    if not _pristine:
+        prepare()
+    _pristine["set_default_dtype"](_pristine["float32"])
+    _pristine["set_default_device"](None)
+    _pristine["set_grad_enabled"](True)
+    _pristine["set_num_threads"](_pristine["threads"])
+    if _pristine["are_deterministic_algorithms_enabled"]():
+        _pristine["use_deterministic_algorithms"](False)  # imports a compiler, which takes a second
+    _pristine["set_float32_matmul_precision"]("highest")
+    _pristine["set_flush_denormal"](False)
+    _pristine["set_printoptions"](profile="default")
+    _pristine["anomaly"](False)
+    _pristine["manual_seed"](0)
+    random.seed(0)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(0)
+        numpy.seterr(divide="warn", over="warn", under="ignore", invalid="warn")
+    sys.setrecursionlimit(_pristine["recursion"])
+    warnings.filters[:] = _pristine["filters"]  # type: ignore[index]
+
+
 def values(module: str, function: str, answer: Callable[..., Any], seed: int) -> Any:
     """What a probe returns for an answer and a seed, or the list of what it yields."""
     import torch
 
     from course_lib.learning.answer import Answer
 
+    reset()
     probe = getattr(importlib.import_module(module), function)
     found = probe(Answer(answer), torch.Generator().manual_seed(seed))
     return list(found) if inspect.isgenerator(found) else found
@@ -132,16 +178,21 @@ def show(module: str, function: str, answer: Callable[..., Any], seed: int, floo
     """Print the canonical line of a probe; output of the answer itself is dropped."""
     with redirect_stdout(Silent()), redirect_stderr(Silent()):
         line = Writer(floors).write(values(module, function, answer, seed))
-    print(line)
+    _say(line)
 
 
 def show_data(answer: Callable[[], Any]) -> None:
     """Print the exact value of an answer without arguments; it is judged outside the sandbox."""
     from course_lib.learning.answer import Answer
 
+    reset()
     with redirect_stdout(Silent()), redirect_stderr(Silent()):
         line = json.dumps(tagged(Answer(answer)()), allow_nan=False)
-    print(line)
+    _say(line)
+
+
+def _say(line: str) -> None:
+    _print(line, file=_pristine["stdout"])
 
 
 def tagged(value: Any) -> Any:

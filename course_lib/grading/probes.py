@@ -68,7 +68,9 @@ def references(assignment: Assignment, key: bytes, state: Path, pool: int = POOL
     file = state / "references" / f"{name}.json"
     if not file.is_file():
         made = _compute(assignment, key, pool)
-        write_atomically(file, json.dumps(made))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.chmod(0o700)
+        write_atomically(file, json.dumps(made)).chmod(0o600)
     stored = json.loads(file.read_text(encoding="utf-8"))
     return [{id: Reference(one["seed"], one["line"], tuple(one["floors"])) for id, one in place.items()}
             for place in stored]  # fmt: skip
@@ -118,8 +120,7 @@ def _main() -> None:
     job = json.load(sys.stdin)
     assignment = Assignment(job["solution"])
     namespace: dict[str, Any] = {"__name__": "__main__"}
-    answers = {id: assignment.solution.cells[assignment.places[id].answer].source for id in assignment.questions}
-    for cell in assignment.notebook(answers, {}).cells:
+    for cell in assignment.notebook(assignment.answers, {}).cells[1:]:  # without the preparation of the probes
         exec(compile(cell.source, cell.id, "exec"), namespace)
     made: list[dict[str, Any]] = [{} for _ in range(job["pool"])]
     for id, seeds in job["questions"].items():

@@ -13,7 +13,7 @@ from course_lib.core.atomic_write import write_atomically
 from course_lib.grading.outcome import Status
 from course_lib.grading.shortcut_detection import Flag, FlagKind, OnFlag
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ class GradedSubmission:
         problem: why it was refused or set aside; empty if it was graded.
         answers: question → source of the answer.
         set_aside: the infrastructure failed, not the submission.
+        lesson: the lesson of the exercise, also of a refused submission if it is known.
+        others: what else of this student and exercise was found and not graded.
+        late_penalty: fraction of the points that is taken off.
+        manual: question → points that the instructor set by hand.
+        notes: one line for each cell that is no part of the program that was graded.
     """
 
     student: str
@@ -51,6 +56,22 @@ class GradedSubmission:
     answers: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     set_aside: bool = False
+    lesson: str = ""
+    others: tuple[str, ...] = ()
+    late_penalty: float = 0.0
+    manual: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> float:
+        """Points that count: set by hand where the instructor did so, less the late penalty."""
+        points = sum(self.manual.get(one.question, one.points) for one in self.questions)
+        return round(points * (1 - self.late_penalty), 2)
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Student and lesson: there is one result for each."""
+        return self.student, self.lesson
 
     @property
     def points(self) -> float:
@@ -75,20 +96,30 @@ def refused(student: str, problem: str, level: str, *, set_aside: bool = False) 
     return GradedSubmission(student, level, key, problem=problem, set_aside=set_aside)
 
 
+def to_dict(result: GradedSubmission) -> dict[str, Any]:
+    """The result as values for JSON, with the number of the schema."""
+    return {"schema": SCHEMA, **asdict(result)}
+
+
 def write(file: Path, result: GradedSubmission) -> None:
     """Store a result; the file appears complete or not at all."""
-    write_atomically(file, json.dumps({"schema": SCHEMA, **asdict(result)}, indent=1))
+    write_atomically(file, json.dumps(to_dict(result), indent=1))
 
 
 def read(file: Path) -> GradedSubmission | None:
     """A stored result; None if there is none, or it is damaged or of another schema."""
     try:
-        stored = json.loads(file.read_text(encoding="utf-8"))
-        if stored.pop("schema") != SCHEMA:
-            return None
-        return GradedSubmission(**stored | {"questions": tuple(map(_question, stored["questions"]))})
+        return from_dict(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def from_dict(stored: dict[str, Any]) -> GradedSubmission | None:
+    """The inverse of ``to_dict``; None if the schema is another one."""
+    if stored.pop("schema") != SCHEMA:
+        return None
+    lists = {"questions": tuple(map(_question, stored["questions"])), "others": tuple(stored["others"])}
+    return GradedSubmission(**stored | lists | {"notes": tuple(stored["notes"])})
 
 
 def _question(stored: dict[str, Any]) -> GradedQuestion:

@@ -39,6 +39,7 @@ class Limits:
         open_files: file descriptors of one process.
         file_mb: size of one file.
         output_kb: what all cells together may print.
+        notebook_mb: size of a submitted notebook, stored outputs included (they are dropped).
     """
 
     question_seconds: float = 20.0
@@ -51,6 +52,12 @@ class Limits:
     open_files: int = 512
     file_mb: int = 128
     output_kb: int = 4096
+    notebook_mb: int = 50
+
+    @property
+    def notebook_bytes(self) -> int:
+        """Bytes that a submitted notebook may have."""
+        return self.notebook_mb * 1_000_000
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():

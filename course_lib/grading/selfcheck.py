@@ -1,28 +1,28 @@
-"""Points for your own notebook: nbval runs a copy of it, and every check cell that passes earns its points.
+"""Points for your own notebook: exactly the program that `course grade` would run, judged in the same way.
 
-The notebook runs with your rights and its own checks decide. Untrusted notebooks are graded by
-``course_lib.grading.grade``.
+It runs with your rights and without the sandbox. Of a question that is not right, the course's check then says what it
+expected. Untrusted notebooks are graded by ``course_lib.grading.grade``.
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import nbformat
+from nbformat.v4 import new_code_cell
 
-from course_lib.grading import cells, nbval_report
-from course_lib.grading.building import ROOT
-from course_lib.grading.nbval_report import CellReport
+from course_lib.grading import cells, decision, own_references, own_run, sandbox, submission
+from course_lib.grading.assignment import IGNORE_OUTPUT, Exercise
+from course_lib.grading.outcome import ADVICE, Status, Verdict
 
-CELL_TIMEOUT = 120
-OWN_KERNEL = ("--nbval-current-env", "-p", "course_lib.notebook.ipc_kernels")
+OWN_KERNEL = own_run.OWN_KERNEL
+CELL_TIMEOUT = sandbox.Limits().question_seconds
+QUESTION = re.compile(r"^\s*(?=\d\d\.\d)")  # only the line of a question begins with its number
+RESET = "probe_runtime.reset()"
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,11 @@ class QuestionResult:
     status: str
     message: str = ""
     hint: str = ""
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class NotebookResult:
-    """All questions of one notebook; ``problems`` are other cells that failed, or why it did not run."""
+    """All questions of one notebook; ``problems`` are cells that are no part of it or failed, or why it did not run."""
 
     notebook: str
     questions: list[QuestionResult] = field(default_factory=list)
@@ -68,13 +67,14 @@ class NotebookResult:
 
 
 def check(paths: Iterable[str | Path], *, cell_timeout: float = CELL_TIMEOUT) -> list[NotebookResult]:
-    """Run every notebook in a folder of its own and count its points.
+    """Judge every notebook in a folder of its own and count its points.
 
     Args:
         paths: exercise notebooks, filled in or not.
         cell_timeout: seconds that one cell may take.
     """
-    return [_check_one(Path(path), cell_timeout) for path in paths]
+    limits = sandbox.Limits(question_seconds=cell_timeout)
+    return [_check_one(Path(path), limits) for path in paths]
 
 
 def summary(results: Iterable[NotebookResult]) -> str:
@@ -85,84 +85,78 @@ def summary(results: Iterable[NotebookResult]) -> str:
         for question in result.questions:
             points = f"{question.points:g}/{question.max_points:g}"
             lines.append(f"  {question.question}  {points:>5}  {question.status:<13}  {question.title}".rstrip())
-            lines += [f"         {line}" for line in question.message.splitlines()]
+            lines += [f"         {QUESTION.sub('question ', line)}" for line in question.message.splitlines()]
             if question.hint:
                 lines.append(f"         where to think: {question.hint}")
         lines += [f"  note: {problem}" for problem in result.problems]
     return "\n".join(lines)
 
 
-def _check_one(path: Path, cell_timeout: float) -> NotebookResult:
+def _check_one(path: Path, limits: sandbox.Limits) -> NotebookResult:
     try:
-        notebook = cells.read(path)
+        content = submission.parse(path.read_bytes())
+        if (lesson := submission.lesson(content)) is None:
+            return NotebookResult(str(path), problems=["no question found; is this an exercise notebook?"])
+        exercise = Exercise.of_lesson(lesson)
     except (ValueError, OSError) as error:
         return NotebookResult(str(path), problems=[str(error)])
-    found = cells.questions(notebook)
-    if not found:
-        return NotebookResult(str(path), problems=["no question found; is this an exercise notebook?"])
-    with tempfile.TemporaryDirectory(prefix="course-check-") as folder:
-        reports, failure = _run(notebook, Path(folder), cell_timeout)
-    by_index = {index: reports.get(number) for number, index in cells.code_index(notebook).items()}
-    results = [_question_result(place, by_index.get(place.check)) for place in found.values()]
-    problems = [failure] if failure else []
-    graded = {index for index, _, _ in cells.graded(notebook)}
-    problems += [f"cell {index + 1} failed: {_failure(report)}" for index, report in by_index.items()
-                 if index not in graded and report and not report.passed]  # fmt: skip
-    return NotebookResult(str(path), results, problems)
+    taken = submission.extract(content, exercise)
+    try:
+        decided = _decide(exercise, taken, limits)
+    except RuntimeError as error:
+        failed = {id: Verdict(Status.STOPPED, str(error)) for id in exercise.questions}
+        decided = decision.Decision(failed, (*taken.notes, str(error)))
+    messages = _messages(exercise, taken, decided, limits)
+    results = [_question_result(exercise, id, decided.verdicts[id], messages.get(id, "")) for id in exercise.questions]
+    return NotebookResult(str(path), results, list(decided.notes))
 
 
-def _run(notebook: nbformat.NotebookNode, folder: Path, cell_timeout: float) -> tuple[dict[int, CellReport], str]:
-    """nbval's reports by code-cell number, and what went wrong with the run as a whole."""
-    nbformat.write(notebook, folder / "notebook.ipynb")
-    options = nbval_report.options(folder, "--nbval-lax", *OWN_KERNEL, f"--nbval-cell-timeout={cell_timeout:g}")
-    command = [sys.executable, "-m", "pytest", *options]
-    finished = subprocess.run(
-        command, cwd=folder, env=_environment(folder), capture_output=True, text=True, errors="replace", check=False
-    )
-    report = folder / "report.json"
-    if finished.returncode not in nbval_report.EXIT_STATUS or not report.is_file():
-        last = (finished.stderr or finished.stdout).strip().splitlines()[-1:] or ["no output"]
-        return {}, f"nbval could not run the notebook: {last[0]}"
-    return nbval_report.read(report), ""
+def _decide(exercise: Exercise, taken: submission.Extracted, limits: sandbox.Limits) -> decision.Decision:
+    with tempfile.TemporaryDirectory(prefix="course-library-") as folder:
+        files = exercise.stage(Path(folder))
+        references = own_references.make(exercise, decision.attempted(exercise, taken))
+        return decision.decide(exercise, taken, references, lambda notebook: own_run.run(notebook, files, limits))
 
 
-def _environment(folder: Path) -> Mapping[str, str]:
-    """The caller's environment without pytest's own settings; progress of this run is not recorded."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
-    search = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return kept | {
-        "PYTHONPATH": os.pathsep.join(search),
-        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        "COURSE_PROGRESS": str(folder / "progress.json"),
-    }
+def _messages(
+    exercise: Exercise, taken: submission.Extracted, decided: decision.Decision, limits: sandbox.Limits
+) -> dict[str, str]:
+    """What the course's checks say about the answers that gave other values than a right one."""
+    asked = [id for id, verdict in decided.verdicts.items() if verdict.status is Status.WRONG]
+    if not asked:
+        return {}
+    stopped = {id for id, verdict in decided.verdicts.items() if verdict.status is Status.STOPPED}
+    answers = {id: source for id, source in taken.answers.items() if id not in stopped}
+    judged = {id: _check_cell(exercise.exercise.cells[exercise.places[id].check].source, id) for id in asked}
+    run = own_run.run(exercise.program(answers, judged, taken.helpers), None, limits)
+    reports = {id: run.cells.get(cells.cell_id("check", id)) for id in asked}
+    return {id: decision.said(report).removeprefix(f"{id} not yet: ") for id, report in reports.items()
+            if report and report.error}  # fmt: skip
 
 
-def _question_result(place: cells.QuestionCells, report: CellReport | None) -> QuestionResult:
-    title, hint = _title_and_hint(place.question)
-    failed = QuestionResult(place.question, title, 0, place.points, "failed", "its check cell did not run")
-    if report is None:
-        return failed
-    if report.passed:
-        return replace(failed, points=place.points, status="passed", message="", seconds=report.seconds)
-    if report.is_unanswered:
-        return replace(failed, status="not attempted", message="", seconds=report.seconds)
-    message = report.message if report.error == "CheckFailed" and report.message else _failure(report)
-    return replace(failed, message=message, hint=hint, seconds=report.seconds)
+def _check_cell(source: str, question: str) -> Any:
+    imported = "from course_lib.learning import check"
+    cell = new_code_cell(f"{RESET}\n{imported}\n{source}", id=cells.cell_id("check", question))
+    cell.metadata.tags = [IGNORE_OUTPUT]
+    return cell
+
+
+def _question_result(exercise: Exercise, id: str, verdict: Verdict, message: str) -> QuestionResult:
+    title, hint = _title_and_hint(id)
+    most = exercise.questions[id].points
+    if verdict.passed:
+        return QuestionResult(id, title, most, most, "passed")
+    missing = QuestionResult(id, title, 0, most, "failed", " ".join(filter(None, [message, verdict.details])), hint)
+    if verdict.status is Status.NOT_ATTEMPTED:
+        return replace(missing, status="not attempted", message="", hint="")
+    if verdict.status is Status.NOT_ACCEPTED:
+        return replace(missing, hint="")
+    return missing if missing.message else replace(missing, message=ADVICE[verdict.status])
 
 
 def _title_and_hint(question: str) -> tuple[str, str]:
-    """Title and first hint of a question; both empty for one that the course does not know."""
+    """Title and first hint of a question."""
     from course_lib.learning import questions
 
-    try:
-        entry = questions.find(question)
-    except ValueError:
-        return "", ""
-    return entry.title, entry.hints[0]
-
-
-def _failure(report: CellReport) -> str:
-    """The error of a cell that failed; without one, a line of nbval's text."""
-    lines = [line.strip() for line in report.failure.splitlines() if line.strip()]
-    first = next((line for line in lines if "Timeout" in line), lines[0] if lines else "no reason given")
-    return f"{report.error}: {report.message or first}" if report.error else first
+    entry = questions.described(question[:2])[question]
+    return entry["title"], entry["hints"][0]

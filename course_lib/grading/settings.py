@@ -11,7 +11,10 @@ from pathlib import Path
 from course_lib.grading import building, probes, sandbox
 from course_lib.grading.assignment import Assignment
 
-LATER = ("batch", "classroom", "feedback", "gradebook", "late", "selfcheck", "similarity")
+LATER = (
+    "attempts", "batch", "class_files", "classroom", "feedback", "gradebook", "intake", "known_code", "late",
+    "own_kernel", "own_references", "own_run", "selfcheck", "similarity", "student_names", "trial",
+)  # fmt: skip
 """Modules that only order or present results: a change in them decides no verdict. All others are in the digest."""
 
 

@@ -104,7 +104,7 @@ def test_a_damaged_model_file_is_one_line(measured, tmp_path):
 
 
 def test_an_error_of_ours_keeps_its_traceback(monkeypatch):
-    def broken():
+    def broken(**_):
         raise TypeError("ours")
 
     monkeypatch.setattr(doctor, "examine", broken)
@@ -115,7 +115,7 @@ def test_an_error_of_ours_keeps_its_traceback(monkeypatch):
 @pytest.mark.parametrize(("ok", "code"), [(True, 0), (False, 1)])
 def test_the_exit_code_of_doctor_shows_whether_something_is_missing(monkeypatch, ok, code):
     diagnosis = doctor.Diagnosis((doctor.Finding("memory", "1 GB", "more", ok),))
-    monkeypatch.setattr(doctor, "examine", lambda: diagnosis)
+    monkeypatch.setattr(doctor, "examine", lambda **_: diagnosis)
     result = course("doctor")
     assert result.exit_code == code and "memory  1 GB" in result.stdout
 

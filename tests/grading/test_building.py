@@ -71,7 +71,10 @@ def test_the_answers_are_written_as_the_reference_of_their_lesson(tmp_path, solu
     solution.cells[3].source = solution.cells[3].source.replace("value + value", "math.fsum([value, value])")
     nbformat.write(solution, source)
     assert building.build([source], check=True, destination=exercises) == [reference] and not reference.exists()
-    assert building.build([source], destination=exercises) == [reference, exercises / source.name]
+    assert building.build([source], destination=exercises) == [
+        reference, tmp_path / "lesson_99" / building.PUBLISHED, exercises / source.name,
+    ]  # fmt: skip
+    assert "secret of question" not in (tmp_path / "lesson_99" / building.PUBLISHED).read_text()
     text = reference.read_text()
     assert "import math\n" in text and "os" not in text and "SOLUTION" not in text and "check" not in text
     namespace: dict = {}

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from course_lib.grading import classroom
+from course_lib.grading import class_files, classroom
 from course_lib.grading.outcome import Status
 from course_lib.grading.results import GradedQuestion, GradedSubmission
 from course_lib.grading.shortcut_detection import Flag, FlagKind, OnFlag
@@ -13,7 +13,7 @@ from tests.grading.conftest import EVIL, evil_result
 
 @pytest.mark.parametrize("text", EVIL)
 def test_no_cell_of_a_table_is_a_formula(tmp_path, text):
-    classroom.write([evil_result(text)], tmp_path, {})
+    class_files.write([evil_result(text)], tmp_path)
     for name in ("grades.csv", "flags.csv", "similar.csv"):
         with (tmp_path / name).open(newline="") as file:
             for row in csv.reader(file):
@@ -23,7 +23,7 @@ def test_no_cell_of_a_table_is_a_formula(tmp_path, text):
 
 
 def test_a_student_cannot_choose_a_path(tmp_path):
-    classroom.write([evil_result("../../etc/passwd"), evil_result("/root/.bashrc")], tmp_path, {})
+    class_files.write([evil_result("../../etc/passwd"), evil_result("/root/.bashrc")], tmp_path)
     names = sorted(path.name for path in (tmp_path / "feedback").glob("*.html"))
     assert all(name.startswith(("etcpasswd-", "rootbashrc-")) for name in names) and len(names) == 2
 

@@ -54,9 +54,23 @@ def test_every_status_has_an_advice_that_the_page_shows(status):
 def test_points_and_late_penalty():
     questions = tuple(GradedQuestion("01.1", points, 5.0, Status.PASSED) for points in (4.0, 3.0))
     graded = replace(result("x"), questions=questions)
-    assert feedback.total(graded) == 7 and feedback.total(graded, 0.1) == 6.3
-    with pytest.raises(ValueError, match=r"penalty must lie in \[0, 1\], got 2"):
-        feedback.total(graded, 2)
+    late = replace(graded, late_penalty=0.1)
+    assert feedback.total(graded) == 7 and feedback.total(late) == late.counts == 6.3
+    assert "Late: 10% of the points are taken off." in feedback.page(late, {})
+
+
+def test_points_that_were_set_by_hand_are_on_the_page_and_in_the_record():
+    graded = replace(result("x"), manual={"01.1": 2.5})
+    assert "2.5 of 3</td>" in feedback.page(graded, {}) and "x: <b>2.5 of 3 points" in feedback.page(graded, {})
+    record = feedback.gradescope(graded, {})
+    assert record["score"] == record["tests"][0]["score"] == 2.5
+    assert record["tests"][0]["output"].endswith("The points were set by the instructor.")
+
+
+def test_files_that_were_not_graded_are_on_the_page_and_in_the_record():
+    graded = replace(result("x"), problem="", others=("x/03 (1).ipynb: an earlier attempt, not graded",))
+    assert "03 (1).ipynb: an earlier attempt" in feedback.page(graded, {})
+    assert feedback.gradescope(graded, {})["output"] == graded.others[0]
 
 
 def test_the_gradescope_record_has_scores_and_names():

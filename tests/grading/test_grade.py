@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from course_lib.grading import building, grade, intake, nbval_run, probes, sandbox
+from course_lib.grading import building, decision, grade, intake, nbval_run, probes, sandbox
 from course_lib.grading.assignment import Assignment
 from course_lib.grading.nbval_report import CellReport, KernelState
 from course_lib.grading.outcome import Status, Stop, StopReason, Verdict
@@ -72,8 +72,10 @@ def handed_in(tmp_path):
 
 
 def test_verdicts_become_points_and_are_stored_once(handed_in, tmp_path, monkeypatch):
-    verdicts = [{"01.1": Verdict(Status.PASSED), "01.2": Verdict(Status.ERROR, "ZeroDivisionError: division by zero")}]
-    monkeypatch.setattr(grade, "decide", lambda *_, **__: verdicts.pop())
+    missing = {f"01.{number}": Verdict(Status.NOT_ATTEMPTED) for number in range(3, 7)}
+    failed = Verdict(Status.ERROR, "ZeroDivisionError: division by zero")
+    verdicts = [{"01.1": Verdict(Status.PASSED), "01.2": failed, **missing}]
+    monkeypatch.setattr(grade, "judge", lambda *_, **__: decision.Decision(verdicts.pop(), ("cell 2 is left out",)))
     monkeypatch.setattr(sandbox, "require", lambda level="bwrap": level)
     monkeypatch.setattr(Settings, "references", lambda self, assignment: [{}])
     settings = Settings(str(tmp_path / "out"), str(tmp_path / "state"), pool=1)
@@ -81,7 +83,8 @@ def test_verdicts_become_points_and_are_stored_once(handed_in, tmp_path, monkeyp
     found = {one.question: (one.points > 0, one.status, one.details) for one in result.questions}
     assert found["01.1"] == (True, Status.PASSED, "")
     assert found["01.2"] == (False, Status.ERROR, "ZeroDivisionError: division by zero")
-    assert found["01.3"] == (False, Status.NOT_ACCEPTED, "") and result.max_points == 20
+    assert found["01.3"] == (False, Status.NOT_ATTEMPTED, "") and result.max_points == 20
+    assert result.notes == ("cell 2 is left out",)
     assert grade.grade_one(handed_in, settings) == result and verdicts == []
 
 

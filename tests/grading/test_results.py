@@ -26,7 +26,7 @@ def test_a_refused_submission_has_the_reason_and_no_points(tmp_path):
     assert (refused.points, refused.max_points, refused.problem) == (0, 0, "it is empty")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"schema": 2}', '{"schema": 2, "questions": [1]}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"schema": 3}', '{"schema": 3, "questions": [1]}'])
 def test_a_damaged_file_is_no_result(stored, text):
     stored.write_text(text)
     assert results.read(stored) is None

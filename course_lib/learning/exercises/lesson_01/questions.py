@@ -9,8 +9,14 @@ from torch import Tensor
 
 from course_lib.learning.answer import Answer
 from course_lib.learning.exercises.lesson_01 import reference
-from course_lib.learning.exercises.lesson_01.expectations import encoded_bytes, expect_plan, pass_hint, size_hint
-from course_lib.learning.expect import draw, expect, expect_close, expect_equal, expect_parts, expect_whole
+from course_lib.learning.exercises.lesson_01.expectations import (
+    as_plan,
+    encoded_bytes,
+    expect_plan,
+    pass_hint,
+    size_hint,
+)
+from course_lib.learning.expect import as_float, draw, expect, expect_close, expect_equal, expect_parts, expect_whole
 from course_lib.learning.questions import probe, question
 from course_lib.learning.values import describe
 
@@ -111,7 +117,7 @@ def probe_bits_per_weight(answer: Answer, generator: torch.Generator) -> Any:
         bits, scale_bits, zero_point_bits = (
             draw(generator, low, high, 1)[0] for low, high in [(2, 8), (8, 32), (0, 8)]
         )
-        yield answer(rows, columns, bits, group_size, scale_bits, zero_point_bits)
+        yield as_float(answer(rows, columns, bits, group_size, scale_bits, zero_point_bits))
 
 
 @question("01.5")
@@ -137,10 +143,13 @@ def check_pass_seconds(answer: Answer) -> None:
 @probe("01.5")
 def probe_pass_seconds(answer: Answer, generator: torch.Generator) -> Any:
     """Seconds and bounds of random models and machines."""
-    yield list(answer(2**20, 8, 4, 16, 128))
+    cases: list[tuple[int, ...]] = [(2**20, 8, 4, 16, 128)]
     for batch_size in (1, 2, 8, 64, 256):
         parameters, bandwidth, peak = draw(generator, 10**6, 10**9, 1)[0], *draw(generator, 10, 900, 2)
-        yield from [list(answer(parameters, bits, batch_size, bandwidth, peak)) for bits in (4, 16, 32)]
+        cases += [(parameters, bits, batch_size, bandwidth, peak) for bits in (4, 16, 32)]
+    for case in cases:
+        seconds, bound = answer(*case)
+        yield [as_float(seconds), bound]
 
 
 @question("01.6")
@@ -164,7 +173,7 @@ def probe_best_plan(answer: Answer, generator: torch.Generator) -> Any:
     for weight in _plan_weights(generator).values():
         budgets = [20 + 60 * torch.rand(1, generator=generator).item() for _ in range(3)]
         plans += [answer(weight.clone(), budget) for budget in (350.5, 90.0, 68.0, *budgets)]
-    return [list(plan) if isinstance(plan, tuple) else plan for plan in plans]
+    return [plan if plan is None else as_plan(plan) for plan in plans]
 
 
 def _plan_weights(generator: torch.Generator) -> dict[str, Tensor]:

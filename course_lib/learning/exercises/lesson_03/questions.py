@@ -21,7 +21,7 @@ from course_lib.learning.exercises.lesson_03.expectations import (
     schedule_hint,
 )
 from course_lib.learning.exercises.lesson_03.playground import TARGET_ACCURACY, TARGET_ZEROS, try_sparsities
-from course_lib.learning.expect import cases, expect, expect_close, expect_parts, expect_unchanged
+from course_lib.learning.expect import as_float, cases, expect, expect_close, expect_parts, expect_unchanged
 from course_lib.learning.questions import probe, question
 
 
@@ -91,7 +91,7 @@ def probe_cubic_sparsity(answer: Answer, generator: torch.Generator) -> Any:
         total = int(torch.randint(2, 400, (), generator=generator))
         initial, gap = (torch.rand(2, generator=generator) * torch.tensor([0.4, 0.5])).tolist()
         steps = [-1, 0, 1, total // 3, total // 2, total - 1, total, total + 5]
-        yield [float(answer(step, total, initial, initial + gap)) for step in steps]
+        yield [as_float(answer(step, total, initial, initial + gap)) for step in steps]
 
 
 @question("03.4")
@@ -167,7 +167,7 @@ def probe_layer_sparsities(answer: Answer, generator: torch.Generator) -> Any:
 def _choice(given: Any) -> tuple[float, ...]:
     """The learner's three numbers, validated."""
     choice = expect_parts(given, 3, "the sparsity of each layer such as (0.5, 0.5, 0.5)")
-    expect(all(type(value) in (int, float) for value in choice), f"each sparsity is a number; got {given!r}")
+    choice = tuple(map(as_float, choice))
     advice = "sparsities are fractions: 0.85, not 85"
     expect(all(0 <= value < 1 for value in choice), f"each sparsity is in [0, 1); got {given!r}", hint=advice)
     return choice

@@ -22,7 +22,7 @@ from course_lib.learning.exercises.lesson_04.playground import (
     ResidualNet,
     try_widths,
 )
-from course_lib.learning.expect import cases, expect, expect_parts, expect_unchanged
+from course_lib.learning.expect import as_whole, cases, expect, expect_parts, expect_unchanged
 from course_lib.learning.questions import probe, question
 
 HEADS = 4
@@ -187,7 +187,8 @@ def _attention(generator: torch.Generator, heads: int, size: int) -> dict[str, T
 def _choice(given: Any) -> tuple[int, int]:
     """The learner's two numbers, validated."""
     first, second = expect_parts(given, 2, "the neurons of each hidden layer such as (150, 50)")
+    first, second = as_whole(first), as_whole(second)
     for count, limit in zip((first, second), NEURONS, strict=True):
-        good = type(count) is int and 1 <= count <= limit
+        good = 1 <= count <= limit
         expect(good, f"the layers have {NEURONS[0]} and {NEURONS[1]} neurons, whole numbers; got {given!r}")
     return first, second

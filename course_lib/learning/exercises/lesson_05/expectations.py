@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from course_lib.learning.exercises.lesson_05 import reference
-from course_lib.learning.expect import expect, expect_close, expect_equal, expect_parts, expect_tensor, likely_mistake
+from course_lib.learning.expect import (
+    as_float,
+    expect_close,
+    expect_equal,
+    expect_parts,
+    expect_tensor,
+    likely_mistake,
+)
 
 
 def expect_symmetric(given: Any, weight: Tensor, bits: int) -> None:
@@ -16,7 +23,7 @@ def expect_symmetric(given: Any, weight: Tensor, bits: int) -> None:
     integers, scale = expect_parts(given, 2, "the integers and the scale")
     expected, expected_scale = reference.quantize_symmetric(weight, bits)
     advice = "the scale is max(abs(weight)) divided by the largest integer, 2**(bits-1) - 1; for zeros it is 1"
-    expect_close("scale", float(scale), expected_scale, rtol=1e-5, hint=advice)
+    expect_close("scale", as_float(scale), expected_scale, rtol=1e-5, hint=advice)
     _expect_integers(integers, expected, f"bits={bits}")
 
 
@@ -36,9 +43,8 @@ def expect_params(given: Any, low: float, high: float, bits: int) -> None:
         "the range must contain zero: widen it first": (high - low) / (2**bits - 1),
         "between 2**bits levels there are 2**bits - 1 steps": (max(high, 0) - min(low, 0)) / 2**bits,
     }
-    advice = likely_mistake(float(scale), mistakes, "scale is the width of the range divided by the number of steps")
-    expect_close("scale", float(scale), expected_scale, rtol=1e-6, given=where, hint=advice)
-    expect(type(zero_point) is int, f"the zero-point should be a Python int, got {type(zero_point).__name__}")
+    advice = likely_mistake(as_float(scale), mistakes, "scale is the width of the range divided by the number of steps")
+    expect_close("scale", as_float(scale), expected_scale, rtol=1e-6, given=where, hint=advice)
     advice = "it is round(-low / scale) of the widened range, a number from 0 to 2**bits - 1"
     expect_equal("zero-point", zero_point, expected_zero, given=where, hint=advice)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from course_lib.learning.answer import Answer
 from course_lib.learning.exercises.lesson_06 import cases, reference
-from course_lib.learning.expect import expect, expect_close, expect_equal, expect_parts, expect_tensor
+from course_lib.learning.expect import as_float, expect, expect_close, expect_equal, expect_parts, expect_tensor
 
 
 def expect_folded(given: Any, case: tuple[Any, ...]) -> None:
@@ -45,14 +45,14 @@ def observed(answer: Answer, momentum: float, batches: list[Tensor]) -> Any:
     for batch in batches:
         Answer(observer.observe)(batch)
     given = Answer(observer.range)()
-    return [float(end) for end in expect_parts(given, 2, "low and high, from range()")]
+    return [as_float(end) for end in expect_parts(given, 2, "low and high, from range()")]
 
 
 def expect_clip(given: Any, values: Tensor, bits: int) -> None:
     """A candidate with the smallest squared error."""
     candidates = cases.clip_candidates(values)
     best = min(candidates, key=lambda clip: clip_error(values, bits, clip))
-    expect(isinstance(given, int | float), f"return one of the candidates, a number; got {type(given).__name__}")
+    given = as_float(given)
     where = f"{len(values)} values up to {values.max():.1f}, bits={bits}"
     expect(any(abs(given - one) < 1e-6 for one in candidates), f"{given} is not one of the candidates", given=where)
     found, least = clip_error(values, bits, float(given)), clip_error(values, bits, best)

@@ -19,7 +19,7 @@ from course_lib.learning.exercises.lesson_06.expectations import (
     observed,
     run,
 )
-from course_lib.learning.expect import expect, expect_close, expect_raises, expect_unchanged
+from course_lib.learning.expect import as_float, expect, expect_close, expect_raises, expect_unchanged
 from course_lib.learning.questions import probe, question
 
 
@@ -79,7 +79,8 @@ def check_observer(answer: Answer) -> None:
     Answer(second.observe)(batches[1])
     advice = "two observers must not share their range: store it in `self`, in `__init__`"
     expected = observed(Answer(reference.MovingAverageObserver), 0.5, batches[:1])
-    expect_close("range of the first of two observers", Answer(first.range)(), expected, hint=advice)
+    found = [as_float(end) for end in Answer(first.range)()]
+    expect_close("range of the first of two observers", found, expected, hint=advice)
     expect_raises(ValueError, Answer(answer.raw(0.1).range), hint="before the first batch, range() raises a ValueError")
 
 
@@ -89,7 +90,7 @@ def probe_observer(answer: Answer, generator: torch.Generator) -> Any:
     values = []
     for count in (1, 2, 6):
         momentum = 0.05 + 0.9 * torch.rand(1, generator=generator).item()
-        values.append([float(end) for end in observed(answer, momentum, cases.random_batches(generator, count))])
+        values.append(observed(answer, momentum, cases.random_batches(generator, count)))
     try:
         answer.raw(0.1).range()
     except Exception as error:
@@ -116,7 +117,7 @@ def probe_clip(answer: Answer, generator: torch.Generator) -> Any:
     for bits in (2, 2, 3, 3, 4, 5):
         values = cases.positive_values(generator, 2 + 20 * torch.rand(1, generator=generator).item())
         candidates = cases.clip_candidates(values)
-        yield float(answer(values, bits, candidates))
+        yield as_float(answer(values, bits, candidates))
 
 
 @question("06.5")
