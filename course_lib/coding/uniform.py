@@ -124,5 +124,3 @@ def levels_of(model: nn.Module) -> dict[str, tuple[Tensor, Tensor]]:
     """Parameter name → levels and steps of what ``set_levels`` attached."""
     encodings = storage.encodings_of(model)
     return {n: (e.parts["levels"], e.parts["steps"]) for n, e in encodings.items() if e.encoding == "uniform"}
-
-
