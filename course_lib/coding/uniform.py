@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_lib import models, storage
+from course_lib import storage
 from course_lib.core.validation import check_positive
 
 STEP_MANTISSA_BITS = 4
