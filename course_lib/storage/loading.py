@@ -6,9 +6,10 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from course_lib.storage.architecture_check import check_architecture, empty_model
+from course_lib.storage.architecture_check import empty_model
 from course_lib.storage.attached_encodings import ENCODINGS_ATTRIBUTE
-from course_lib.storage.container import TensorRecord, open_container
+from course_lib.storage.container import open_container
+from course_lib.storage.stored_tensors import TensorRecord
 
 
 def load(path: str | Path) -> nn.Module:
@@ -21,7 +22,7 @@ def load(path: str | Path) -> nn.Module:
         FormatError: if the file is damaged, hostile, or newer than this package; the message is one line.
     """
     with open_container(Path(path)) as stored:
-        check_architecture(stored.architecture, stored.shapes)
+        stored.check_architecture()
         model = empty_model(stored.architecture)
         parameters = dict(model.named_parameters(remove_duplicate=False))
         values: dict[str, Tensor] = {}
