@@ -1,0 +1,161 @@
+"""The models of benchmarks/coding.py on uniform grids: one recipe without labels, swept over its one knob.
+
+``c`` is chosen on validation; the test split is read once for each chosen file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import common
+import resuming
+import torch
+from common import Row, quality, sentiment, timed
+from pruning_parts import baseline_evaluation
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from course_lib import assets, coding, data, models, quantization, storage, training
+
+RUNS = resuming.RUNS / "coding"
+CALIBRATION = 1500
+HELD_OUT = 2000
+
+
+@dataclass(frozen=True)
+class Case:
+    """One shipped model: what its file is compared with, and the values of c that are tried, from fine to coarse.
+
+    Args:
+        points: of nncodec 2.1.3, (bytes, share of the baseline's accuracy that is retained), as the task states them.
+        temperature: of the drawn labels of the Fisher information, above 1 where the model is very sure.
+        zeros: whether zeros of the weights stay zero.
+    """
+
+    name: str
+    points: tuple[tuple[int, float], ...]
+    c: tuple[float, ...]
+    temperature: float = 1.0
+    zeros: bool = False
+
+    @property
+    def text(self) -> bool:
+        """Whether it reads sentences."""
+        return self.name.startswith("minilm")
+
+
+def geometric(first: float, last: float, count: int) -> tuple[float, ...]:
+    """``count`` values from ``first`` to ``last`` with equal ratios, rounded to three digits."""
+    ratio = (last / first) ** (1 / (count - 1))
+    return tuple(float(f"{first * ratio**index:.3g}") for index in range(count))
+
+
+CASES = {
+    case.name: case
+    for case in (
+        Case("resnet18", ((2_045_000, 0.999), (1_115_000, 0.9965)), geometric(2e-5, 8e-5, 5), 3.0),
+        Case("resnet18_pruned_95", ((530_000, 0.9975), (348_000, 0.99)), geometric(2e-5, 8e-5, 5), 3.0),
+        Case("resnet18_structured_11", ((149_000, 0.993), (70_000, 0.986)), geometric(2e-4, 1e-3, 6)),
+        Case("student_10", ((210_000, 1.003), (144_000, 1.001)), geometric(2e-4, 1e-3, 6)),
+        Case("student_100", ((44_800, 0.986), (34_200, 0.982)), geometric(5e-4, 2e-3, 7)),
+        Case("student_400", ((17_200, 0.976), (14_400, 0.972)), geometric(5e-4, 2.5e-3, 7)),
+        Case("minilm", ((11_200_000, 0.992),), geometric(1e-4, 8e-4, 6)),
+        Case("minilm_student_tenth", ((838_000, 0.955),), geometric(2e-4, 1.6e-3, 6)),
+    )
+}
+
+
+@cache
+def splits_of(text: bool) -> data.Splits:
+    """The splits of the images, or of the sentences about movies."""
+    return sentiment()["movies"] if text else data.load("fashion_mnist")
+
+
+@cache
+def unlabelled(text: bool) -> tuple[data.Split, data.Split]:
+    """Training examples whose labels nobody reads: for calibration, and for comparing outputs with the original's."""
+    train = data.join([splits.train for splits in sentiment().values()]) if text else splits_of(False).train
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(0))
+    calibration = order[:-HELD_OUT] if text else order[:CALIBRATION]
+    return train.take(calibration), train.take(order[-HELD_OUT:])
+
+
+@cache
+def original(name: str) -> nn.Module:
+    """A shipped model with BatchNorm folded; rounded to fp16 values nowhere, as it is loaded."""
+    return quantization.fold_batchnorm(storage.load(assets.path(name)))
+
+
+@cache
+def logits_of(name: str, part: str) -> Tensor:
+    """Logits of the original on ``validation``, or on the held-out training examples."""
+    text = CASES[name].text
+    split = splits_of(text).validation if part == "validation" else unlabelled(text)[1]
+    file = RUNS / name / f"{part}.tensor"
+    return resuming.computed_once(file, lambda: training.predict_logits(original(name), split))
+
+
+@cache
+def fisher_of(name: str) -> dict[str, Tensor]:
+    """Fisher information of all parameters, kept in memory only."""
+    case = CASES[name]
+    return coding.fisher_information(original(name), unlabelled(case.text)[0], temperature=case.temperature)
+
+
+def compressed(case: Case, c: float) -> nn.Module:
+    """The model on grids of step ``c``, by the one recipe."""
+    calibration = unlabelled(case.text)[0].subset(CALIBRATION)
+    model, fisher = original(case.name), fisher_of(case.name)
+    return coding.quantize_sequentially(model, calibration, fisher, c, keep_zeros=case.zeros)
+
+
+def by_variance(case: Case, c: float) -> nn.Module:
+    """The model on one grid per layer whose step is ``c`` standard deviations of its weights: no data at all."""
+    model = original(case.name)
+    return coding.quantize_uniform(model, coding.variance_steps(model, c))
+
+
+METHODS = {"sequential": compressed, "no data": by_variance}
+NO_DATA_C = geometric(0.1, 0.8, 7)
+
+
+def file_of(case: Case, c: float, method: str = "sequential") -> Path:
+    """Where the coded file of a model is kept."""
+    return RUNS / case.name / f"{method.replace(' ', '_')}_{c:g}.safetensors"
+
+
+def candidate(case: Case, c: float, method: str = "sequential") -> Row:
+    """Make and store a model, load it, and compare it with the original on validation and held-out examples."""
+    file = file_of(case, c, method)
+    seconds, model = timed(METHODS[method], case, c)
+    encoding, _ = timed(storage.save, model, file, dtype="fp16", coder="arithmetic")
+    loading, loaded = timed(storage.load, file)
+    validation = training.evaluate(loaded, splits_of(case.text).validation)
+    before = training.judge(logits_of(case.name, "validation"), splits_of(case.text).validation)
+    held_out = training.predict_logits(loaded, unlabelled(case.text)[1])
+    divergence = F.kl_div(
+        held_out.log_softmax(1), logits_of(case.name, "held_out").log_softmax(1), log_target=True, reduction="batchmean"
+    )
+    return {
+        "model": case.name, "method": method, "c": c, "stored_bytes": storage.stored_bytes(file),
+        "validation": validation.accuracy, "validation_before": before.accuracy,
+        "validation_agreement": _agreement(validation.predictions, before.predictions),
+        "agreement": _agreement(held_out.argmax(1), logits_of(case.name, "held_out").argmax(1)),
+        "divergence": divergence.item(), "seconds": seconds, "encode_seconds": encoding, "load_seconds": loading,
+    }  # fmt: skip
+
+
+def _agreement(one: Tensor, other: Tensor) -> float:
+    return (one == other).double().mean().item()
+
+
+def sweep(case: Case, method: str = "sequential") -> list[Row]:
+    """All candidates of a model, each made once."""
+    values = case.c if method == "sequential" else NO_DATA_C
+    return [
+        resuming.measured_once(file_of(case, c, method).with_suffix(".json"), partial(candidate, case, c, method))
+        for c in values
+    ]
