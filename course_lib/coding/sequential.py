@@ -6,7 +6,7 @@ that it has in the original model. The layers after it see what the quantized la
 
 An error δ of weight j of row i, after the corrections of GPTQ, costs about ½ f_i d_j δ², where f_i is the Fisher
 information of output i and d_j = 1 / U_jj². All rows trade bits for loss at the same rate if their steps are
-``c / sqrt(f_i d)``, with d the geometric mean of the d_j; c is the one knob. A bias is a weight whose input is 1.
+``c / sqrt(f_i d)``, with the mean d of the d_j; c is the one knob. A bias is a weight whose input is 1.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def row_steps(fisher: Tensor, hessian: Tensor, U: Tensor, c: float) -> Tensor:
             that of the output, f_i.
     """
     f = fisher.mean(dim=1) / hessian.diagonal().mean()
-    d = (1 / U.diagonal().square()).log().mean().exp()
+    d = (1 / U.diagonal().square()).mean()
     return c / (f * d).sqrt()
 
 
@@ -122,7 +122,7 @@ def quantize_sequentially(
     fisher: Mapping[str, Tensor],
     c: float,
     *,
-    damping: float = 0.05,
+    damping: float = 0.1,
     keep_zeros: bool = False,
     match: bool = True,
 ) -> nn.Module:
