@@ -63,8 +63,8 @@ CASES = {
         Case("student_10", 1.0049, ((210_000, 1.003), (144_000, 1.001)), geometric(2e-4, 1e-3, 6)),
         Case("student_100", 0.9884, ((44_800, 0.986), (34_200, 0.982)), (*geometric(5e-4, 2e-3, 7), 2.52e-3, 3.17e-3)),
         Case("student_400", 0.9755, ((17_200, 0.976), (14_400, 0.972)), (*geometric(5e-4, 2.5e-3, 7), 3.27e-3)),
-        Case("minilm", 1.0, ((11_200_000, 0.992),), geometric(6e-5, 2.4e-4, 4)),
-        Case("minilm_student_tenth", 0.956, ((838_000, 0.955),), geometric(8e-5, 4e-4, 6)),
+        Case("minilm", 1.0, ((11_200_000, 0.992),), geometric(1e-4, 4e-4, 4), 2.0),
+        Case("minilm_student_tenth", 0.956, ((838_000, 0.955),), geometric(5e-5, 4e-4, 7), 2.0),
     )
 }
 
@@ -107,11 +107,18 @@ def fisher_of(name: str) -> dict[str, Tensor]:
     return coding.fisher_information(original(name), examples, temperature=case.temperature)
 
 
+@cache
+def counts_of(name: str) -> dict[str, Tensor]:
+    """How often each row of the embeddings occurs in the calibration sentences."""
+    return coding.embedding_counts(original(name), unlabelled(True)[0])
+
+
 def compressed(case: Case, c: float) -> nn.Module:
     """The model on grids of step ``c``, by the one recipe."""
     calibration = unlabelled(case.text)[0].subset(CALIBRATION)
     model, fisher = original(case.name), fisher_of(case.name)
-    return coding.quantize_sequentially(model, calibration, fisher, c, keep_zeros=case.zeros)
+    counts = counts_of(case.name) if case.text else None
+    return coding.quantize_sequentially(model, calibration, fisher, c, keep_zeros=case.zeros, counts=counts)
 
 
 def by_variance(case: Case, c: float) -> nn.Module:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib import models
+from course_lib.coding.embeddings import quantize_embeddings
 from course_lib.coding.uniform import per_row, quantize_levels, set_levels, storable_steps
 from course_lib.core.validation import check_positive
 from course_lib.data import Split, refuse_test
@@ -125,6 +126,7 @@ def quantize_sequentially(
     damping: float = 0.1,
     keep_zeros: bool = False,
     match: bool = True,
+    counts: Mapping[str, Tensor] | None = None,
 ) -> nn.Module:
     """A copy of ``model`` whose convolutions, linear layers and embeddings lie on uniform grids.
 
@@ -136,6 +138,7 @@ def quantize_sequentially(
         damping: added to the diagonal of H, as a fraction of its mean.
         keep_zeros: whether pruned weights stay zero.
         match: whether outputs get the mean and variance that they have in ``model``.
+        counts: of the rows of embeddings, from ``embedding_counts``; without them all rows of one have the same step.
 
     Raises:
         TestSplitError: if ``calibration`` is the test split.
@@ -145,7 +148,7 @@ def quantize_sequentially(
     check_positive("c", c)
     if any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in model.modules()):
         raise ValueError("model has BatchNorm layers, whose statistics would be those of other weights; fold them")
-    quantized = quantize_embeddings(copy.deepcopy(model).eval(), fisher, c)
+    quantized = quantize_embeddings(copy.deepcopy(model).eval(), fisher, c, counts or {})
     run = _Pass(quantized, fisher, c, damping, keep_zeros, match)
     inputs = calibration.example(len(calibration))
     if isinstance(inputs, dict):
@@ -155,23 +158,6 @@ def quantize_sequentially(
     with forward_pre_hooks(quantized, run.hooks(run.quantize)), forward_hooks(quantized, run.hooks(run.match_output)):
         models.forward(quantized, inputs)
     return set_levels(quantized, run.levels, run.steps)
-
-
-def quantize_embeddings(model: nn.Module, fisher: Mapping[str, Tensor], c: float, prior: float = 0.5) -> nn.Module:
-    """Put each row of the embeddings of ``model`` onto its own grid, ``c / sqrt(Fisher information)``, in place.
-
-    Args:
-        prior: the Fisher information of each row is counted as if it occurred this often more, so that words that
-            calibration lacks get coarse steps, not infinite ones. Source: Lidstone's law of succession, 1920.
-    """
-    levels, steps = {}, {}
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Embedding):
-            rows = fisher[f"{name}.weight"].mean(dim=1)
-            once = rows[rows > 0].median() if (rows > 0).any() else rows.new_ones(())
-            steps[f"{name}.weight"] = step = storable_steps(c / (rows + prior * once).sqrt()).half()
-            levels[f"{name}.weight"] = quantize_levels(module.weight.detach(), step.float())
-    return set_levels(model, levels, steps)
 
 
 class _Pass:

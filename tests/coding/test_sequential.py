@@ -109,8 +109,8 @@ def models_capture(model, name):
 
 
 def test_outputs_get_the_moments_of_the_original(folded, train, fisher):
-    coarse = coding.quantize_sequentially(folded, train, fisher, 0.005)
-    unmatched = coding.quantize_sequentially(folded, train, fisher, 0.005, match=False)
+    coarse = coding.quantize_sequentially(folded, train, fisher, 0.0005)
+    unmatched = coding.quantize_sequentially(folded, train, fisher, 0.0005, match=False)
     wanted = outputs_of(folded, "block.conv2", train)
     gaps = []
     for model in (coarse, unmatched):
