@@ -20,7 +20,6 @@ from course_lib import assets, coding, data, models, quantization, storage, trai
 RUNS = resuming.RUNS / "coding"
 CALIBRATION = 1500
 HELD_OUT = 2000
-TEXTS = 3000  # sentences for the Fisher information, which has to see the words
 PRIOR_SHARE = 0.2
 
 
@@ -31,6 +30,7 @@ class Case:
     Args:
         shipped: share of the baseline's accuracy that the file as shipped retains on test, as its card says.
         points: of nncodec 2.1.3, (bytes, share that is retained), as the task of the lesson gives them.
+        fisher, calibration: number of unlabelled examples for the Fisher information, and for Hessians and moments.
         temperature: of the drawn labels of the Fisher information, above 1 where the model is very sure.
         zeros: whether zeros of the weights stay zero.
     """
@@ -41,6 +41,8 @@ class Case:
     c: tuple[float, ...]
     temperature: float = 1.0
     zeros: bool = False
+    fisher: int = CALIBRATION
+    calibration: int = CALIBRATION
 
     @property
     def text(self) -> bool:
@@ -57,14 +59,14 @@ def geometric(first: float, last: float, count: int) -> tuple[float, ...]:
 CASES = {
     case.name: case
     for case in (
-        Case("resnet18", 1.0, ((2_045_000, 0.999), (1_115_000, 0.9965)), geometric(2e-5, 8e-5, 5), 3.0),
-        Case("resnet18_pruned_95", 0.9979, ((530_000, 0.9975), (348_000, 0.99)), geometric(2e-5, 8e-5, 5), 3.0),
+        Case("resnet18", 1.0, ((2_045_000, 0.999), (1_115_000, 0.9965)), (2.5e-5, 5e-5), 3.0),
+        Case("resnet18_pruned_95", 0.9979, ((530_000, 0.9975), (348_000, 0.99)), (5e-5, 2e-4), 3.0),
         Case("resnet18_structured_11", 0.9941, ((149_000, 0.993), (70_000, 0.986)), geometric(2e-4, 1e-3, 6)),
         Case("student_10", 1.0049, ((210_000, 1.003), (144_000, 1.001)), geometric(2e-4, 1e-3, 6)),
         Case("student_100", 0.9884, ((44_800, 0.986), (34_200, 0.982)), (*geometric(5e-4, 2e-3, 7), 2.52e-3, 3.17e-3)),
         Case("student_400", 0.9755, ((17_200, 0.976), (14_400, 0.972)), (*geometric(5e-4, 2.5e-3, 7), 3.27e-3)),
-        Case("minilm", 1.0, ((11_200_000, 0.992),), geometric(1e-4, 4e-4, 4), 2.0),
-        Case("minilm_student_tenth", 0.956, ((838_000, 0.955),), geometric(5e-5, 4e-4, 7), 2.0),
+        Case("minilm", 1.0, ((11_200_000, 0.992),), (5e-5, 9e-5), 2.0, fisher=1000, calibration=1000),
+        Case("minilm_student_tenth", 0.956, ((838_000, 0.955),), geometric(5e-5, 4e-4, 7), 2.0, fisher=3000),
     )
 }
 
@@ -103,7 +105,7 @@ def logits_of(name: str, part: str) -> Tensor:
 def fisher_of(name: str) -> dict[str, Tensor]:
     """Fisher information of all parameters."""
     case = CASES[name]
-    examples = unlabelled(case.text)[0].subset(TEXTS if case.text else CALIBRATION)
+    examples = unlabelled(case.text)[0].subset(case.fisher)
     return coding.fisher_information(original(name), examples, temperature=case.temperature)
 
 
@@ -115,7 +117,7 @@ def counts_of(name: str) -> dict[str, Tensor]:
 
 def compressed(case: Case, c: float) -> nn.Module:
     """The model on grids of step ``c``, by the one recipe."""
-    calibration = unlabelled(case.text)[0].subset(CALIBRATION)
+    calibration = unlabelled(case.text)[0].subset(case.calibration)
     model, fisher = original(case.name), fisher_of(case.name)
     counts = counts_of(case.name) if case.text else None
     return coding.quantize_sequentially(model, calibration, fisher, c, keep_zeros=case.zeros, counts=counts)
