@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from course_lib.storage.level_coding import LevelModel
-from course_lib.storage.level_contexts import Integers
+from course_lib.storage.level_order import Integers
 from course_lib.storage.range_coding import SymbolCoder, frequencies
 
 SMALLEST_PIECE, LARGEST_PIECE = 8, 4096
@@ -49,7 +49,7 @@ class ArithmeticCoder:
             seen = int(table.sum() - len(table)) // COUNT
             end = min(start + min(max(seen // 8, SMALLEST_PIECE), LARGEST_PIECE), count)
             symbols = None if known is None else known[start:end].astype(numpy.int64)
-            coded[start:end] = self._coder.code(frequencies(table), end - start, symbols)
+            coded[start:end] = self._coder.code(frequencies(table[None])[0], end - start, symbols)
             table += COUNT * numpy.bincount(coded[start:end], minlength=256)
             start = end
         return coded
