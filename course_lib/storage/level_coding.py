@@ -58,9 +58,9 @@ class LevelModel:
             of_magnitudes = contexts.magnitude(plane, rows, columns)
             magnitudes = self._code_magnitudes(coder, of_magnitudes.ravel(), None if block is None else abs(block))
             of_signs = contexts.sign(rows, columns).ravel()
-            block = self._code_signs(coder, of_signs, magnitudes, block).reshape(of_magnitudes.shape)
-            coded[plane, rows, columns] = block
-            contexts.add(rows, columns, block)
+            signed = self._code_signs(coder, of_signs, magnitudes, block).reshape(of_magnitudes.shape)
+            coded[plane, rows, columns] = signed
+            contexts.add(rows, columns, signed)
         return from_planes(coded, shape)
 
     def _code_magnitudes(self, coder: SymbolCoder, contexts: Integers, magnitudes: Integers | None) -> Integers:
