@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from course_lib.storage.coded_parts import LEVEL_PARTS, natural_sizes
-from course_lib.storage.encodings import DTYPE_NAMES, DTYPES, Encoded, FormatError
+from course_lib.storage.encodings import DTYPE_NAMES, DTYPES, ENCODINGS, Encoded, FormatError
 
 MAX_HEADER = 16 * 2**20
 MAX_PARTS, MAX_DIMENSIONS = 16, 8
@@ -93,6 +93,8 @@ def claimed(kind: Mapping[str, Any], shape: tuple[int, ...]) -> Encoded:
     parts = kind.get("parts")
     if kind.get("dtype") not in tuple(DTYPES) or not isinstance(kind.get("encoding"), str):
         raise FormatError("it has an unknown dtype or encoding")
+    if kind["encoding"] not in ENCODINGS:
+        raise FormatError(f"its encoding {kind['encoding']!r} is unknown here (known: {', '.join(ENCODINGS)})")
     if not isinstance(parts, dict) or len(parts) > MAX_PARTS:
         raise FormatError(f"it has no table of at most {MAX_PARTS} parts")
     facts = {key: value for key, value in kind.items() if key not in ("encoding", "dtype", "parts")}
