@@ -12,12 +12,34 @@ import numpy
 import torch
 from torch import Tensor
 
+from course_lib.storage.adaptive_tables import AdaptiveTables
 from course_lib.storage.level_coding import LevelModel
-from course_lib.storage.level_contexts import Integers
-from course_lib.storage.range_coding import SymbolCoder, frequencies
+from course_lib.storage.level_order import Integers
+from course_lib.storage.range_coding import Decoder, Encoder, LengthCounter, SymbolCoder
 
 SMALLEST_PIECE, LARGEST_PIECE = 8, 4096
-COUNT = 24  # units in which a byte is counted; each byte begins with one
+KNOWN_PER_PIECE = 8  # a piece has at most one eighth of the bytes of its plane that were coded before
+WEIGHT, RECENT_BYTES = 24, 2**20
+
+
+class BytePlane:
+    """One byte of the values of a dtype: its table, and how many were coded."""
+
+    def __init__(self) -> None:
+        self._table = AdaptiveTables(numpy.ones((1, 256)), WEIGHT, RECENT_BYTES)
+        self._coded = 0
+
+    def code(self, coder: SymbolCoder, count: int, known: Integers | None) -> Integers:
+        """Encode the bytes ``known`` or decode as many; returns them."""
+        coded = numpy.empty(count, numpy.uint8)
+        start = 0
+        while start < count:
+            end = min(start + min(max(self._coded // KNOWN_PER_PIECE, SMALLEST_PIECE), LARGEST_PIECE), count)
+            contexts = numpy.zeros(end - start, numpy.uint8)
+            coded[start:end] = self._table.code(coder, contexts, None if known is None else known[start:end])
+            self._coded += end - start
+            start = end
+        return coded
 
 
 class ArithmeticCoder:
@@ -26,7 +48,7 @@ class ArithmeticCoder:
     def __init__(self, coder: SymbolCoder) -> None:
         self._coder = coder
         self._levels = LevelModel()
-        self._tables: dict[tuple[torch.dtype, int], Integers] = {}
+        self._planes: dict[tuple[torch.dtype, int], BytePlane] = {}
 
     def levels(self, shape: tuple[int, ...], levels: Integers | None) -> Integers:
         """Code integers around zero."""
@@ -34,22 +56,45 @@ class ArithmeticCoder:
 
     def values(self, dtype: torch.dtype, count: int, values: Tensor | None) -> Tensor:
         """Code plain values of any dtype."""
-        width = torch.empty(0, dtype=dtype).element_size()
+        width = dtype.itemsize
         known = None if values is None else values.contiguous().view(torch.uint8).numpy().reshape(count, width)
-        planes = numpy.zeros((count, width), numpy.uint8)
-        for plane in reversed(range(width)):
-            table = self._tables.setdefault((dtype, plane), numpy.ones(256, numpy.int64))
-            planes[:, plane] = self._plane(table, count, None if known is None else known[:, plane])
-        return torch.from_numpy(planes.reshape(-1)).view(dtype)
+        coded = numpy.zeros((count, width), numpy.uint8)
+        for place in reversed(range(width)):
+            plane = self._planes.setdefault((dtype, place), BytePlane())
+            coded[:, place] = plane.code(self._coder, count, None if known is None else known[:, place])
+        return torch.from_numpy(coded.reshape(-1)).view(dtype)
 
-    def _plane(self, table: Integers, count: int, known: Integers | None) -> Integers:
-        coded = numpy.empty(count, numpy.int64)
-        start = 0
-        while start < count:
-            seen = int(table.sum() - len(table)) // COUNT
-            end = min(start + min(max(seen // 8, SMALLEST_PIECE), LARGEST_PIECE), count)
-            symbols = None if known is None else known[start:end].astype(numpy.int64)
-            coded[start:end] = self._coder.code(frequencies(table), end - start, symbols)
-            table += COUNT * numpy.bincount(coded[start:end], minlength=256)
-            start = end
-        return coded
+
+class ArithmeticWriter(ArithmeticCoder):
+    """Encodes; ``finish`` gives the stream."""
+
+    def __init__(self) -> None:
+        self._encoder = Encoder()
+        super().__init__(self._encoder)
+
+    def finish(self) -> bytes:
+        """The whole stream."""
+        return self._encoder.finish()
+
+
+class ArithmeticReader(ArithmeticCoder):
+    """Decodes a stream; if it is ``measured``, ``bits`` is the ideal code length of what was decoded."""
+
+    def __init__(self, stream: bytes, measured: bool) -> None:
+        self._decoder = Decoder(stream)
+        self._length = LengthCounter(self._decoder)
+        super().__init__(self._length if measured else self._decoder)
+
+    @property
+    def bits(self) -> float:
+        """Ideal code length of what was decoded so far."""
+        return self._length.bits
+
+    @property
+    def ideal_bits(self) -> float:
+        """The same: the probabilities of the coder are those of its model."""
+        return self._length.bits
+
+    def finish(self) -> None:
+        """Raise ``FormatError`` if the stream goes on."""
+        self._decoder.finish()

@@ -12,23 +12,35 @@ before anything is decoded: a file may claim 2^24 entries, and 4,096 more for ea
 from __future__ import annotations
 
 import json
+import math
 import zlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save as safetensors_bytes
 
 from course_lib.storage.architecture_check import built_shapes
-from course_lib.storage.arithmetic import ArithmeticCoder
+from course_lib.storage.arithmetic import ArithmeticReader, ArithmeticWriter
 from course_lib.storage.coded_header import claimed, deflate, inflate, kind_of
 from course_lib.storage.coded_parts import code_parts, decode_parts
 from course_lib.storage.encodings import Encoded, FormatError
-from course_lib.storage.range_coding import Decoder, Encoder, LengthCounter
+from course_lib.storage.huffman_parts import HuffmanReader, HuffmanWriter
 from course_lib.storage.stored_tensors import StoredTensors, made_by_a_technique
 
+
+class Coder(NamedTuple):
+    """How a stream is written and read: two classes that are ``PartCoder`` each."""
+
+    writer: Callable[[], Any]
+    reader: Callable[[bytes, bool], Any]
+
+
 CODED_KEY = "course-coded-1"
-CODERS = ("arithmetic",)
+CODERS: dict[str, Coder] = {
+    "arithmetic": Coder(ArithmeticWriter, ArithmeticReader),
+    "huffman": Coder(HuffmanWriter, lambda stream, measured: HuffmanReader(stream)),
+}
 CHECKSUM_BYTES, SIZE_BYTES = 4, 3
 FREE_ENTRIES, ENTRIES_PER_BYTE = 2**24, 4096
 
@@ -52,8 +64,9 @@ def coded_bytes(
         kinds.append(kind)
     distinct = [kind for place, kind in enumerate(kinds) if kind not in kinds[:place]]
     numbers = [distinct.index(kind) for kind in kinds]
-    header = deflate({"architecture": architecture, "kinds": distinct, "tensors": numbers})
-    content = len(header).to_bytes(SIZE_BYTES, "little") + header + _stream(encoded)
+    facts = {"architecture": architecture, "coder": coder, "kinds": distinct, "tensors": numbers}
+    header = deflate(facts)
+    content = len(header).to_bytes(SIZE_BYTES, "little") + header + _stream(encoded, coder)
     checksum = checksum_of(content, shapes).to_bytes(CHECKSUM_BYTES, "little")
     payload = torch.frombuffer(bytearray(checksum + content), dtype=torch.uint8)
     return safetensors_bytes({CODED_KEY: payload})
@@ -65,26 +78,38 @@ def checksum_of(content: bytes, shapes: Shapes) -> int:
     return zlib.crc32(content, zlib.crc32(described.encode()))
 
 
-def _stream(encoded: Mapping[str, Encoded]) -> bytes:
-    symbols = Encoder()
-    parts = ArithmeticCoder(symbols)
+def _stream(encoded: Mapping[str, Encoded], coder: str) -> bytes:
+    writer = CODERS[coder].writer()
     for name in sorted(encoded):
-        code_parts(parts, encoded[name])
-    return symbols.finish()
+        code_parts(writer, encoded[name])
+    return writer.finish()
+
+
+class CodedSize(NamedTuple):
+    """What an entropy-coded file consists of, in bytes."""
+
+    coder: str
+    header: int
+    """Checksum and header; the container of safetensors comes on top."""
+    stream: int
+    """All parts of all tensors, with the tables of a Huffman code."""
+    ideal: float
+    """What the stream would take if each symbol cost exactly -log2(its probability): the adaptive one of the arithmetic
+    coder, or the frequency of a Huffman symbol in its table."""
 
 
 class CodedContainer(StoredTensors):
     """An open coded file: the checked header; all tensors are decoded when the first is asked for."""
 
-    coder = "arithmetic"
+    coder: str
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, payload: bytes, *, measured: bool) -> None:
         start = CHECKSUM_BYTES + SIZE_BYTES
         size = int.from_bytes(payload[CHECKSUM_BYTES:start], "little")
         if len(payload) < start + size:
             raise FormatError(f"it has {len(payload):,} bytes, fewer than its header takes")
         header = inflate(payload[start : start + size])
-        self.architecture = header["architecture"]
+        self.architecture, self.coder = header["architecture"], header["coder"]
         self.shapes = built_shapes(self.architecture, len(header["tensors"]))
         if int.from_bytes(payload[:CHECKSUM_BYTES], "little") != checksum_of(payload[CHECKSUM_BYTES:], self.shapes):
             raise FormatError("its checksum differs: it is damaged, or its architecture has other tensors here")
@@ -98,9 +123,10 @@ class CodedContainer(StoredTensors):
             name: _claim(name, records[name], self.shapes[name]) for name in sorted(set(self.owners.values()))
         }
         _check_entries(self._claims, len(payload))
-        self._stream = payload[start + size :]
+        self._stream, self._measured = payload[start + size :], measured
         self._encoded: dict[str, Encoded] = {}
         self._bits: dict[str, float] = {}
+        self.size = CodedSize(self.coder, start + size, len(self._stream), math.nan)
 
     def encoded(self, name: str) -> Encoded:
         """The parts and facts of a tensor that is stored under its own name."""
@@ -109,22 +135,22 @@ class CodedContainer(StoredTensors):
         return self._encoded[name]
 
     def _decode(self) -> None:
-        symbols = Decoder(self._stream)
-        length = LengthCounter(symbols)
-        parts = ArithmeticCoder(length)
+        reader = CODERS[self.coder].reader(self._stream, self._measured)
+        encoded = {}
         for name, claim in self._claims.items():
-            before = length.bits
+            before = reader.bits
             try:
-                self._encoded[name] = decode_parts(parts, claim)
+                encoded[name] = decode_parts(reader, claim)
             except FormatError as error:
-                self._encoded = {}
                 raise FormatError(f"tensor {name!r}: {error}") from error
-            self._bits[name] = length.bits - before
-        symbols.finish()
+            self._bits[name] = reader.bits - before
+        reader.finish()
+        self._encoded = encoded
+        self.size = self.size._replace(ideal=reader.ideal_bits / 8)
 
     def stored_bytes(self, name: str) -> int:
-        """Share of a tensor in the stream: its ideal code length."""
-        return -int(-self._bits[name] // 8)
+        """Share of a tensor in the stream."""
+        return math.ceil(self._bits[name] / 8)
 
     def encoded_by_a_technique(self) -> list[str]:
         """Names of the tensors whose encoding only a technique can make."""

@@ -1,8 +1,8 @@
 """The header of an entropy-coded file: JSON, deflated, with only what does not follow from the architecture.
 
-``{"architecture": …, "kinds": [kind, …], "tensors": [number of its kind, …]}``, tensors in the order of their names. A
-kind is ``{"encoding", "dtype", facts …, "parts": {name: dtype or [dtype, *shape]}}``: a part without a shape has the
-number of entries that follows from the tensor, and the part that is coded as levels is not mentioned.
+``{"architecture": …, "coder": …, "kinds": [kind, …], "tensors": [number of its kind, …]}``, tensors in the order of
+their names. A kind is ``{"encoding", "dtype", facts …, "parts": {name: dtype or [dtype, *shape]}}``: a part without a
+shape has the number of entries that follows from the tensor, and the part that is coded as levels is not mentioned.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from course_lib.storage.coded_parts import LEVEL_PARTS, natural_sizes
-from course_lib.storage.encodings import DTYPE_NAMES, DTYPES, Encoded, FormatError
+from course_lib.storage.encodings import DTYPE_NAMES, DTYPES, ENCODINGS, Encoded, FormatError
 
 MAX_HEADER = 16 * 2**20
 MAX_PARTS, MAX_DIMENSIONS = 16, 8
@@ -31,7 +31,7 @@ TYPICAL_HEADER = (
     b'{"encoding":"packed","dtype":"fp32","bits":8,"group":64,"axis":0,"parts":{"scales":"fp16","zero_points":"uint8"}}'
     b'{"encoding":"bitmask","dtype":"fp16","parts":{"values":["fp16",123]}},{"encoding":"shared","with":"'
     b'{"architecture":{"arguments":{"blocks":[1,1,1],"channels":[16,16,32],"depthwise":false,"num_classes":10,'
-    b'"shrink":2,"stem_stride":2},"builder":"small_resnet"},"builder":"resnet18"},"kinds":['
+    b'"shrink":2,"stem_stride":2},"builder":"small_resnet"},"builder":"resnet18"},"coder":"arithmetic","kinds":['
     b'{"encoding":"dense","dtype":"int64","parts":{"":"int64"}},{"encoding":"dense","dtype":"fp16","parts":{"":"fp16"}},'
     b'{"encoding":"uniform","dtype":"fp32","parts":{"steps":["fp32",1]}},'
     b'{"encoding":"uniform","dtype":"fp32","parts":{"steps":"fp16"}}],"tensors":[0,1,0,1,0,1]}'
@@ -66,6 +66,8 @@ def inflate(content: bytes) -> dict[str, Any]:
     kinds, numbers = (header.get(key) for key in ("kinds", "tensors")) if isinstance(header, dict) else (None, None)
     if not (isinstance(kinds, list) and all(isinstance(kind, dict) for kind in kinds) and isinstance(numbers, list)):
         raise FormatError("its header has no table of tensors")
+    if header.get("coder") not in ("arithmetic", "huffman"):
+        raise FormatError(f"its coder {header.get('coder')!r} is unknown here (known: arithmetic, huffman)")
     if not all(type(number) is int and 0 <= number < len(kinds) for number in numbers):
         raise FormatError("its header names a kind of tensor that is not in it")
     return header
@@ -91,6 +93,8 @@ def claimed(kind: Mapping[str, Any], shape: tuple[int, ...]) -> Encoded:
     parts = kind.get("parts")
     if kind.get("dtype") not in tuple(DTYPES) or not isinstance(kind.get("encoding"), str):
         raise FormatError("it has an unknown dtype or encoding")
+    if kind["encoding"] not in ENCODINGS:
+        raise FormatError(f"its encoding {kind['encoding']!r} is unknown here (known: {', '.join(ENCODINGS)})")
     if not isinstance(parts, dict) or len(parts) > MAX_PARTS:
         raise FormatError(f"it has no table of at most {MAX_PARTS} parts")
     facts = {key: value for key, value in kind.items() if key not in ("encoding", "dtype", "parts")}

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from course_lib.storage.encodings import Encoded, FormatError
-from course_lib.storage.level_contexts import Integers
+from course_lib.storage.level_order import Integers
 from course_lib.storage.packed import (
     pack_ranked_codes,
     pack_signed_codes,

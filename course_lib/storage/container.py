@@ -31,8 +31,11 @@ STORED_DTYPES = {
 
 
 @contextlib.contextmanager
-def open_container(path: Path) -> Iterator[StoredTensors]:
-    """Open a stored file; any error in its content becomes a ``FormatError`` with the name of the file."""
+def open_container(path: Path, *, measured: bool = False) -> Iterator[StoredTensors]:
+    """Open a stored file; any error in its content becomes a ``FormatError`` with the name of the file.
+
+    ``measured`` counts what each tensor takes in an entropy-coded file.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"path {str(path)!r} is not a file; a stored model is made by storage.save")
     try:
@@ -40,7 +43,7 @@ def open_container(path: Path) -> Iterator[StoredTensors]:
             metadata, keys = checked.metadata(), list(checked.keys())
         with path.open("rb") as stream:
             plain = Container(stream, metadata) if keys != [CODED_KEY] or metadata else None
-            yield plain or CodedContainer(_only_part(stream))
+            yield plain or CodedContainer(_only_part(stream), measured=measured)
     except (FormatError, SafetensorError) as error:
         raise FormatError(f"{path.name} cannot be loaded: {str(error).splitlines()[0]}") from error
 

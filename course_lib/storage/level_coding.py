@@ -1,49 +1,50 @@
-"""Adaptive coding of integer levels: one frequency table for each expected magnitude, learned from what was coded.
+"""Adaptive coding of integer levels, with a frequency table for each expected magnitude and each expected sign.
 
-A level is coded as the magnitude without its ``shift`` lowest bits (the larger the expected magnitude, the more),
-those bits, and a sign. Magnitudes of ``ESCAPE`` and more follow in an Exp-Golomb code. Tables begin with geometric
-frequencies and are shared by all tensors of a file.
+A magnitude is coded without its ``shift`` lowest bits (the larger the expected magnitude, the more), which follow as
+they are; ``ESCAPE`` and more is followed by the rest in an Exp-Golomb code. Tables begin with geometric frequencies and
+are shared by all tensors of a file.
 
-Source: Rissanen and Langdon, Universal modeling and coding, 1981; Teuhola (Exp-Golomb), 1978.
+Source: Teuhola, A compression method for clustered bit-vectors, 1978 (Exp-Golomb); Wiedemann et al., DeepCABAC, 2019.
 """
 
 from __future__ import annotations
 
 import numpy
 
+from course_lib.storage.adaptive_tables import AdaptiveTables
 from course_lib.storage.encodings import FormatError
 from course_lib.storage.level_contexts import (
     BINS_PER_OCTAVE,
-    CONTEXTS,
     LOWEST_OCTAVE,
-    Integers,
-    MagnitudeContexts,
-    blocks,
-    from_planes,
-    plane_shape,
-    to_planes,
+    MAGNITUDE_CONTEXTS,
+    SIGN_CONTEXTS,
+    LevelContexts,
 )
-from course_lib.storage.range_coding import SymbolCoder, frequencies
+from course_lib.storage.level_order import Integers, blocks, from_planes, plane_shape, to_planes
+from course_lib.storage.range_coding import SymbolCoder
 
 SYMBOLS = 18
 ESCAPE = SYMBOLS - 1
-CLASSES = 32  # numbers of bits of an escaped magnitude
+ESCAPE_CLASSES = 32  # numbers of bits of an escaped magnitude
 UNSHIFTED_OCTAVES = 2  # magnitudes expected above 2^2 lose their lowest bits
-PRIOR_COUNT, COUNT = 24, 64  # levels that the first frequencies weigh; units in which a level is counted
+WEIGHT = 64  # units in which a symbol is counted
+PRIOR_SYMBOLS, PRIOR_SIGNS = 24, 8  # symbols that the first counts of a context weigh
+RECENT_SYMBOLS = 2000
 LARGEST_LEVEL = 2**31 - 1
 
 
 class LevelModel:
-    """Counts of the magnitudes in each context, and of the classes of escaped ones."""
+    """What was learned of the levels of a file."""
 
     def __init__(self) -> None:
-        self.coded = 0
-        self._counts = numpy.stack([_geometric(context) for context in range(CONTEXTS)])
-        self._classes = numpy.ones(CLASSES, numpy.int64)
-        self._signs = numpy.ones(2, numpy.int64)
+        magnitudes = numpy.stack([_geometric(context) for context in range(MAGNITUDE_CONTEXTS)])
+        signs = numpy.full((SIGN_CONTEXTS, 2), PRIOR_SIGNS * WEIGHT)
+        self._magnitudes = AdaptiveTables(magnitudes, WEIGHT, RECENT_SYMBOLS)
+        self._signs = AdaptiveTables(signs, WEIGHT, RECENT_SYMBOLS)
+        self._classes = AdaptiveTables(numpy.ones((1, ESCAPE_CLASSES)), 1, RECENT_SYMBOLS)
 
     def code(self, coder: SymbolCoder, shape: tuple[int, ...], levels: Integers | None) -> Integers:
-        """Encode ``levels`` (int64, in ``shape``) or decode as many; returns them.
+        """Encode ``levels`` (integers in ``shape``) or decode as many; returns them.
 
         Raises:
             FormatError: if a decoded level is impossible.
@@ -51,72 +52,52 @@ class LevelModel:
         planes = plane_shape(shape)
         known = None if levels is None else to_planes(levels)
         coded = numpy.zeros(planes, numpy.int32)
-        magnitudes = MagnitudeContexts(*planes[1:])
-        self._signs[:] = 8 * COUNT
-        for plane, rows, columns in blocks(planes, self.coded):
-            contexts = magnitudes.contexts(rows, columns)
-            block = self._code_block(coder, contexts.ravel(), known if known is None else known[plane, rows, columns])
-            coded[plane, rows, columns] = block.reshape(contexts.shape)
-            magnitudes.update(rows, columns, numpy.abs(coded[plane, rows, columns]))
-            self.coded += block.size
+        contexts = LevelContexts(*planes[1:])
+        for plane, rows, columns in blocks(planes):
+            block = None if known is None else known[plane, rows, columns].ravel().astype(numpy.int64)
+            of_magnitudes = contexts.magnitude(plane, rows, columns)
+            magnitudes = self._code_magnitudes(coder, of_magnitudes.ravel(), None if block is None else abs(block))
+            of_signs = contexts.sign(rows, columns).ravel()
+            signed = self._code_signs(coder, of_signs, magnitudes, block).reshape(of_magnitudes.shape)
+            coded[plane, rows, columns] = signed
+            contexts.add(rows, columns, signed)
         return from_planes(coded, shape)
 
-    def _code_block(self, coder: SymbolCoder, contexts: Integers, levels: Integers | None) -> Integers:
-        """Code the levels of a block context by context, in the order of the contexts."""
-        order = numpy.argsort(contexts, kind="stable")
-        sizes = numpy.bincount(contexts, minlength=CONTEXTS)
-        used = sizes.nonzero()[0]
-        known = None if levels is None else levels.ravel()[order].astype(numpy.int64)
-        sorted_levels = numpy.empty(len(contexts), numpy.int64)
-        start = 0
-        for context, table in zip(used, frequencies(self._counts[used]), strict=True):
-            end = start + int(sizes[context])
-            magnitudes = None if known is None else numpy.abs(known[start:end])
-            sorted_levels[start:end] = self._code_magnitudes(coder, int(context), table, end - start, magnitudes)
-            start = end
-        if sorted_levels.max() > LARGEST_LEVEL:
-            raise FormatError(f"it decodes to a level beyond {LARGEST_LEVEL}")
-        self._code_signs(coder, sorted_levels, known)
-        result = numpy.empty_like(sorted_levels)
-        result[order] = sorted_levels
-        return result
-
-    def _code_magnitudes(
-        self, coder: SymbolCoder, context: int, table: Integers, count: int, magnitudes: Integers | None
-    ) -> Integers:
-        shift = _shift(context)
-        high = None if magnitudes is None else magnitudes >> shift
-        symbols = coder.code(table, count, None if high is None else numpy.minimum(high, ESCAPE))
-        self._counts[context] += COUNT * numpy.bincount(symbols, minlength=SYMBOLS)
-        coded = symbols.astype(numpy.int64)
+    def _code_magnitudes(self, coder: SymbolCoder, contexts: Integers, magnitudes: Integers | None) -> Integers:
+        shifts = SHIFTS[contexts]
+        high = None if magnitudes is None else magnitudes >> shifts
+        coded = self._magnitudes.code(coder, contexts, None if high is None else numpy.minimum(high, ESCAPE))
         escaped = (coded == ESCAPE).nonzero()[0]
         if len(escaped):
             coded[escaped] += self._code_escaped(coder, len(escaped), None if high is None else high[escaped] - ESCAPE)
-        if shift:
-            low = coder.raw(shift, count, None if magnitudes is None else magnitudes & (2**shift - 1))
-            coded = (coded << shift) | low
+        for shift in numpy.unique(shifts[shifts > 0]).tolist():
+            where = shifts == shift
+            low = None if magnitudes is None else magnitudes[where] & (2**shift - 1)
+            coded[where] = (coded[where] << shift) | coder.raw(shift, int(where.sum()), low)
+        if coded.max() > LARGEST_LEVEL:
+            raise FormatError(f"it decodes to a level beyond {LARGEST_LEVEL}")
         return coded
 
     def _code_escaped(self, coder: SymbolCoder, count: int, values: Integers | None) -> Integers:
         """Exp-Golomb: the number of bits of value + 1, then all of them but the first."""
         lengths = None if values is None else numpy.frexp(values + 1.0)[1] - 1
-        lengths = coder.code(frequencies(self._classes), count, lengths)
-        self._classes += numpy.bincount(lengths, minlength=CLASSES)
-        coded = numpy.int64(1) << lengths.astype(numpy.int64)
-        for bits in numpy.unique(lengths[lengths > 0]):
+        lengths = self._classes.code(coder, numpy.zeros(count, numpy.int64), lengths)
+        coded = numpy.int64(1) << lengths
+        for bits in numpy.unique(lengths[lengths > 0]).tolist():
             where = lengths == bits
-            low = None if values is None else (values[where] + 1) & ((1 << int(bits)) - 1)
-            coded[where] |= coder.raw(int(bits), int(where.sum()), low)
+            low = None if values is None else (values[where] + 1) & ((1 << bits) - 1)
+            coded[where] |= coder.raw(bits, int(where.sum()), low)
         return coded - 1
 
-    def _code_signs(self, coder: SymbolCoder, levels: Integers, known: Integers | None) -> None:
-        """Give ``levels``, which are magnitudes so far, their signs, in place."""
-        where = levels.nonzero()[0]
-        if len(where):
-            signs = None if known is None else (known[where] < 0).astype(numpy.int64)
-            signs = coder.code(frequencies(self._signs), len(where), signs)
-            self._signs += COUNT * numpy.bincount(signs, minlength=2)
-            levels[where[signs != 0]] *= -1
+    def _code_signs(
+        self, coder: SymbolCoder, contexts: Integers, magnitudes: Integers, levels: Integers | None
+    ) -> Integers:
+        """The magnitudes with their signs."""
+        where = magnitudes.nonzero()[0]
+        negative = self._signs.code(coder, contexts[where], None if levels is None else levels[where] < 0)
+        signed = magnitudes.copy()
+        signed[where[negative != 0]] *= -1
+        return signed
 
 
 def _shift(context: int) -> int:
@@ -125,14 +106,14 @@ def _shift(context: int) -> int:
 
 
 def _geometric(context: int) -> Integers:
-    """First counts of the magnitudes of a context: a geometric distribution with the expected magnitude as mean.
-
-    Counts are integers with a common unit; each symbol has at least one.
-    """
+    """First counts of the magnitudes of a context: a geometric distribution with the expected magnitude as mean."""
     octave, bin_ = divmod(context, BINS_PER_OCTAVE)
     mean = (2 ** (octave + LOWEST_OCTAVE + 20) * (BINS_PER_OCTAVE + bin_) // BINS_PER_OCTAVE) >> _shift(context)
-    unit, counts = PRIOR_COUNT * COUNT * 2**20, []
+    rest, counts = PRIOR_SYMBOLS * WEIGHT * 2**20, []
     for _ in range(ESCAPE):
-        counts.append(unit * 2**20 // (2**20 + mean))
-        unit -= counts[-1]
-    return numpy.maximum(numpy.array([*counts, unit]) >> 20, 1)
+        counts.append(rest * 2**20 // (2**20 + mean))
+        rest -= counts[-1]
+    return numpy.maximum(numpy.array([*counts, rest]) >> 20, 1)
+
+
+SHIFTS = numpy.array([_shift(context) for context in range(MAGNITUDE_CONTEXTS)])

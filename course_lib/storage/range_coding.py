@@ -118,17 +118,18 @@ class LengthCounter:
 
 
 def frequencies(counts: Integers) -> Integers:
-    """Rows of counts [..., symbols] scaled to integers of at least 1 with a sum of 2^20 a row."""
-    symbols = counts.shape[-1]
-    scaled = 1 + counts * (2**FREQUENCY_BITS - symbols) // counts.sum(-1, keepdims=True)
-    rest = 2**FREQUENCY_BITS - scaled.sum(-1, keepdims=True)
-    largest = counts.argmax(-1)[..., None]
-    numpy.put_along_axis(scaled, largest, numpy.take_along_axis(scaled, largest, -1) + rest, -1)
-    return scaled
+    """Rows of counts [rows, symbols] scaled to integers of at least 1 with a sum of 2^20 a row.
+
+    They are returned as float64, which holds them exactly.
+    """
+    symbols = counts.shape[1]
+    scaled = 1 + counts * (2**FREQUENCY_BITS - symbols) // counts.sum(1, keepdims=True)
+    scaled[numpy.arange(len(counts)), counts.argmax(1)] += 2**FREQUENCY_BITS - scaled.sum(1)
+    return scaled.astype(numpy.float64)
 
 
 def _model(frequencies: Integers) -> Any:
-    return models.Categorical(frequencies.astype(numpy.float64), perfect=False)
+    return models.Categorical(frequencies, perfect=False)
 
 
 def _digits(bits: int) -> list[tuple[int, int]]:

@@ -41,7 +41,7 @@ def save(
             name of an encoding or to an encoded tensor (other tensors are ``"auto"``).
         dtype: ``"fp32"`` or ``"fp16"``, for floating-point values; integer buffers are kept as they are.
         masks: layer or parameter name → boolean mask; entries where it is False are stored as zero.
-        coder: None, or ``"arithmetic"``: all parts are entropy-coded in one stream (see ``coded_file``).
+        coder: None, ``"arithmetic"`` or ``"huffman"``: all parts are entropy-coded (see ``coded_file``).
 
     Raises:
         ValueError: if the model has no description (see ``models.describe``), still carries masks of

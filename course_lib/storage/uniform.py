@@ -42,6 +42,26 @@ def encode_uniform(levels: Tensor, steps: Tensor) -> Encoded:
     return Encoded("uniform", "fp32", tuple(levels.shape), parts)
 
 
+def coarse_steps(steps: Tensor, mantissa_bits: int = 2) -> Tensor:
+    """Steps rounded to fp16 numbers of few mantissa bits, which an entropy coder stores in 4 to 6 bits instead of 16.
+
+    With 2 bits a step changes by at most one eighth; choose the levels afterwards.
+
+    Args:
+        steps: positive numbers that fp16 can hold.
+        mantissa_bits: from 0 (powers of two) to 10 (fp16).
+
+    Raises:
+        ValueError: if a rounded step is zero or infinite in fp16.
+    """
+    mantissa, exponent = torch.frexp(steps.detach().float())
+    scale = 2 ** (mantissa_bits + 1)
+    rounded = torch.ldexp((mantissa * scale).round() / scale, exponent).half()
+    if not _positive(rounded):
+        raise ValueError("steps must be positive numbers in the range of fp16, about 6e-8 to 65504")
+    return rounded
+
+
 def largest_level(levels: Tensor) -> int:
     """The largest magnitude of integers, 0 if there are none."""
     return max(abs(int(end)) for end in torch.aminmax(levels)) if levels.numel() else 0
