@@ -51,8 +51,8 @@ def sweeps(cases: Iterable[parts.Case]) -> Iterator[Row]:
 
 PARTS: dict[str, Part] = {
     "points": points, "no_data": no_data, "sweeps": sweeps, "lossless": lessons.lossless, "layer": lessons.layer,
-    "coders": lessons.coders, "deep_compression": trained.deep_compression, "trained": trained.structured,
-    "cost": lessons.cost,
+    "coders": lessons.coders, "deep_compression": trained.deep_compression, "deep_trained": trained.deep_trained,
+    "trained": trained.structured, "cost": lessons.cost,
 }  # fmt: skip
 KEYS = {"points": "point", "no_data": "point", "sweeps": "file"}
 """Tables whose rows of other models are kept when only some are measured, and the column that tells rows apart."""

@@ -45,9 +45,7 @@ def per_row(steps: Tensor, weight: Tensor) -> Tensor:
 
 def storable_steps(steps: Tensor, mantissa_bits: int = STEP_MANTISSA_BITS) -> Tensor:
     """Step sizes rounded to ``mantissa_bits`` bits behind the leading one, so that they are cheap to store in fp16."""
-    mantissa, exponent = torch.frexp(steps.clamp(SMALLEST_STEP, LARGEST_STEP))
-    scale = 2.0 ** (mantissa_bits + 1)
-    return torch.ldexp((mantissa * scale).round() / scale, exponent)
+    return storage.coarse_steps(steps.clamp(SMALLEST_STEP, LARGEST_STEP), mantissa_bits).float()
 
 
 def entropy_bits(levels: Tensor) -> float:
