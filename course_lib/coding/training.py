@@ -12,6 +12,7 @@ Penalized Reparameterization, 2020 (rate in the loss).
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -96,25 +97,34 @@ def train_through_coder(
     grids = {name: steps.float() for name, (_, steps) in levels_of(model).items() if name in weights_of(model)}
     if not grids:
         raise ValueError("model has no weights on uniform grids; make them with coding.quantize_sequentially")
-    tuned, count = copy.deepcopy(model), sum(weights_of(model)[name].numel() for name in grids)
+    tuned = copy.deepcopy(model)
     owners = {name: tuned.get_submodule(name.removesuffix(".weight")) for name in grids}
     for name, owner in owners.items():
         parametrize.register_parametrization(owner, "weight", RoundedWeight(grids[name]))
+    latent = {name: _latent(owner) for name, owner in owners.items()}
 
     def loss(net: nn.Module, inputs: Any, labels: Tensor) -> Tensor:
         with torch.no_grad():
             targets = models.forward(teacher, inputs)
         distortion = soft_target_loss(models.forward(net, inputs), targets, temperature)
-        if lam == 0:
-            return distortion
-        latent: dict[str, Any] = {name: owner.parametrizations["weight"].original for name, owner in owners.items()}  # type: ignore[union-attr, index]
-        return distortion + lam / count * sum(expected_bits(latent[name], grids[name]) for name in grids)
+        return distortion + lam * bits_per_weight(latent, grids) if lam else distortion
 
     teacher.eval()
     history = training.fit(tuned, train, validation, loss=loss, **options)
     for owner in owners.values():
         parametrize.remove_parametrizations(owner, "weight", leave_parametrized=True)
     return on_old_grids(tuned, model), history
+
+
+def _latent(layer: Any) -> Tensor:
+    """The weights that are trained, before they are rounded."""
+    return layer.parametrizations["weight"].original
+
+
+def bits_per_weight(weights: Mapping[str, Tensor], steps: Mapping[str, Tensor]) -> Tensor:
+    """Mean of ``expected_bits`` over the weights of all layers: parameter name → weight, and its steps."""
+    bits = torch.stack([expected_bits(weight, steps[name]) for name, weight in weights.items()])
+    return bits.sum() / sum(weight.numel() for weight in weights.values())
 
 
 def on_old_grids(tuned: nn.Module, model: nn.Module) -> nn.Module:
