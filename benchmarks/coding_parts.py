@@ -131,7 +131,7 @@ def by_variance(case: Case, c: float) -> nn.Module:
 
 
 METHODS = {"sequential": compressed, "no data": by_variance}
-NO_DATA_C = geometric(0.1, 0.8, 7)
+NO_DATA_C = geometric(0.12, 0.6, 5)
 
 
 def file_of(case: Case, c: float, method: str = "sequential") -> Path:
