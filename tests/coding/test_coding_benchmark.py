@@ -44,6 +44,12 @@ def test_the_smallest_file_that_fits_is_chosen(parts):
     assert parts.choose(case, rows, (120, 0.9975))["c"] == 1.0
 
 
+def test_a_file_that_loses_more_on_validation_is_not_chosen(parts):
+    case = parts.Case("any", 1.0, (), ())
+    rows = [row(1.0, 100, 0.002, 0.01), row(2.0, 50, 0.01, 0.02)]
+    assert parts.choose(case, rows, (120, 0.99))["c"] == 1.0
+
+
 def test_a_point_above_the_shipped_file_gets_the_best_that_is_smaller(parts):
     case = parts.Case("any", 0.97, (), ())
     rows = [row(1.0, 100, 0.0, 0.001), row(2.0, 80, 0.001, 0.01), row(3.0, 70, 0.003, 0.02)]
