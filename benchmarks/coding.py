@@ -35,14 +35,17 @@ def points(cases: Iterable[parts.Case]) -> Iterator[Row]:
 
 
 def pareto(_: Any) -> Iterator[Row]:
-    """For each point, the smallest of our chosen files of that model that retains no less, whichever it was chosen for.
+    """For each point, the smallest of our files of that model that retains no less, whichever it was chosen for.
 
-    Retained shares are compared at the precision of the given ones, three digits.
+    The files are those of the tables ``points`` and ``first_look`` (chosen by the first rule, see the card). Retained
+    shares are compared at the precision of the given ones, three digits.
     """
-    rows = common.read(common.RESULTS / "coding.json")["points"]["rows"]
+    results = common.read(common.RESULTS / "coding.json")
+    rows = results["points"]["rows"]
+    read = rows + results.get("first_look", {"rows": []})["rows"]
     for row in rows:
         least = row["nncodec_retained"]
-        files = [one for one in rows if one["model"] == row["model"] and round(one["retained"], 3) >= least]
+        files = [one for one in read if one["model"] == row["model"] and round(one["retained"], 3) >= least]
         best = min(files, key=lambda one: one["stored_bytes"], default=None)
         yield {
             "point": row["point"], "nncodec_bytes": row["nncodec_bytes"], "nncodec_retained": least,
