@@ -15,14 +15,18 @@ of the header is checked against the bytes of the file, and the model is first b
 """
 
 from course_lib.storage.attached_encodings import encodings_of, set_encodings
+from course_lib.storage.code_length import code_length
+from course_lib.storage.coded_file import CodedSize
 from course_lib.storage.columns import encode_columns
-from course_lib.storage.container import TensorRecord
 from course_lib.storage.encodings import Encoded, FormatError, decode, register
-from course_lib.storage.loading import inspect, load, stored_bytes
+from course_lib.storage.loading import coded_size, inspect, load, stored_bytes
 from course_lib.storage.packed import encode_codebook, encode_packed, packed_parts
 from course_lib.storage.saving import save
+from course_lib.storage.stored_tensors import TensorRecord
+from course_lib.storage.uniform import coarse_steps, encode_uniform
 
 __all__ = [
-    "Encoded", "FormatError", "TensorRecord", "decode", "encode_codebook", "encode_columns", "encode_packed",
-    "encodings_of", "inspect", "load", "packed_parts", "register", "save", "set_encodings", "stored_bytes",
+    "CodedSize", "Encoded", "FormatError", "TensorRecord", "coarse_steps", "code_length", "coded_size", "decode",
+    "encode_codebook", "encode_columns", "encode_packed", "encode_uniform", "encodings_of", "inspect", "load",
+    "packed_parts", "register", "save", "set_encodings", "stored_bytes",
 ]  # fmt: skip

@@ -39,19 +39,33 @@ def check_architecture(architecture: Any, shapes: Shapes) -> None:
     Raises:
         FormatError: if it does not, or if it has far more layers or values than these tensors need.
     """
+    largest = max([MAX_ARGUMENT, *(size for shape in shapes.values() for size in shape)])
+    _compare_shapes(built_shapes(architecture, len(shapes), largest), shapes)
+
+
+def built_shapes(architecture: Any, tensors: int, largest: int = MAX_ARGUMENT) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors of the model that ``architecture`` builds, without memory for them.
+
+    Args:
+        tensors: the number of tensors that are stored; the model may have no more layers than these need.
+        largest: the largest number that may stand in the arguments.
+
+    Raises:
+        FormatError: if it cannot be built, or has far more layers or values than ``tensors`` tensors need.
+    """
     if not (isinstance(architecture, dict) and isinstance(architecture.get("arguments"), dict)):
         raise FormatError("its architecture is not {'builder': name, 'arguments': {…}}")
-    largest = max([MAX_ARGUMENT, *(size for shape in shapes.values() for size in shape)])
     for number in _integers(architecture["arguments"]):
         if abs(number) > largest:
             raise FormatError(f"its builder argument {number} is larger than anything that is stored")
-    with _build_errors(), _registration_limit(EXTRA_REGISTRATIONS + REGISTRATIONS_PER_TENSOR * len(shapes)):
+    with _build_errors(), _registration_limit(EXTRA_REGISTRATIONS + REGISTRATIONS_PER_TENSOR * tensors):
         with torch.device("meta"):
             model = architectures.build(architecture)
-        _compare_shapes({name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}, shapes)
+        shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     unstored = sum(buffer.numel() for name, buffer in model.named_buffers() if name not in shapes)
     if unstored > MAX_UNSTORED_ELEMENTS:
         raise FormatError(f"its architecture needs {unstored:,} further values that are not stored")
+    return shapes
 
 
 def empty_model(architecture: Mapping[str, Any]) -> nn.Module:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from course_lib.storage.encodings import DTYPES, ENCODINGS, Encoded, FormatError, decode
+from course_lib.storage.architecture_check import check_architecture
+from course_lib.storage.coded_file import CODED_KEY, CodedContainer
+from course_lib.storage.encodings import DTYPES, Encoded, FormatError
+from course_lib.storage.stored_tensors import StoredTensors, made_by_a_technique
 
 FORMAT_VERSION = 1
 HEADER_KEY = "course"
@@ -28,33 +30,32 @@ STORED_DTYPES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class TensorRecord:
-    """One tensor of a stored file; ``bytes`` counts its parts, ``sparsity`` is the fraction of zeros."""
-
-    name: str
-    shape: tuple[int, ...]
-    encoding: str
-    dtype: str
-    bytes: int
-    sparsity: float
-
-
 @contextlib.contextmanager
-def open_container(path: Path) -> Iterator[Container]:
-    """Open a stored file; any error in its content becomes a ``FormatError`` with the name of the file."""
+def open_container(path: Path, *, measured: bool = False) -> Iterator[StoredTensors]:
+    """Open a stored file; any error in its content becomes a ``FormatError`` with the name of the file.
+
+    ``measured`` counts what each tensor takes in an entropy-coded file.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"path {str(path)!r} is not a file; a stored model is made by storage.save")
     try:
         with safe_open(path, framework="pt") as checked:  # proves that the parts lie within the file, end to end
-            metadata = checked.metadata()
+            metadata, keys = checked.metadata(), list(checked.keys())
         with path.open("rb") as stream:
-            yield Container(stream, metadata)
+            plain = Container(stream, metadata) if keys != [CODED_KEY] or metadata else None
+            yield plain or CodedContainer(_only_part(stream), measured=measured)
     except (FormatError, SafetensorError) as error:
         raise FormatError(f"{path.name} cannot be loaded: {str(error).splitlines()[0]}") from error
 
 
-class Container:
+def _only_part(stream: BufferedReader) -> bytes:
+    """The bytes behind the safetensors header of an open file."""
+    (size,) = struct.unpack("<Q", stream.read(8))
+    stream.seek(8 + size)
+    return stream.read()
+
+
+class Container(StoredTensors):
     """An open file: the checked header, and its tensors on demand.
 
     Parts are read, not memory-mapped: a mapped file counts as memory twice, and cannot be replaced on Windows.
@@ -100,27 +101,17 @@ class Container:
         facts = {key: value for key, value in record.items() if key not in ("encoding", "dtype", "shape")}
         return Encoded(record["encoding"], record["dtype"], self.shapes[name], parts, facts)
 
+    def stored_bytes(self, name: str) -> int:
+        """Bytes of all parts of this tensor."""
+        return self.encoded(name).bytes
+
     def encoded_by_a_technique(self) -> list[str]:
         """Names of the tensors whose encoding only a technique can make."""
-        without_encoder = {name for name, encoding in ENCODINGS.items() if encoding.encode is None}
-        return [name for name, record in self._records.items() if record["encoding"] in without_encoder]
+        return [name for name, record in self._records.items() if made_by_a_technique(record["encoding"])]
 
-    def value(self, name: str) -> Tensor:
-        """The decoded tensor, floating point as fp32."""
-        try:
-            tensor = decode(self.encoded(name))
-        except FormatError as error:
-            raise FormatError(f"tensor {name!r}: {error}") from error
-        return tensor.float() if tensor.is_floating_point() else tensor
-
-    def record(self, name: str) -> TensorRecord:
-        """The record of a tensor for ``storage.inspect``."""
-        owner = self.owners[name]
-        encoded, tensor = self.encoded(owner), self.value(owner)
-        zeros = 1 - tensor.count_nonzero().item() / tensor.numel() if tensor.numel() else 0.0
-        if owner != name:
-            return TensorRecord(name, encoded.shape, "shared", encoded.dtype, 0, zeros)
-        return TensorRecord(name, encoded.shape, encoded.encoding, encoded.dtype, encoded.bytes, zeros)
+    def check_architecture(self) -> None:
+        """Raise ``FormatError`` unless the architecture builds a model with exactly the stored tensors."""
+        check_architecture(self.architecture, self.shapes)
 
 
 def _header(metadata: Mapping[str, str] | None) -> dict[str, Any]:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from course_lib.storage.architecture_check import check_architecture, empty_model
+from course_lib.storage.architecture_check import empty_model
 from course_lib.storage.attached_encodings import ENCODINGS_ATTRIBUTE
-from course_lib.storage.container import TensorRecord, open_container
+from course_lib.storage.coded_file import CodedContainer, CodedSize
+from course_lib.storage.container import open_container
+from course_lib.storage.stored_tensors import TensorRecord
 
 
 def load(path: str | Path) -> nn.Module:
@@ -21,7 +23,7 @@ def load(path: str | Path) -> nn.Module:
         FormatError: if the file is damaged, hostile, or newer than this package; the message is one line.
     """
     with open_container(Path(path)) as stored:
-        check_architecture(stored.architecture, stored.shapes)
+        stored.check_architecture()
         model = empty_model(stored.architecture)
         parameters = dict(model.named_parameters(remove_duplicate=False))
         values: dict[str, Tensor] = {}
@@ -48,5 +50,20 @@ def inspect(path: str | Path) -> list[TensorRecord]:
     Raises:
         FormatError: as ``load``.
     """
-    with open_container(Path(path)) as stored:
+    with open_container(Path(path), measured=True) as stored:
         return [stored.record(name) for name in stored.owners]
+
+
+def coded_size(path: str | Path) -> CodedSize:
+    """The bytes of an entropy-coded file, beside the ideal code length of its coder's own probabilities.
+
+    Raises:
+        ValueError: if the file was saved without a coder.
+        FormatError: as ``load``.
+    """
+    with open_container(Path(path), measured=True) as stored:
+        if not isinstance(stored, CodedContainer):
+            raise ValueError(f"path {str(path)!r} must be a file saved with a coder, for example coder='arithmetic'")
+        for name in set(stored.owners.values()):
+            stored.encoded(name)
+        return stored.size

@@ -99,6 +99,38 @@ def packed_parts(encoded: Encoded) -> tuple[Tensor, Tensor, Tensor | None]:
     return _restore(codes, encoded.shape, axis), scales, zero_points
 
 
+def signed_codes(encoded: Encoded) -> Tensor:
+    """Codes of ``packed`` minus their zero-points: int32, in the tensor's shape."""
+    codes, _, zero_points = packed_parts(encoded)
+    return codes.int() - _zero_levels(encoded, zero_points)
+
+
+def pack_signed_codes(encoded: Encoded, levels: Tensor) -> Tensor:
+    """The part ``codes`` of ``packed`` for ``levels`` (codes minus zero-points); the other parts are in ``encoded``.
+
+    Raises:
+        FormatError: if a code would not fit its bits.
+    """
+    bits, _, axis, groups = _layout(encoded)
+    zero_points = None
+    if "zero_points" in encoded.parts:
+        zero_points = unpack_codes(encoded.part("zero_points", dtype="uint8"), bits, groups)
+    return _pack_checked(levels.int() + _zero_levels(encoded, zero_points), bits, axis)
+
+
+def _zero_levels(encoded: Encoded, zero_points: Tensor | None) -> Tensor:
+    """The zero-point of each entry, int32, in the tensor's shape."""
+    bits, group, axis, groups = _layout(encoded)
+    zeros = torch.full((groups,), 2 ** (bits - 1)) if zero_points is None else zero_points
+    return _restore(_spread(zeros.int(), group, encoded.elements), encoded.shape, axis)
+
+
+def _pack_checked(codes: Tensor, bits: int, axis: int) -> Tensor:
+    if codes.numel() and not 0 <= int(codes.min()) <= int(codes.max()) < 2**bits:
+        raise FormatError(f"it decodes to a code that does not fit {bits} bits")
+    return pack_codes(_read_along(codes.to(torch.uint8), axis), bits)
+
+
 def decode_packed(encoded: Encoded) -> Tensor:
     """The values of ``packed``, fp32."""
     bits, group, axis, _ = _layout(encoded)
@@ -153,6 +185,44 @@ def decode_codebook(encoded: Encoded) -> Tensor:
     elif "scales" in encoded.parts:
         values *= _spread(_floats(encoded, "scales", groups), group, len(values))
     return _restore(values, encoded.shape, axis)
+
+
+def ranked_codes(encoded: Encoded) -> Tensor:
+    """Codes of ``codebook`` as levels: ranks among the sorted table, counted from the value nearest to zero; int32."""
+    bits, _, axis, _ = _layout(encoded, smallest_bits=1)
+    codes = unpack_codes(encoded.part("codes", dtype="uint8"), bits, encoded.elements)
+    ranks, zero = _ranks(encoded)
+    if codes.numel() and int(codes.max()) >= ranks.numel():
+        raise FormatError(f"it has a code {int(codes.max())}, but its table has {ranks.numel()} values")
+    return _restore(ranks[codes.long()] - zero, encoded.shape, axis)
+
+
+def pack_ranked_codes(encoded: Encoded, levels: Tensor) -> Tensor:
+    """The part ``codes`` of ``codebook`` for ``levels`` (see ``ranked_codes``); the table is in ``encoded``.
+
+    Raises:
+        FormatError: if a level has no entry in the table.
+    """
+    bits, _, axis, _ = _layout(encoded, smallest_bits=1)
+    ranks, zero = _ranks(encoded)
+    found = levels.long() + zero
+    if found.numel() and not 0 <= int(found.min()) <= int(found.max()) < ranks.numel():
+        raise FormatError("it decodes to a code beyond its table")
+    return _pack_checked(ranks.argsort().int()[found], bits, axis)
+
+
+def _ranks(encoded: Encoded) -> tuple[Tensor, int]:
+    """Rank of each value of the table among all, int32, and the rank of the value nearest to zero."""
+    table = _floats(encoded, "table")
+    order = table.argsort(stable=True)
+    ranks = torch.empty_like(order).scatter_(0, order, torch.arange(len(order)))
+    return ranks.int(), int(ranks[table.abs().argmin()]) if len(table) else 0
+
+
+def part_sizes(encoded: Encoded) -> dict[str, int]:
+    """Number of entries of each part that follows from the shape and the facts of ``packed`` or ``codebook``."""
+    bits, _, _, groups = _layout(encoded, smallest_bits=1)
+    return {"scales": groups, "zero_points": math.ceil(groups * bits / 8)}
 
 
 def _packed_scales(encoded: Encoded, groups: int) -> Encoded:

@@ -15,6 +15,7 @@ from course_lib import architectures
 from course_lib.core.atomic_write import write_atomically
 from course_lib.core.validation import check_choice
 from course_lib.storage.attached_encodings import check_values, encodings_of
+from course_lib.storage.coded_file import CODERS, coded_bytes
 from course_lib.storage.container import FORMAT_VERSION, HEADER_KEY, PART_SEPARATOR
 from course_lib.storage.encodings import DTYPE_NAMES, DTYPES, ENCODINGS, Encoded, encode_dense
 
@@ -30,6 +31,7 @@ def save(
     encoding: str | Mapping[str, Choice] = "auto",
     dtype: str = "fp32",
     masks: Mapping[str, Tensor] | None = None,
+    coder: str | None = None,
 ) -> Path:
     """Write ``model`` to ``path`` (atomically) and return the path.
 
@@ -39,6 +41,7 @@ def save(
             name of an encoding or to an encoded tensor (other tensors are ``"auto"``).
         dtype: ``"fp32"`` or ``"fp16"``, for floating-point values; integer buffers are kept as they are.
         masks: layer or parameter name → boolean mask; entries where it is False are stored as zero.
+        coder: None, ``"arithmetic"`` or ``"huffman"``: all parts are entropy-coded (see ``coded_file``).
 
     Raises:
         ValueError: if the model has no description (see ``models.describe``), still carries masks of
@@ -48,6 +51,8 @@ def save(
     check_choice("dtype", dtype, ("fp32", "fp16"))
     if isinstance(encoding, str):
         check_choice("encoding", encoding, ("auto", *ENCODINGS))
+    if coder is not None:
+        check_choice("coder", coder, CODERS)
     architecture = _plain_json(architectures.describe(model))
     state = _state(model)
     owners = _owners(state)
@@ -56,8 +61,20 @@ def save(
     values = {name: tensor.cpu() for name, tensor in state.items() if owners[name] == name}
     values |= {name: torch.where(mask, 0, values[name]) for name, mask in dropped.items()}
     encoded = {name: _encode(name, tensor, choices[name], dtype) for name, tensor in values.items()}
-    shared = {name: {"encoding": "shared", "with": owners[name]} for name in state if name not in encoded}
-    records = {name: shared.get(name) or _record(encoded[name]) for name in state}
+    shared = {name: owners[name] for name in state if name not in encoded}
+    if coder is not None:
+        return write_atomically(path, coded_bytes(architecture, encoded, shared, coder))
+    return write_atomically(path, _plain_bytes(architecture, encoded, {name: shared.get(name) for name in state}))
+
+
+def _plain_bytes(
+    architecture: Mapping[str, Any], encoded: Mapping[str, Encoded], owners: Mapping[str, str | None]
+) -> bytes:
+    """The content of a file without a coder; ``owners`` has a name for each tensor that is shared."""
+    records = {
+        name: _record(encoded[name]) if owner is None else {"encoding": "shared", "with": owner}
+        for name, owner in owners.items()
+    }
     parts = {
         f"{name}{PART_SEPARATOR}{part}" if part else name: value.contiguous()
         for name, one in encoded.items()
@@ -65,7 +82,7 @@ def save(
     }
     header = {"format": FORMAT_VERSION, "architecture": architecture, "tensors": records}
     text = json.dumps(header, separators=(",", ":"), allow_nan=False)
-    return write_atomically(path, safetensors_bytes(parts, {HEADER_KEY: text}))
+    return safetensors_bytes(parts, {HEADER_KEY: text})
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:
