@@ -39,7 +39,7 @@ class Coder(NamedTuple):
 CODED_KEY = "course-coded-1"
 CODERS: dict[str, Coder] = {
     "arithmetic": Coder(ArithmeticWriter, ArithmeticReader),
-    "huffman": Coder(HuffmanWriter, lambda stream, measured: HuffmanReader(stream)),
+    "huffman": Coder(HuffmanWriter, HuffmanReader),
 }
 CHECKSUM_BYTES, SIZE_BYTES = 4, 3
 FREE_ENTRIES, ENTRIES_PER_BYTE = 2**22, 2**14

@@ -89,14 +89,14 @@ class HuffmanWriter:
 class HuffmanReader:
     """A ``PartCoder`` that decodes a whole stream at once and then returns its pieces in order.
 
-    ``bits`` are those of the pieces that were returned; ``ideal_bits`` is what all symbols would take if each cost
-    -log2(its frequency).
+    ``bits`` are those of the pieces that were returned; ``ideal_bits``, if it is ``measured``, is what all symbols
+    would take if each cost -log2(its frequency).
 
     Raises:
         FormatError: if the tables, pieces or codes of the stream are impossible.
     """
 
-    def __init__(self, stream: bytes) -> None:
+    def __init__(self, stream: bytes, measured: bool = False) -> None:
         self.bits = 0.0
         reader = _Reader(stream)
         if (number := reader.integer("<u2")) > MOST_TABLES:
@@ -114,7 +114,8 @@ class HuffmanReader:
         self._bits = iter(numpy.bincount(of_piece, lengths, len(counts)).tolist())
         self._escaped = reader.array("<i4", len(reader.rest) // 4)
         self._has_rest = len(reader.rest) > 0
-        self.ideal_bits = 32.0 * len(self._escaped) + _entropy_bits(symbols, numpy.repeat(numbers, counts))
+        entropy = _entropy_bits(symbols, numpy.repeat(numbers, counts)) if measured else math.nan
+        self.ideal_bits = 32.0 * len(self._escaped) + entropy
 
     def levels(self, shape: tuple[int, ...], levels: Integers | None) -> Integers:
         """The next integers."""

@@ -16,7 +16,8 @@ from course_lib.storage.stored_tensors import TensorRecord
 def load(path: str | Path) -> nn.Module:
     """The stored model in eval mode with fp32 weights; nothing but the file is needed.
 
-    Memory is bounded by the file: at most 32 bytes for each byte stored. The random generator is not used.
+    Memory is bounded by the file: at most 32 bytes for each byte stored without a coder, and with one for the number of
+    entries that its size allows (see ``coded_file``). The random generator is not used.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -312,6 +312,17 @@ def test_a_forged_header_is_refused_in_one_line_before_anything_is_decoded(coded
     assert "\n" not in str(caught.value)
 
 
+def test_a_few_bytes_that_claim_millions_of_symbols_end_in_time(coded):
+    path, _ = coded
+
+    def millions(header):
+        header["architecture"]["arguments"]["sizes"] = [2**11, 2**10, 10]
+
+    shapes = {"1.weight": (2**10, 2**11), "1.bias": (2**10,), "3.weight": (10, 2**10), "3.bias": (10,)}
+    with pytest.raises(storage.FormatError):
+        storage.load(with_header(path, millions, shapes))
+
+
 def test_a_header_that_inflates_without_end_is_refused(coded):
     path, shapes = coded
     squeezer = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=coded_header.TYPICAL_HEADER)

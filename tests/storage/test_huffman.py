@@ -75,7 +75,7 @@ def written(*pieces):
 
 
 def assert_read(stream, *pieces):
-    reader = HuffmanReader(stream)
+    reader = HuffmanReader(stream, measured=True)
     for piece in pieces:
         if isinstance(piece, torch.Tensor):
             assert torch.equal(reader.values(piece.dtype, piece.numel(), None), piece)

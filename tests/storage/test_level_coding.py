@@ -49,7 +49,8 @@ def test_levels_of_any_shape_and_size_come_back(shapes, largest, seed):
     "levels",
     [
         numpy.array(LARGEST), numpy.array([-LARGEST, LARGEST]), numpy.zeros((0, 3, 3, 3), int),
-        numpy.full((1, 500), -7), numpy.full((500, 1), 10**6), numpy.eye(60, dtype=int) * LARGEST, numpy.arange(-300, 300).reshape(20, 30),
+        numpy.full((1, 500), -7), numpy.full((500, 1), 10**6), numpy.eye(60, dtype=int) * LARGEST,
+        numpy.arange(-300, 300).reshape(20, 30),
         numpy.arange(2 * 2 * 64).reshape(2, 2, 8, 8), numpy.ones((64, 4, 7, 7), int),
     ],
     ids=lambda levels: str(levels.shape),
