@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from course_lib.storage.encodings import FormatError
 from course_lib.storage.huffman import LONGEST_CODE, canonical_codes, code_lengths, look_up_table
-from course_lib.storage.huffman_parts import PIECE, HuffmanReader, HuffmanWriter
+from course_lib.storage.huffman_parts import HuffmanReader, HuffmanWriter
 
 WIKIPEDIA = {"counts": [5, 9, 12, 13, 16, 45], "lengths": [4, 4, 3, 3, 3, 1]}
 
@@ -113,9 +113,10 @@ LEVELS = numpy.array([0, 0, 0, 1, -1, 2, 0, 500])
 
 @pytest.fixture
 def stream():
-    """One table with the symbols 0, 1, 2, 4 and 255, and one piece."""
+    """One table with the symbols 0, 1, 2, 4 and 255, their code lengths, the number of symbols, one block."""
     content = bytearray(written(LEVELS))
     assert content[:8] == bytes([1, 0, 4, 0, 1, 2, 4, 255])
+    assert content[13:19] == bytes([8, 0, 0, 0, 16, 0])
     return content
 
 
@@ -123,31 +124,35 @@ def stream():
     ("place", "value", "message"),
     [
         (8, 0, "code of 0 bits"), (8, 33, "no full prefix code"), (8, 2, "no full prefix code"), (4, 0, "symbol twice"),
-        (1, 255, "allowed are 1,100"), (13, 255, "end too early"), (17, 1, "use a table that is missing"),
-        (19, 200, "more symbols than bits"), (19, 7, "does not end where it should"),
+        (1, 255, "allowed are 1,100"), (18, 255, "end too early"), (0, 2, "Huffman"), (14, 1, "more than it has bits"),
+        (13, 7, "does not end where it should"), (17, 17, "does not end where it should"),
     ],
 )  # fmt: skip
-def test_damaged_tables_and_pieces_are_refused(stream, place, value, message):
+def test_damaged_tables_and_blocks_are_refused(stream, place, value, message):
     stream[place] = value
     with pytest.raises(FormatError, match=message):
-        reader = HuffmanReader(bytes(stream))
-        reader.levels(LEVELS.shape, None)
-        reader.finish()
+        HuffmanReader(bytes(stream))
 
 
-def test_pieces_of_another_size_and_missing_escapes_are_refused(stream):
-    with pytest.raises(FormatError, match="should have 9 Huffman codes"):
+def test_levels_of_another_number_and_missing_escapes_are_refused(stream):
+    with pytest.raises(FormatError, match="should have 9 more Huffman codes"):
         HuffmanReader(bytes(stream)).levels((9,), None)
+    with pytest.raises(FormatError, match="should have 9 more Huffman codes of table 0"):
+        HuffmanReader(bytes(stream)).values(torch.uint8, 9, None)
+    reader = HuffmanReader(bytes(stream))
+    reader.levels(LEVELS.shape, None)
+    with pytest.raises(FormatError, match="should have 1 more Huffman codes of table 1"):
+        reader.values(torch.uint8, 1, None)
     with pytest.raises(FormatError, match="escaped levels are missing"):
         HuffmanReader(bytes(stream[:-4])).levels(LEVELS.shape, None)
-    reader = HuffmanReader(bytes(stream) + bytes(4))
-    reader.levels(LEVELS.shape, None)
-    with pytest.raises(FormatError, match="go on behind the last symbol"):
-        reader.finish()
+    for rest in (bytes(4), bytes(1)):
+        reader = HuffmanReader(bytes(stream) + rest)
+        reader.levels(LEVELS.shape, None)
+        with pytest.raises(FormatError, match="go on behind the last symbol"):
+            reader.finish()
 
 
 def test_a_claim_of_billions_of_symbols_is_refused(stream):
-    start = bytes(stream).index(numpy.array([(0, len(LEVELS))], PIECE).tobytes())
-    stream[start : start + 6] = numpy.array([(0, 2**32 - 1)], PIECE).tobytes()
-    with pytest.raises(FormatError, match="more symbols than bits"):
+    stream[13:17] = bytes([255] * 4)
+    with pytest.raises(FormatError, match=r"4,294,967,295 symbols, more than it has bits"):
         HuffmanReader(bytes(stream))
