@@ -28,7 +28,7 @@ def load(path: str | Path) -> nn.Module:
         model = empty_model(stored.architecture)
         parameters = dict(model.named_parameters(remove_duplicate=False))
         values: dict[str, Tensor] = {}
-        for name, owner in stored.owners.items():
+        for name, owner in sorted(stored.owners.items(), key=lambda pair: pair[0] != pair[1]):  # owners first
             # one Parameter object under every name that shared it keeps tied weights tied
             values[name] = values[owner] if owner != name else stored.value(name)
             if name in parameters and not isinstance(values[name], nn.Parameter):

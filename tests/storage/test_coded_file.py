@@ -11,7 +11,7 @@ from safetensors.torch import save as write_safetensors
 
 from course_lib import models, storage
 from course_lib.storage import coded_file, coded_header
-from tests.storage.models_and_forgeries import BERT, MLP, PACKED, packed_mlp, sparse_mlp
+from tests.storage.models_and_forgeries import BERT, MLP, PACKED, forge, packed_mlp, sparse_mlp
 
 CODERS = ["arithmetic", "huffman"]
 SMALL_RESNET = {"builder": "small_resnet", "arguments": {"channels": [4, 8], "blocks": [1, 1]}}
@@ -149,6 +149,30 @@ def test_tied_weights_are_coded_once_and_stay_tied(tmp_path):
     assert loaded[1].weight is loaded[3].weight and same_state(model, loaded)
     assert storage.stored_bytes(path) < untied - 2500
     assert [record.bytes for record in storage.inspect(path) if record.encoding == "shared"] == [0]
+
+
+@pytest.mark.parametrize("coder", [None, *CODERS])
+def test_a_tensor_may_be_shared_with_one_that_comes_later(tmp_path, coder):
+    model = models.build({"builder": "mlp", "arguments": {"sizes": [30, 30, 30]}})
+    model[3].weight = model[1].weight
+    path = storage.save(model, tmp_path / "tied.safetensors", coder=coder)
+    forged = with_header(path, swap_owners) if coder else forge(path, swap_plain_owners)
+    loaded = storage.load(forged)
+    assert loaded[1].weight is loaded[3].weight
+    assert coder or same_state(model, loaded)  # in a stream, the tensors now come in another order
+
+
+def swap_owners(header):
+    (shared,) = (kind for kind in header["kinds"] if kind["encoding"] == "shared")
+    shared["with"] = "3.weight"
+    tensors = header["tensors"]  # 1.bias, 1.weight, 3.bias, 3.weight
+    tensors[1], tensors[3] = tensors[3], tensors[1]
+
+
+def swap_plain_owners(header, parts):
+    records = header["tensors"]
+    records["1.weight"], records["3.weight"] = {"encoding": "shared", "with": "3.weight"}, records["1.weight"]
+    parts["3.weight"] = parts.pop("1.weight")
 
 
 def test_what_is_wrong_with_an_argument_is_said(tmp_path):
