@@ -51,6 +51,8 @@ class LevelModel:
         Raises:
             FormatError: if a decoded level is impossible.
         """
+        if 0 in shape:
+            return numpy.zeros(shape, numpy.int32)
         planes = plane_shape(shape)
         known = None if levels is None else to_planes(levels)
         coded = numpy.zeros(planes, numpy.int32)

@@ -59,6 +59,11 @@ def test_extreme_tensors_come_back(levels):
     assert_comes_back(levels)
 
 
+def test_empty_tensors_take_no_memory_whatever_their_shape():
+    for shape in [(0, 2**30), (2**30, 0), (8, 8, 2**30, 0), (0, 8, 2**30)]:
+        assert LevelModel().code(Decoder(b""), shape, None).shape == shape
+
+
 def test_what_never_changes_costs_next_to_nothing():
     assert assert_comes_back(numpy.zeros((512, 512), int)) < 60
     assert assert_comes_back(numpy.full((512, 512), -1)) < 160
