@@ -58,13 +58,10 @@ def equalizable_pairs(model: nn.Module) -> list[tuple[str, str]]:
                 relus += 1
             elif not isinstance(module(following), nn.Identity):
                 break
-        if (
-            relus
-            and type(module(following)) is type(module(node))
-            and getattr(module(following), "groups", 1) == 1
-            and {str(node.target), str(following.target)} <= once
-        ):
-            pairs.append((str(node.target), str(following.target)))
+        names = str(node.target), str(following.target)
+        same_kind = type(module(following)) is type(module(node)) and getattr(module(following), "groups", 1) == 1
+        if relus and same_kind and set(names) <= once:
+            pairs.append(names)
     return pairs
 
 
