@@ -28,6 +28,6 @@ from course_lib.models.running import call, device, forward, prunable_layers, to
 __all__ = [
     "ADDITIONS", "ARCHITECTURE_ATTRIBUTE", "BASELINES", "BERT_SHAPE", "BUILDERS", "CAUSAL_LMS", "RESIZING",
     "SHIPPED", "Builder", "bert", "build", "builder", "call", "causal_lm", "describe", "device", "evaluating",
-    "forward", "hugging_face_tokenizer", "load", "mlp", "prunable_layers", "resnet18", "shipped_models", "slim_bert", "small_resnet",
-    "to_device", "torchvision_classifier",
+    "forward", "hugging_face_tokenizer", "load", "mlp", "prunable_layers", "resnet18", "shipped_models", "slim_bert",
+    "small_resnet", "to_device", "torchvision_classifier",
 ]  # fmt: skip
