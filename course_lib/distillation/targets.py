@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from course_lib import training
+from course_lib.architectures.weighted_layers import check_plain_weights
 from course_lib.core.atomic_write import write_atomically
 from course_lib.data import Split, join_inputs, refuse_test
 from course_lib.training.evaluation import BATCH_SIZE
@@ -33,7 +34,11 @@ def frozen(teacher: nn.Module) -> nn.Module:
             "eval mode is used",
             stacklevel=3,
         )
-    return copy.deepcopy(teacher).eval().requires_grad_(False)
+    try:
+        return copy.deepcopy(teacher).eval().requires_grad_(False)
+    except RuntimeError:
+        check_plain_weights(teacher)  # a mask of torch.nn.utils.prune makes a weight that cannot be copied
+        raise
 
 
 def teacher_logits(
@@ -114,9 +119,20 @@ def _pair(batch: Any) -> tuple[Any, Tensor]:
     raise ValueError(f"a batch must be (inputs, labels) or a mapping with 'labels', got {type(batch).__name__}")
 
 
+def _settings(module: nn.Module) -> dict[str, Any]:
+    """Plain attributes of a module, without its mode."""
+    plain = {key: value for key, value in vars(module).items() if isinstance(value, bool | int | float | str)}
+    return {key: value for key, value in plain.items() if key != "training"}
+
+
 def _fingerprint(teacher: nn.Module, split: Split) -> str:
-    """A hash of all weights and examples."""
+    """A hash of all weights and examples, and of the classes and settings of all modules."""
     digest = hashlib.sha256()
+    for name, module in teacher.named_modules():
+        kind, settings = type(module), sorted((key, repr(value)) for key, value in _settings(module).items())
+        code = getattr(kind.forward, "__code__", None)
+        facts = (name, kind.__module__, kind.__qualname__, getattr(code, "co_code", b""), module.extra_repr(), settings)
+        digest.update(repr(facts).encode())
     inputs = split.inputs.values() if isinstance(split.inputs, Mapping) else [split.inputs]
     for tensor in [*teacher.state_dict().values(), *inputs]:
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)

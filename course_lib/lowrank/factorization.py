@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from course_lib.architectures import input_quantizers
 from course_lib.architectures.factorized import Factored, Plan
 from course_lib.architectures.layer_sizes import sizes
 from course_lib.architectures.registry import extend_argument
+from course_lib.architectures.weighted_layers import copy_model
 from course_lib.lowrank.decompositions import as_matrix, factor_layer, singular_values
 from course_lib.lowrank.ranks import break_even_rank, factored_parameters, parameters, rank_for_energy, ranks_for_size
 
@@ -69,7 +69,7 @@ def factorize(model: nn.Module, plan: Plan, moments: Mapping[str, Tensor] | None
     layers = {name: check_layer(model, name) for name in plan}
     for name, (kind, *ranks) in plan.items():
         check_ranks(name, layers[name], kind, ranks)
-    result = copy.deepcopy(model)
+    result = copy_model(model)
     for name, (kind, *ranks) in plan.items():
         moment = (moments or {}).get(name) if kind == "svd" else None
         result.set_submodule(name, factor_layer(layers[name], kind, ranks, moment))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import glob
+import os
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,18 +15,20 @@ from torch import nn
 from course_lib import assets, storage
 from course_lib.architectures.builders import BERT_SHAPE, CAUSAL_LMS, config_fields
 from course_lib.architectures.registry import ARCHITECTURE_ATTRIBUTE, build, describe
+from course_lib.core.network import check_reachable
 from course_lib.core.validation import check_choice
 
 BASELINES = ("resnet18", "minilm")
 SHIPPED = (*BASELINES, "tiny_llama")
+HUB = "https://huggingface.co"
 
 
 def load(name: str, *, weights: str = "course") -> nn.Module:
     """A trained model in eval mode, with fp32 weights.
 
     Args:
-        name: ``"resnet18"``, ``"minilm"`` or ``"tiny_llama"`` (shipped), another torchvision classifier with
-            ``weights="imagenet"``, or the name or folder of a Hugging Face model.
+        name: ``"resnet18"``, ``"minilm"``, ``"tiny_llama"`` or another of ``shipped_models()``, a torchvision
+            classifier with ``weights="imagenet"``, or the name or folder of a Hugging Face model.
         weights: ``"course"`` for the shipped ones, ``"imagenet"`` for torchvision's, ``"none"`` for untrained.
 
     Raises:
@@ -32,10 +38,17 @@ def load(name: str, *, weights: str = "course") -> nn.Module:
     check_choice("weights", weights, ("course", "imagenet", "none"))
     if weights == "imagenet":
         return _download(name, _load_torchvision)
-    if name not in SHIPPED:
+    if name not in shipped_models():
+        check_available(name)
         return _download(name, _load_hugging_face)
     trained = storage.load(assets.path(name))
     return build(describe(trained)) if weights == "none" else trained
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that come with the package: the baselines, and compressed ones of the lessons."""
+    files = {name: entry["file"] for name, entry in assets.manifest().items()}
+    return [*SHIPPED, *(name for name, file in files.items() if file.endswith(".safetensors") and name not in SHIPPED)]
 
 
 def hugging_face_tokenizer(name: str) -> Any:
@@ -44,10 +57,11 @@ def hugging_face_tokenizer(name: str) -> Any:
     Raises:
         ConnectionError: if it must be downloaded and cannot be.
     """
+    check_available(name)
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(name)
+        return _from_hub(name, partial(AutoTokenizer.from_pretrained, name))
     except OSError as error:
         reason = str(error).splitlines()[0]
         raise ConnectionError(f"the tokenizer of {name!r} could not be fetched ({reason})") from error
@@ -57,10 +71,14 @@ def _download(name: str, loader: Callable[[str], nn.Module]) -> nn.Module:
     try:
         return loader(name).eval()
     except OSError as error:
-        raise ConnectionError(
-            f"model {name!r} is neither shipped nor on this machine and could not be fetched "
-            f"({str(error).splitlines()[0]}); connect to the network once, or use one of {', '.join(SHIPPED)}"
-        ) from error
+        raise _unavailable(name, error) from error
+
+
+def _unavailable(name: str, reason: OSError) -> ConnectionError:
+    return ConnectionError(
+        f"model {name!r} is neither shipped nor on this machine and could not be fetched "
+        f"({str(reason).splitlines()[0]}); connect to the network once, or use one of {', '.join(shipped_models())}"
+    )
 
 
 def _load_torchvision(name: str) -> nn.Module:
@@ -73,13 +91,48 @@ def _load_torchvision(name: str) -> nn.Module:
     return model
 
 
+def check_available(name: str) -> None:
+    """Return if a model is on this machine or could be downloaded; known at once, without importing its library.
+
+    Raises:
+        ConnectionError: if it is not here and there is no network, with the names of the models that are.
+    """
+    if Path(name).is_dir() or any(any(folder.glob(pattern)) for folder, pattern in _downloads(name)):
+        return
+    try:
+        if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+            raise ConnectionError("HF_HUB_OFFLINE is set")
+        check_reachable(os.environ.get("HF_ENDPOINT", HUB))
+    except ConnectionError as error:
+        raise _unavailable(name, error) from error
+
+
+def _downloads(name: str) -> list[tuple[Path, str]]:
+    """Folders of downloaded models, with the pattern of the files of this one."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    home = Path(os.environ.get("HF_HOME", cache / "huggingface"))
+    hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+    file = glob.escape(name.replace("/", "--"))
+    return [(hub, f"models--{file}"), (Path(torch.hub.get_dir()) / "checkpoints", f"{file}-*.pth")]
+
+
+def _from_hub(name: str, loader: Callable[..., Any]) -> Any:
+    """``loader(local_files_only=…)``: what is on this machine, else from the hub."""
+    try:
+        return loader(local_files_only=True)
+    except OSError:
+        if Path(name).is_dir():
+            raise
+    return loader(local_files_only=False)
+
+
 def _load_hugging_face(name: str) -> nn.Module:
     import transformers
 
-    config = transformers.AutoConfig.from_pretrained(name)
+    config = _from_hub(name, partial(transformers.AutoConfig.from_pretrained, name))
     classifier = any("SequenceClassification" in kind for kind in config.architectures or [])
     auto_model = transformers.AutoModelForSequenceClassification if classifier else transformers.AutoModelForCausalLM
-    model = auto_model.from_pretrained(name, dtype=torch.float32)
+    model = _from_hub(name, partial(auto_model.from_pretrained, name, dtype=torch.float32))
     if not classifier and config.model_type in CAUSAL_LMS:
         fields = {key: value for key, value in config.to_diff_dict().items() if key in config_fields(type(config))}
         arguments = {"model_type": config.model_type, **fields, "use_cache": False}

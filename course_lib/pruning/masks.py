@@ -6,7 +6,6 @@ layer name to mask. Applying one writes zeros into the weight tensor: no hooks, 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import models
+from course_lib.architectures.weighted_layers import check_plain_weights, copy_model
 from course_lib.core.validation import check_choice, check_fraction
 
 if TYPE_CHECKING:
@@ -88,8 +88,10 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
     """Write zeros into the weights of ``model``, in place, wherever their mask is false.
 
     Raises:
-        ValueError: if a layer is unknown, or a mask is not boolean or not of its weight's shape; nothing is written.
+        ValueError: if a layer is unknown, a mask is not boolean or not of its weight's shape, or a weight of the model
+            is recomputed before each call; nothing is written.
     """
+    check_plain_weights(model)
     weights = layer_weights(model, masks.keys()) if masks else {}
     for name, mask in masks.items():
         if mask.dtype != torch.bool or mask.shape != weights[name].shape:
@@ -104,7 +106,7 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
 
 def pruned_copy(model: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     """A copy of ``model`` with ``masks`` applied; errors as in ``apply_masks``."""
-    pruned = copy.deepcopy(model)
+    pruned = copy_model(model)
     apply_masks(pruned, masks)
     return pruned
 
@@ -184,7 +186,12 @@ def layer_weights(model: nn.Module, layers: Collection[str] | None = None) -> di
 
 
 def weights_to_rank(model: nn.Module, layers: Collection[str] | None = None) -> dict[str, Tensor]:
-    """As ``layer_weights``, but refuses NaN, which cannot be ranked; the error names the layer."""
+    """As ``layer_weights``, but refuses NaN, which cannot be ranked, and weights that are recomputed before each call.
+
+    Raises:
+        ValueError: names the layer.
+    """
+    check_plain_weights(model)
     weights = layer_weights(model, layers)
     for name, weight in weights.items():
         _without_nan(weight, f"the weight of layer {name!r}")

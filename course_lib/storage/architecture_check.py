@@ -2,7 +2,7 @@
 
 The model is first built on the ``meta`` device, which needs no memory, under a limit on the number of layers. Only if
 it has exactly the stored tensors is the real model built, without random weights. A registered builder must therefore
-work under ``torch.device("meta")``: it must not read values of its tensors.
+work under ``meta_building.without_memory``: it must not read values of its tensors, but of small ranges.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch.nn.modules import module as registration
 from torch.overrides import TorchFunctionMode
 
 from course_lib import architectures
+from course_lib.architectures.meta_building import without_memory
 from course_lib.storage.encodings import FormatError
 
 MAX_ARGUMENT = 2**20
@@ -33,39 +34,52 @@ RANDOM_FILLS = {
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def check_architecture(architecture: Any, shapes: Shapes) -> None:
+def check_architecture(architecture: Any, shapes: Shapes) -> nn.Module:
     """Check that ``architecture`` builds a model with exactly the tensors ``shapes``, without memory for them.
+
+    Returns:
+        This model, on the ``meta`` device.
 
     Raises:
         FormatError: if it does not, or if it has far more layers or values than these tensors need.
     """
     largest = max([MAX_ARGUMENT, *(size for shape in shapes.values() for size in shape)])
-    _compare_shapes(built_shapes(architecture, len(shapes), largest), shapes)
+    model = _on_meta(architecture, len(shapes), largest)
+    _compare_shapes(_shapes(model), shapes)
+    return model
 
 
-def built_shapes(architecture: Any, tensors: int, largest: int = MAX_ARGUMENT) -> dict[str, tuple[int, ...]]:
+def built_shapes(architecture: Any, tensors: int) -> dict[str, tuple[int, ...]]:
     """Names and shapes of the tensors of the model that ``architecture`` builds, without memory for them.
 
     Args:
         tensors: the number of tensors that are stored; the model may have no more layers than these need.
-        largest: the largest number that may stand in the arguments.
 
     Raises:
         FormatError: if it cannot be built, or has far more layers or values than ``tensors`` tensors need.
     """
+    return _shapes(_on_meta(architecture, tensors, MAX_ARGUMENT))
+
+
+def _on_meta(architecture: Any, tensors: int, largest: int) -> nn.Module:
+    """The model without memory; no number in the arguments may exceed ``largest``."""
     if not (isinstance(architecture, dict) and isinstance(architecture.get("arguments"), dict)):
         raise FormatError("its architecture is not {'builder': name, 'arguments': {…}}")
     for number in _integers(architecture["arguments"]):
         if abs(number) > largest:
             raise FormatError(f"its builder argument {number} is larger than anything that is stored")
     with _build_errors(), _registration_limit(EXTRA_REGISTRATIONS + REGISTRATIONS_PER_TENSOR * tensors):
-        with torch.device("meta"):
+        with without_memory():
             model = architectures.build(architecture)
-        shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    unstored = sum(buffer.numel() for name, buffer in model.named_buffers() if name not in shapes)
+        stored = _shapes(model)
+    unstored = sum(buffer.numel() for name, buffer in model.named_buffers() if name not in stored)
     if unstored > MAX_UNSTORED_ELEMENTS:
         raise FormatError(f"its architecture needs {unstored:,} further values that are not stored")
-    return shapes
+    return model
+
+
+def _shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
 def empty_model(architecture: Mapping[str, Any]) -> nn.Module:

@@ -17,6 +17,7 @@ from course_lib.core.validation import check_choice
 from course_lib.storage.attached_encodings import check_values, encodings_of
 from course_lib.storage.coded_file import CODERS, coded_bytes
 from course_lib.storage.container import FORMAT_VERSION, HEADER_KEY, PART_SEPARATOR
+from course_lib.storage.description_check import check_description
 from course_lib.storage.encodings import DTYPE_NAMES, DTYPES, ENCODINGS, Encoded, encode_dense
 
 PART_OVERHEAD = 128  # bytes of the container's header for each further part, about
@@ -44,9 +45,9 @@ def save(
         coder: None, ``"arithmetic"`` or ``"huffman"``: all parts are entropy-coded (see ``coded_file``).
 
     Raises:
-        ValueError: if the model has no description (see ``models.describe``), still carries masks of
-            ``torch.nn.utils.prune``, has a dtype that cannot be stored, does not fit ``dtype`` or ``masks``, or holds
-            other values than its encodings.
+        ValueError: if the model has no description (see ``models.describe``) or is not what its description builds
+            (see ``description_check``), still carries masks of ``torch.nn.utils.prune``, has a dtype that cannot be
+            stored, does not fit ``dtype`` or ``masks``, or holds other values than its encodings.
     """
     check_choice("dtype", dtype, ("fp32", "fp16"))
     if isinstance(encoding, str):
@@ -55,6 +56,7 @@ def save(
         check_choice("coder", coder, CODERS)
     architecture = _plain_json(architectures.describe(model))
     state = _state(model)
+    check_description(model, architecture, {name: tuple(tensor.shape) for name, tensor in state.items()})
     owners = _owners(state)
     dropped = _masks_by_tensor(masks or {}, state, owners)
     choices = _choices(encoding, state, owners, encodings_of(model))
