@@ -52,8 +52,8 @@ def check_prunable(model: nn.Module, groups: Collection[Group] = ()) -> None:
     """Refuse a model from which nothing can be removed safely.
 
     Raises:
-        ValueError: if the model is in training mode, or a layer of ``groups`` has frozen parameters or weights that are
-            not contiguous in memory (channels-last is fine).
+        ValueError: if the model is in training mode, or a layer of ``groups`` has frozen parameters, values that are
+            NaN or infinite, or weights that are not contiguous in memory (channels-last is fine).
     """
     if any(module.training for module in model.modules()):
         raise ValueError("model is in training mode, in which its BatchNorm statistics change; call model.eval() first")
@@ -69,6 +69,8 @@ def _check_parameter(name: str, parameter: Tensor, group: str) -> None:
             f"{name} is frozen (requires_grad=False), and removing channels of group {group!r} would change it; "
             "unfreeze it, or leave this group out"
         )
+    if not parameter.isfinite().all():
+        raise ValueError(f"{name} must be finite, it holds NaN or infinity: its channels cannot be compared")
     channels_last = parameter.dim() == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
     if not (parameter.is_contiguous() or channels_last):
         raise ValueError(
@@ -113,7 +115,7 @@ def _smaller(layer: nn.Module, removed: Mapping[str, Tensor]) -> nn.Module:
     if before is None:
         raise CouplingError(f"a layer of kind {type(layer).__name__} cannot shrink")
     inputs, outputs = (len(removed.get(side, ())) for side in ("in", "out"))
-    if isinstance(layer, nn.Conv2d) and is_depthwise(layer):
+    if is_depthwise(layer):
         inputs = outputs
     smaller = layer_like(layer, [*(size - inputs for size in before[:-1]), before[-1] - outputs])
     values = dict([*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)])
