@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib.architectures.factorized import Factored, factored
+from course_lib.architectures.weighted_layers import is_transposed
 
 CP_SWEEPS = 20
 CP_DAMPING = 1e-6
@@ -124,7 +125,7 @@ def factor_layer(module: nn.Module, kind: str, ranks: Sequence[int], moment: Ten
     chain = factored(module, kind, ranks)
     if moment is not None and kind != "svd":
         raise ValueError(f"moment is used by kind 'svd' only, got kind {kind!r}")
-    weight: Any = module.weight
+    weight: Any = module.weight.T if is_transposed(module) else module.weight
     with torch.no_grad():
         for factor, value in zip(chain, _decompose(weight, kind, ranks, moment), strict=True):
             holder: Any = factor.weight

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import nn
 
 from course_lib import models, training
+from course_lib.architectures.weighted_layers import copy_model
 from course_lib.data import Split, refuse_test
 from course_lib.pruning.channel_removal import check_prunable
 
@@ -45,7 +45,7 @@ def remove_blocks(model: nn.Module, names: Collection[str]) -> nn.Module:
         if name not in allowed:
             raise ValueError(f"names must be among {', '.join(allowed) or 'no block at all'}; got {name!r}")
     names = list(dict.fromkeys(names))
-    pruned: Any = copy.deepcopy(model)
+    pruned: Any = copy_model(model)
     encoder = sorted((int(name.rpartition(".")[2]) for name in names if name.startswith("bert.")), reverse=True)
     if encoder and len(encoder) >= len(pruned.bert.encoder.layer):
         raise ValueError(f"names must leave at least one layer of the encoder, got all {len(encoder)}")

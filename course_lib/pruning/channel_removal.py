@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Mapping
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from course_lib.architectures.channels import channel_tensors
 from course_lib.architectures.layer_sizes import is_depthwise, layer_like, sizes, update_head_count
 from course_lib.architectures.registry import extend_argument
+from course_lib.architectures.weighted_layers import copy_model
 from course_lib.pruning.coupling import Coupling, CouplingError, Group, couple
 
 Kept = Mapping[str, Tensor]
@@ -29,15 +29,15 @@ def remove_channels(model: nn.Module, kept: Kept, coupling: Coupling | None = No
 
     Raises:
         CouplingError: if the model is not understood.
-        ValueError: if the model cannot be pruned (see ``check_prunable``), a group is unknown or has to stay whole, or
-            indices are repeated, out of range, or none.
+        ValueError: if the model cannot be pruned (see ``check_prunable``) or recomputes a weight before each call, a
+            group is unknown or has to stay whole, or indices are repeated, out of range, or none.
     """
     coupling = couple(model) if coupling is None else coupling
     groups = {name: coupling[name] for name in kept}
     channels = {name: _checked(groups[name], kept[name]) for name in kept}
     check_prunable(model, groups.values())
     removed = _removed_positions(groups, channels)
-    pruned = copy.deepcopy(model)
+    pruned = copy_model(model)
     for layer, positions in sorted(removed.items()):
         pruned.set_submodule(layer, _smaller(pruned.get_submodule(layer), positions))
     for name, module in pruned.named_modules():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from course_lib import training
+from course_lib.architectures.weighted_layers import copy_model
 from course_lib.core.validation import check_fraction, check_positive
 from course_lib.data import Split
 from course_lib.pruning.masks import Masks, apply_masks, global_masks, nonzero_masks, sparsity, sparsity_table
@@ -90,7 +90,7 @@ def prune_gradually(
     check_fraction("ramp", ramp, below_one=False)
     check_positive("steps", steps)
     sparsity_at = _sparsity_at(schedule_of_sparsity, initial_sparsity, final_sparsity, ramp, steps)
-    pruned = copy.deepcopy(model)
+    pruned = copy_model(model)
     apply_masks(pruned, choose(pruned, initial_sparsity, layers))
     masked = MaskedTraining(layers, loss, sparsity_at, choose)
     return masked.fit(pruned, train, validation, epochs=epochs, learning_rate=learning_rate, **fit_options)
@@ -120,7 +120,7 @@ def fine_tune(
 ) -> PruningResult:
     """Fine-tune a copy of an already pruned model; its zeros stay zero. Arguments as in ``prune_gradually``."""
     masked = MaskedTraining(layers, loss)
-    tuned = copy.deepcopy(model)
+    tuned = copy_model(model)
     return masked.fit(tuned, train, validation, epochs=epochs, learning_rate=learning_rate, **fit_options)
 
 

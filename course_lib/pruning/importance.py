@@ -138,8 +138,9 @@ def _member_score(model: nn.Module, group: Group, member: Member, criterion: Cri
     for _, tensor, dimension in channel_tensors(layer, member.side):
         if isinstance(tensor, nn.Parameter):
             weights.append(_rows(tensor, dimension, positions, group.channels))
-        if isinstance(tensor, nn.Parameter) and tensor.grad is not None and criterion.needs_data:
-            gradients.append(_rows(tensor.grad, dimension, positions, group.channels))
+        if isinstance(tensor, nn.Parameter) and criterion.needs_data:
+            gradient = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+            gradients.append(_rows(gradient, dimension, positions, group.channels))
     return criterion.score(torch.cat(weights, dim=1), torch.cat(gradients, dim=1) if gradients else torch.empty(0))
 
 
@@ -154,6 +155,10 @@ def _gradients(model: nn.Module, split: Split | None, batches: int, batch_size: 
     if split is None:
         raise ValueError("split must be given: 'taylor' and 'fisher' look at gradients; take the train split")
     refuse_test(split, "used to decide which channels to remove")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(
+            "every parameter of the model is frozen, so none has a gradient; unfreeze it with requires_grad_()"
+        )
     device = next(model.parameters()).device
     loss = training.cross_entropy()
     with models.evaluating(model), torch.enable_grad():

@@ -6,7 +6,6 @@ smaller, but nothing faster.
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.architectures.channels import reorder_channels
+from course_lib.architectures.weighted_layers import copy_model, output_axis, weighted_layers
 from course_lib.core.validation import check_positive
 from course_lib.pruning.channel_removal import check_prunable
 from course_lib.pruning.coupling import Coupling, couple
@@ -42,21 +42,32 @@ def two_four_mask(weight: Tensor) -> Tensor:
 
 
 def semi_structured_layers(model: nn.Module) -> list[str]:
-    """Names of the layers whose number of inputs is a multiple of four (the first convolution of a CNN is not one)."""
-    return [
-        name for name, weight in layer_weights(model).items() if weight.shape[1] % BLOCK == 0 and weight.dim() in (2, 4)
-    ]
+    """Names of the layers whose number of inputs is a multiple of four (the first convolution of a CNN is not one).
+
+    Layers that store their inputs first (transposed convolutions, GPT-2's ``Conv1D``) are not among them.
+    """
+    rows = {name for name, layer in weighted_layers(model).items() if output_axis(layer) == 0}
+    fits = {
+        name: weight.shape[1] % BLOCK == 0 and weight.dim() in (2, 4) for name, weight in layer_weights(model).items()
+    }
+    return [name for name, fit in fits.items() if fit and name in rows]
 
 
 def semi_structured_masks(model: nn.Module, layers: Collection[str] | None = None) -> Masks:
     """A 2:4 mask for each of ``layers`` (by default those of ``semi_structured_layers``)."""
     chosen = semi_structured_layers(model) if layers is None else layers
+    for name in chosen:
+        layer = weighted_layers(model).get(name)
+        if layer is not None and output_axis(layer) == 1:
+            raise ValueError(
+                f"layer {name!r} stores its inputs first, so it has no rows of four; leave it out of layers"
+            )
     return {name: two_four_mask(weight) for name, weight in layer_weights(model, chosen).items()}
 
 
 def prune_semi_structured(model: nn.Module, layers: Collection[str] | None = None) -> nn.Module:
     """A copy of ``model`` with half of the weights of ``layers`` set to zero, in the pattern 2:4."""
-    pruned = copy.deepcopy(model)
+    pruned = copy_model(model)
     apply_masks(pruned, semi_structured_masks(pruned, layers))
     return pruned
 
@@ -117,7 +128,7 @@ def permute_channels(model: nn.Module, orders: Mapping[str, Tensor], coupling: C
                 f"orders[{name!r}] must be an order of all {groups[name].channels} channels of a free group, "
                 f"got {len(order)} entries{' for one that has to stay whole' if groups[name].kept_whole else ''}"
             )
-    permuted = copy.deepcopy(model)
+    permuted = copy_model(model)
     for name, order in orders.items():
         channels = torch.arange(groups[name].channels)
         for member in groups[name].members:
@@ -145,7 +156,7 @@ def to_sparse_kernels(model: nn.Module) -> Any:
     able, reason = sparse_tensor_cores()
     if not able:
         raise RuntimeError(reason)
-    fast = copy.deepcopy(model).half().cuda()
+    fast = copy_model(model).half().cuda()
     for module in fast.modules():
         if isinstance(module, nn.Linear) and min(module.weight.shape) >= 64 and _is_two_four(module.weight):
             module.weight = nn.Parameter(torch.sparse.to_sparse_semi_structured(module.weight))
