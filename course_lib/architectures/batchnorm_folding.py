@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import copy
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from course_lib.architectures.folded_batchnorm import replace_norms
 from course_lib.architectures.layer_sizes import NORMS
 from course_lib.architectures.registry import extend_argument
+from course_lib.architectures.weighted_layers import copy_model
+from course_lib.core.validation import error_prefix
 
 
 @torch.no_grad()
@@ -19,18 +22,22 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
 
     y = γ (W x + b - μ) / sqrt(σ² + ε) + β  becomes  W' x + b'  with  W' = W γ / sqrt(σ² + ε)  per output channel and
     b' = (b - μ) γ / sqrt(σ² + ε) + β. The copy can be stored: its description lists the folded pairs. A model without
-    BatchNorm is copied unchanged.
+    BatchNorm is copied unchanged, and a BatchNorm after a layer that is called several times stays.
 
     Raises:
-        ValueError: if a BatchNorm does not directly follow a convolution or linear layer that feeds nothing else.
+        ValueError: if a BatchNorm does not directly follow a convolution or linear layer that feeds nothing else, or
+            has no running statistics, or a weight is recomputed before each call.
 
     Source: Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference,
     2018 (section 3.2).
     """
-    folded = copy.deepcopy(model).eval()
+    folded = copy_model(model).eval()
     pairs = batchnorm_pairs(folded)
     layers = dict(folded.named_modules())
-    parameters = [folded_parameters(layers[before], layers[norm]) for before, norm in pairs]
+    parameters = []
+    for before, norm in pairs:
+        with error_prefix(f"layers {before!r} and {norm!r}"):
+            parameters.append(folded_parameters(layers[before], layers[norm]))
     replace_norms(folded, pairs)
     for (before, _), (weight, bias) in zip(pairs, parameters, strict=True):
         layers[before].weight.copy_(weight)
@@ -43,7 +50,11 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
 def folded_parameters(before: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
     """Weight and bias of a convolution or linear layer with the BatchNorm after it folded in, fp32."""
     assert isinstance(before, nn.Conv2d | nn.Linear) and isinstance(norm, NORMS)
-    assert norm.running_mean is not None and norm.running_var is not None
+    if norm.running_mean is None or norm.running_var is None:
+        raise ValueError(
+            "BatchNorm has no running statistics (track_running_stats=False), so its output depends on the whole batch "
+            "and it cannot be folded; train it with running statistics, or replace it"
+        )
     weight, mean = before.weight.double(), norm.running_mean.double()
     gain = (norm.running_var.double() + norm.eps).rsqrt()
     gain = gain * norm.weight.double() if norm.affine else gain
@@ -56,20 +67,40 @@ def folded_parameters(before: nn.Module, norm: nn.Module) -> tuple[Tensor, Tenso
 def batchnorm_pairs(model: nn.Module) -> list[list[str]]:
     """Pairs [layer, BatchNorm on its output] by name, in execution order.
 
+    A pair is left out if one of the two is called several times or shares its parameters: it cannot be folded alone.
+
     Raises:
         ValueError: as ``fold_batchnorm``.
     """
     layers = dict(model.named_modules())
     norms = {name for name, module in layers.items() if isinstance(module, NORMS)}
+    nodes = traced_nodes(model) if norms else []
+    once = used_once(model, nodes)
     pairs = []
-    for node in traced_nodes(model) if norms else ():
+    for node in nodes:
         if node.op == "call_module" and node.target in norms:
             before = node.args[0]
             only_use = before.op == "call_module" and len(before.users) == 1
             if not (only_use and isinstance(layers[before.target], nn.Conv2d | nn.Linear)):
                 raise ValueError(f"BatchNorm {node.target!r} does not directly follow a convolution or linear layer")
-            pairs.append([before.target, node.target])
+            if {before.target, node.target} <= once:
+                pairs.append([before.target, node.target])
     return pairs
+
+
+def used_once(model: nn.Module, nodes: Sequence[Any]) -> set[str]:
+    """Names of the modules that ``nodes`` call once, and whose parameters nothing else uses."""
+    calls = Counter(node.target for node in nodes if node.op == "call_module")
+    read = [str(node.target) for node in nodes if node.op == "get_attr"]
+    layers = dict(model.named_modules())
+    holders = Counter(id(value) for module in layers.values() for value in module._parameters.values())
+    return {
+        name
+        for name, count in calls.items()
+        if count == 1
+        and all(holders[id(value)] == 1 for value in layers[name].parameters(recurse=False))
+        and not any(target.startswith(f"{name}.") for target in read)
+    }
 
 
 def traced_nodes(model: nn.Module) -> list[Any]:

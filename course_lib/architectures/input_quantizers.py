@@ -65,7 +65,7 @@ class InputGrid(nn.Module):
 def add_input_grid(layer: nn.Module, grid: nn.Module) -> None:
     """Fake quantize the first input of ``layer`` with ``grid``, in place; an earlier grid is replaced."""
     if not hasattr(layer, GRID):
-        layer.register_forward_pre_hook(_quantize_input)
+        layer.register_forward_pre_hook(_quantize_input, with_kwargs=True)
     setattr(layer, GRID, grid)
 
 
@@ -92,8 +92,12 @@ def input_grids(model: nn.Module) -> dict[str, InputGrid]:
     return {name: layer.input_grid for name, layer in layers if isinstance(getattr(layer, GRID, None), InputGrid)}
 
 
-def _quantize_input(layer: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (getattr(layer, GRID)(inputs[0]), *inputs[1:])
+def _quantize_input(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    grid = getattr(layer, GRID)
+    if args:
+        return (grid(args[0]), *args[1:]), kwargs
+    (name, values), *others = kwargs.items()  # a layer called as layer(input=x)
+    return args, {name: grid(values), **dict(others)}
 
 
 def _is_grid(bounds: Any) -> bool:

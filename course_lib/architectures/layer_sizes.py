@@ -2,18 +2,20 @@
 
 The description of such a model lists the changed layers, ``{"layer1.0.conv1": [64, 32], "layer1.0.bn1": [32]}``
 (``[in, out]`` channels, see ``sizes``). ``resized`` builds the model in two steps: the builder makes it on the ``meta``
-device, which needs no memory, and then each layer is replaced by a new one of its own size. The classes stay those of
-torchvision and transformers, and nothing larger than the result is allocated.
+device, which needs no memory; then the changed layers are replaced by new ones, and the others get memory. The classes
+stay those of torchvision and transformers, and nothing larger than the result is allocated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
+from course_lib.architectures.meta_building import with_memory, without_memory
 from course_lib.architectures.weighted_layers import CONVOLUTIONS, TRANSPOSED_CONVOLUTIONS, is_transposed
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -57,7 +59,7 @@ def resized(
         ValueError: if a name is unknown, sizes are not positive whole numbers of the right count, or a layer is of a
             kind that cannot be resized.
     """
-    with torch.device("meta"):
+    with without_memory():
         model = make()
     for name in removed:
         _remove(model, name)
@@ -65,9 +67,7 @@ def resized(
     for name in widths:
         if name not in modules or sizes(modules[name]) is None:
             raise ValueError(f"widths names {name!r}, which is not a layer of {type(model).__name__} that has a size")
-    for name, module in modules.items():
-        if sizes(module) is not None:
-            model.set_submodule(name, layer_like(module, widths.get(name)))
+    with_memory(model, {name: partial(layer_like, new=new) for name, new in widths.items()})
     _update_attributes(model)
     return model
 
@@ -113,16 +113,13 @@ def _remove(model: nn.Module, name: str) -> None:
 
 
 def _update_attributes(model: nn.Module) -> None:
-    """Update the sizes that transformers stores beside its layers, and make its position buffers off ``meta``."""
+    """Update the sizes and position buffers that transformers stores beside its layers."""
     for name, module in model.named_modules():
         update_head_count(name, module)
         if isinstance(getattr(module, "position_ids", None), torch.Tensor):
             count = module.position_ids.shape[-1]
             module.position_ids = torch.arange(count).expand(1, -1)
             module.token_type_ids = torch.zeros(1, count, dtype=torch.long)
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if tensor.is_meta and not torch.empty(0).is_meta:
-            raise ValueError(f"{type(model).__name__} cannot have other widths: {name!r} belongs to no resizable layer")
 
 
 def update_head_count(name: str, module: Any) -> None:

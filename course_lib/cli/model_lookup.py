@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from course_lib import data, models, storage
+from course_lib import assets, data, models, storage
 from course_lib.core.validation import check_choice
 from course_lib.data import Split
 
@@ -32,7 +32,7 @@ def find(name: str, split: str = "test") -> FoundModel:
     """The model with this name, and data that it can be measured on.
 
     Args:
-        name: ``"resnet18"`` or ``"minilm"``, a file made by ``storage.save``, a torchvision classifier (measured on
+        name: one of ``models.shipped_models()``, a file made by ``storage.save``, a torchvision classifier (measured on
             Imagenette, which is downloaded), or a Hugging Face sentiment classifier (on the shipped sentences).
         split: ``"train"``, ``"validation"`` or ``"test"``.
 
@@ -44,6 +44,8 @@ def find(name: str, split: str = "test") -> FoundModel:
     check_choice("split", split, data.SPLIT_NAMES)
     if name in BASELINE_DATASETS:
         found = FoundModel(name, models.load(name), getattr(data.load(BASELINE_DATASETS[name]), split))
+    elif name in models.shipped_models():
+        found = replace(_from_file(assets.path(name), split), name=name)
     elif Path(name).is_file():
         found = _from_file(Path(name), split)
     elif Path(name).suffix == ".safetensors":
@@ -58,7 +60,10 @@ def find(name: str, split: str = "test") -> FoundModel:
 
 def _from_file(path: Path, split: str) -> FoundModel:
     model = storage.load(path)
-    dataset = "sentiment" if models.describe(model)["builder"] == "bert" else "fashion_mnist"
+    builder = models.describe(model)["builder"]
+    if builder == "causal_lm":
+        raise ValueError(f"{path.name} is a language model; measure it with course_lib.training.perplexity")
+    dataset = "sentiment" if builder in ("bert", "slim_bert") else "fashion_mnist"
     return FoundModel(path.name, model, getattr(data.load(dataset), split), path)
 
 

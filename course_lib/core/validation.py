@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Collection, Iterator
 from typing import Any
 
 
@@ -27,3 +28,12 @@ def check_choice(name: str, value: Any, allowed: Collection[Any]) -> Any:
         choices = ", ".join(repr(choice) for choice in allowed)
         raise ValueError(f"{name} must be one of {choices}; got {value!r}")
     return value
+
+
+@contextlib.contextmanager
+def error_prefix(where: str) -> Iterator[None]:
+    """Put ``where`` before the message of a ``ValueError`` from within the ``with`` block."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error

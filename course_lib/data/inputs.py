@@ -94,9 +94,26 @@ def group_by_length(order: Tensor, lengths: Tensor, batch_size: int, generator: 
 
 
 def trim_padding(tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Cut token tensors ``(B, L)`` to the longest sentence of the batch."""
-    length = int(tokens["attention_mask"].sum(dim=1).max())
-    return {key: value[:, :length] for key, value in tokens.items()}
+    """Cut token tensors ``(B, L)`` after the last real token of the batch.
+
+    Padding before a sentence stays, because the positions of its tokens count from there. Without an
+    ``attention_mask`` ``(B, L)`` every token is real.
+    """
+    mask = tokens.get("attention_mask")
+    if mask is None or mask.dim() != 2:
+        return dict(tokens)
+    length = max(1, int(token_counts(tokens).max()))
+    return {key: value[:, :length] if value.shape[:2] == mask.shape else value for key, value in tokens.items()}
+
+
+def token_counts(tokens: Mapping[str, Tensor]) -> Tensor:
+    """Positions up to the last real token of each sentence, ``(B,)``, padding before it included."""
+    mask = tokens.get("attention_mask")
+    if mask is None or mask.dim() != 2:
+        rows = next(iter(tokens.values()))
+        return torch.full((len(rows),), rows.shape[1] if rows.dim() > 1 else 1)
+    positions = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    return ((mask != 0) * positions).amax(dim=1)
 
 
 def model_inputs(inputs: Inputs, upscale: int) -> Inputs:
@@ -107,18 +124,44 @@ def model_inputs(inputs: Inputs, upscale: int) -> Inputs:
 
 
 def join_inputs(parts: Sequence[Inputs]) -> Inputs:
-    """Inputs of several batches or splits as one; tokens are padded with zeros to the longest sentence.
+    """Inputs of several batches or splits as one; tokens are padded at the end to the longest sentence.
+
+    The padding of ``input_ids`` is the one that the parts have (0 if none has any), that of other tensors is 0.
 
     Raises:
-        ValueError: if some are tokens and others are not.
+        ValueError: if some are tokens and others are not, if they have other names, or if they have to be padded and
+            have no ``attention_mask``.
     """
     tokens = [part for part in parts if isinstance(part, Mapping)]
     tensors = [part for part in parts if isinstance(part, Tensor)]
     if tokens and tensors:
         raise ValueError("inputs must all be tokens or all be images, got both")
-    return {key: _pad_and_join([part[key] for part in tokens]) for key in tokens[0]} if tokens else torch.cat(tensors)
+    if not tokens:
+        return torch.cat(tensors)
+    names = [sorted(part) for part in tokens]
+    if any(other != names[0] for other in names):
+        raise ValueError(f"inputs must have the same names to be joined, got {names}")
+    lengths = {part["input_ids"].shape[1] for part in tokens if "input_ids" in part}
+    if len(lengths) > 1 and "attention_mask" not in tokens[0]:
+        raise ValueError(
+            f"inputs of lengths {sorted(lengths)} need an attention_mask to be joined: padding is no token"
+        )
+    pad = {"input_ids": _padding_id(tokens)}
+    return {key: _pad_and_join([part[key] for part in tokens], pad.get(key, 0)) for key in tokens[0]}
 
 
-def _pad_and_join(rows: Sequence[Tensor]) -> Tensor:
+def _padding_id(parts: Sequence[Mapping[str, Tensor]]) -> int:
+    """The token that stands where the attention mask is 0; 0 if nothing is padded."""
+    for part in parts:
+        if "input_ids" in part and "attention_mask" in part:
+            padding = part["input_ids"][part["attention_mask"] == 0]
+            if len(padding):
+                return int(padding[0])
+    return 0
+
+
+def _pad_and_join(rows: Sequence[Tensor], padding: int) -> Tensor:
+    if rows[0].dim() < 2:
+        return torch.cat(list(rows))
     longest = max(tensor.shape[1] for tensor in rows)
-    return torch.cat([F.pad(tensor, (0, longest - tensor.shape[1])) for tensor in rows])
+    return torch.cat([F.pad(tensor, (0, longest - tensor.shape[1]), value=padding) for tensor in rows])

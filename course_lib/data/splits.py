@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from course_lib.core.validation import check_choice, check_positive
-from course_lib.data.inputs import Augmentation, Inputs, augment_images, group_by_length, join_inputs, model_inputs
+from course_lib.data.inputs import (
+    Augmentation,
+    Inputs,
+    augment_images,
+    group_by_length,
+    join_inputs,
+    model_inputs,
+    token_counts,
+)
 
 SPLIT_NAMES = ("train", "validation", "test")
 
@@ -78,7 +86,7 @@ class Split:
         order = torch.randperm(len(self), generator=generator) if shuffle else torch.arange(len(self))
         batches = list(order.split(batch_size))
         if shuffle and isinstance(self.inputs, Mapping):
-            batches = group_by_length(order, self.inputs["attention_mask"].sum(dim=1), batch_size, generator)
+            batches = group_by_length(order, token_counts(self.inputs), batch_size, generator)
         for rows in batches:
             inputs = self._rows(rows)
             if augment and isinstance(inputs, Tensor) and inputs.dtype == torch.uint8:
@@ -99,7 +107,7 @@ class Split:
     def shortest_first(self) -> Tensor:
         """Indices from the shortest sentence to the longest, so that batches need little padding."""
         if isinstance(self.inputs, Mapping):
-            return self.inputs["attention_mask"].sum(dim=1).argsort(stable=True)
+            return token_counts(self.inputs).argsort(stable=True)
         return torch.arange(len(self))
 
     def example(self, batch_size: int = 1) -> Inputs:

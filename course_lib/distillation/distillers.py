@@ -15,7 +15,7 @@ from course_lib.core.validation import check_choice, check_fraction
 from course_lib.data import Split, refuse_test
 from course_lib.distillation.distilling import DistillationResult, Recipe, distil
 from course_lib.distillation.matching import Projection, layer_map, match_layers
-from course_lib.distillation.students import BertSize, bert_student, resnet_student
+from course_lib.distillation.students import BertSize, bert_student, resnet_student, teacher_config
 from course_lib.distillation.targets import as_split, frozen, joined, teacher_logits
 from course_lib.training import losses
 
@@ -62,7 +62,9 @@ class KnowledgeDistiller:
 
     def create_student_model(self, config: Mapping[str, Any]) -> nn.Module:
         """A student of this size; a BERT is initialized from the teacher's weights."""
-        if not hasattr(self.teacher, "bert"):
+        if hasattr(getattr(self.teacher, "config", None), "num_hidden_layers"):
+            teacher_config(self.teacher)  # refuses transformers of which no student can be made
+        else:
             return resnet_student(**_known(config, RESNET_KEYS))
         chosen = _known(config, (*BERT_KEYS, *BERT_OPTIONS))
         options = {key: chosen.pop(key) for key in BERT_OPTIONS if key in chosen}

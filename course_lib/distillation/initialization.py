@@ -41,7 +41,7 @@ def _state_moment(teacher: nn.Module, sentences: Split) -> Tensor:
     with models.evaluating(teacher):
         batches: Any = sentences.subset(MOMENT_SENTENCES).batches(32)
         for batch, _ in batches:
-            mask = batch["attention_mask"].bool()
+            mask = batch.get("attention_mask", torch.ones_like(batch["input_ids"])).bool()
             output = teacher(**batch, output_hidden_states=True)
             for state in output.hidden_states:
                 tokens = state[mask].double()

@@ -126,8 +126,9 @@ def teacher_config(teacher: Any) -> Any:
     """The ``BertConfig`` of ``teacher``; ``ValueError`` if it is not a BERT with a classification head."""
     if not (hasattr(teacher, "bert") and hasattr(teacher, "classifier")):
         raise ValueError(
-            f"teacher must be a BertForSequenceClassification, got {type(teacher).__name__}; a model without a "
-            "classification head (AutoModel) has no logits to learn from"
+            f"teacher must be a BertForSequenceClassification to make a student by its size, got "
+            f"{type(teacher).__name__}; for another family give a student of your own as a module (a model without a "
+            "classification head, AutoModel, has no logits to learn from)"
         )
     return teacher.config
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from course_lib import training
+from course_lib.architectures.weighted_layers import check_plain_weights
 from course_lib.core.atomic_write import write_atomically
 from course_lib.data import Split, join_inputs, refuse_test
 from course_lib.training.evaluation import BATCH_SIZE
@@ -33,7 +34,11 @@ def frozen(teacher: nn.Module) -> nn.Module:
             "eval mode is used",
             stacklevel=3,
         )
-    return copy.deepcopy(teacher).eval().requires_grad_(False)
+    try:
+        return copy.deepcopy(teacher).eval().requires_grad_(False)
+    except RuntimeError:
+        check_plain_weights(teacher)  # a mask of torch.nn.utils.prune makes a weight that cannot be copied
+        raise
 
 
 def teacher_logits(

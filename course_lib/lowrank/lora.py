@@ -8,6 +8,7 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
+from course_lib.architectures.weighted_layers import copy_model
 from course_lib.core.validation import check_positive
 
 
@@ -51,7 +52,7 @@ def add_lora(
         ValueError: if a name is unknown, a layer is not linear, or ``rank`` is not from 1 to the layer's shorter side.
     """
     check_positive("alpha", alpha)
-    adapted = copy.deepcopy(model).requires_grad_(False)
+    adapted = copy_model(model).requires_grad_(False)
     modules = dict(adapted.named_modules())
     for name in layers:
         layer = modules.get(name)

@@ -41,7 +41,8 @@ def output_moments(
 
     with models.evaluating(model), forward_hooks(model, {name: accumulate(name) for name in layers}):
         for inputs, _ in split.batches(batch_size):
-            mask = inputs["attention_mask"].bool() if isinstance(inputs, dict) else None
+            given = inputs.get("attention_mask") if isinstance(inputs, dict) else None
+            mask = None if given is None else given.bool()
             models.forward(model, inputs)
     memory.return_freed()
     return {name: moment.total / max(moment.count, 1) for name, moment in moments.items()}

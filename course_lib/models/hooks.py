@@ -43,6 +43,11 @@ def forward_pre_hooks(model: nn.Module, hooks: Hooks, *, with_kwargs: bool = Fal
     return _registered(model, "register_forward_pre_hook", hooks, with_kwargs)
 
 
+def first_input(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """The first input of a call, whether it was passed by position or by name, as in ``layer(input=x)``."""
+    return args[0] if args else next(iter(kwargs.values()), None)
+
+
 @contextmanager
 def capture_inputs(model: nn.Module, names: Collection[str], *, stop: bool = False) -> Iterator[dict[str, Tensor]]:
     """Layer name → the first input of its latest call, filled while the model runs within the ``with`` block.
@@ -53,14 +58,14 @@ def capture_inputs(model: nn.Module, names: Collection[str], *, stop: bool = Fal
     captured: dict[str, Tensor] = {}
 
     def capture(name: str) -> Hook:
-        def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-            captured[name] = inputs[0]
+        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+            captured[name] = first_input(args, kwargs)
             if stop and len(captured) == len(names):
                 raise StopForward
 
         return hook
 
-    with suppress(StopForward), forward_pre_hooks(model, {name: capture(name) for name in names}):
+    with suppress(StopForward), forward_pre_hooks(model, {name: capture(name) for name in names}, with_kwargs=True):
         yield captured
 
 

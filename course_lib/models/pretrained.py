@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from course_lib import assets, storage
-from course_lib.architectures.builders import BERT_SHAPE, CAUSAL_LMS, config_fields
+from course_lib.architectures.builders import BERT_SHAPE, CAUSAL_LMS, CLASSIFIERS, config_fields
 from course_lib.architectures.registry import ARCHITECTURE_ATTRIBUTE, build, describe
+from course_lib.core.network import check_reachable
 from course_lib.core.validation import check_choice
 
 BASELINES = ("resnet18", "minilm")
 SHIPPED = (*BASELINES, "tiny_llama")
+HUB = "https://huggingface.co"
 
 
 def load(name: str, *, weights: str = "course") -> nn.Module:
     """A trained model in eval mode, with fp32 weights.
 
     Args:
-        name: ``"resnet18"``, ``"minilm"`` or ``"tiny_llama"`` (shipped), another torchvision classifier with
-            ``weights="imagenet"``, or the name or folder of a Hugging Face model.
+        name: ``"resnet18"``, ``"minilm"``, ``"tiny_llama"`` or another of ``shipped_models()``, a torchvision
+            classifier with ``weights="imagenet"``, or the name or folder of a Hugging Face model.
         weights: ``"course"`` for the shipped ones, ``"imagenet"`` for torchvision's, ``"none"`` for untrained.
 
     Raises:
@@ -32,10 +37,16 @@ def load(name: str, *, weights: str = "course") -> nn.Module:
     check_choice("weights", weights, ("course", "imagenet", "none"))
     if weights == "imagenet":
         return _download(name, _load_torchvision)
-    if name not in SHIPPED:
+    if name not in shipped_models():
         return _download(name, _load_hugging_face)
     trained = storage.load(assets.path(name))
     return build(describe(trained)) if weights == "none" else trained
+
+
+def shipped_models() -> list[str]:
+    """Names of the models that come with the package: the baselines, and compressed ones of the lessons."""
+    files = {name: entry["file"] for name, entry in assets.manifest().items()}
+    return [*SHIPPED, *(name for name, file in files.items() if file.endswith(".safetensors") and name not in SHIPPED)]
 
 
 def hugging_face_tokenizer(name: str) -> Any:
@@ -47,7 +58,7 @@ def hugging_face_tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(name)
+        return _from_hub(name, partial(AutoTokenizer.from_pretrained, name))
     except OSError as error:
         reason = str(error).splitlines()[0]
         raise ConnectionError(f"the tokenizer of {name!r} could not be fetched ({reason})") from error
@@ -59,7 +70,7 @@ def _download(name: str, loader: Callable[[str], nn.Module]) -> nn.Module:
     except OSError as error:
         raise ConnectionError(
             f"model {name!r} is neither shipped nor on this machine and could not be fetched "
-            f"({str(error).splitlines()[0]}); connect to the network once, or use one of {', '.join(SHIPPED)}"
+            f"({str(error).splitlines()[0]}); connect to the network once, or use one of {', '.join(shipped_models())}"
         ) from error
 
 
@@ -73,17 +84,36 @@ def _load_torchvision(name: str) -> nn.Module:
     return model
 
 
+def _from_hub(name: str, loader: Callable[..., Any]) -> Any:
+    """``loader(local_files_only=…)``: what is on this machine, else from the hub if that can be reached.
+
+    Raises:
+        OSError: if it is neither here nor can it be fetched.
+    """
+    try:
+        return loader(local_files_only=True)
+    except OSError:
+        if Path(name).is_dir() or os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+            raise
+    check_reachable(os.environ.get("HF_ENDPOINT", HUB))
+    return loader(local_files_only=False)
+
+
 def _load_hugging_face(name: str) -> nn.Module:
     import transformers
 
-    config = transformers.AutoConfig.from_pretrained(name)
+    config = _from_hub(name, partial(transformers.AutoConfig.from_pretrained, name))
     classifier = any("SequenceClassification" in kind for kind in config.architectures or [])
     auto_model = transformers.AutoModelForSequenceClassification if classifier else transformers.AutoModelForCausalLM
-    model = auto_model.from_pretrained(name, dtype=torch.float32)
+    model = _from_hub(name, partial(auto_model.from_pretrained, name, dtype=torch.float32))
+    fields = {key: value for key, value in config.to_diff_dict().items() if key in config_fields(type(config))}
     if not classifier and config.model_type in CAUSAL_LMS:
-        fields = {key: value for key, value in config.to_diff_dict().items() if key in config_fields(type(config))}
         arguments = {"model_type": config.model_type, **fields, "use_cache": False}
         setattr(model, ARCHITECTURE_ATTRIBUTE, {"builder": "causal_lm", "arguments": arguments})
+    if classifier and config.model_type in CLASSIFIERS:
+        own = {key: value for key, value in fields.items() if key not in ("id2label", "label2id")}
+        arguments = {"model_type": config.model_type, **own, "num_labels": config.num_labels}
+        setattr(model, ARCHITECTURE_ATTRIBUTE, {"builder": "classifier", "arguments": arguments})
     if classifier and config.model_type == "bert":
         arguments = {field: getattr(config, field) for field in BERT_SHAPE} | {"num_labels": config.num_labels}
         setattr(model, ARCHITECTURE_ATTRIBUTE, {"builder": "bert", "arguments": arguments})

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from course_lib.architectures.weighted_layers import weighted_layers
+
+
+def call(model: nn.Module, inputs: Tensor | Mapping[str, Tensor]) -> Any:
+    """Whatever ``model`` returns for a tensor, or for the named inputs of a transformers model."""
+    return model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
+
 
 def forward(model: nn.Module, inputs: Tensor | Mapping[str, Tensor]) -> Tensor:
-    """Logits of a vision model, whose inputs are a tensor, or of a transformers model, whose inputs are a dict."""
-    output = model(**inputs) if isinstance(inputs, Mapping) else model(inputs)
-    return getattr(output, "logits", output)
+    """Logits of a vision model, whose inputs are a tensor, or of a transformers model, whose inputs are a dict.
 
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Eval mode within a ``with`` block; each module returns to its own mode afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    Raises:
+        ValueError: if the model returns neither a tensor, nor something with ``logits``, nor a dict with one tensor.
+    """
+    output = call(model, inputs)
+    logits = getattr(output, "logits", output)
+    if isinstance(logits, Mapping) and len(logits) == 1:
+        (logits,) = logits.values()
+    if not isinstance(logits, Tensor):
+        kind = f"{type(logits).__name__} with {', '.join(map(str, logits))}" if isinstance(logits, Mapping) else ""
+        raise ValueError(
+            f"model {type(model).__name__} must return a tensor of logits, or an object with .logits, but returned a "
+            f"{kind or type(logits).__name__}; wrap it in a module whose forward returns the logits"
+        )
+    return logits
 
 
 def to_device(inputs: Tensor | Mapping[str, Tensor], device: torch.device | str) -> Any:
@@ -43,6 +50,5 @@ def device(choice: str = "auto") -> torch.device:
 
 
 def prunable_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Name → module of every convolution and linear layer, in the order of the model."""
-    kinds = (nn.Conv2d, nn.Linear)
-    return {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
+    """Name → module of every layer with weights (see ``architectures.weighted_layers``), in the order of the model."""
+    return weighted_layers(model)

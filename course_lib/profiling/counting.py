@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,23 +31,49 @@ def count_nonzeros(model: nn.Module) -> int:
 def count_macs(model: nn.Module, inputs: Inputs) -> int:
     """Multiply-accumulates of one forward pass over the whole batch ``inputs``.
 
-    Convolutions, matrix products and attention are counted as dense work: a zero weight is multiplied too. Embeddings,
-    norms and activations count as none.
+    Convolutions, matrix products, attention, recurrent and bilinear layers are counted as dense work: a zero weight is
+    multiplied too. Embeddings, norms and activations count as none.
     """
-    with models.evaluating(model), torch.inference_mode(), mac_counter() as counter:
-        models.forward(model, inputs)
+    with models.evaluating(model), torch.inference_mode(), mac_counter(model) as counter:
+        models.call(model, inputs)
     return counter.get_total_flops() // 2
 
 
-def mac_counter() -> FlopCounterMode:
-    """torch's counter, which counts two operations for each MAC.
+@contextlib.contextmanager
+def mac_counter(model: nn.Module) -> Iterator[FlopCounterMode]:
+    """torch's counter, which counts two operations for each MAC, within a ``with`` block in which ``model`` is run.
 
-    torch does not count its CPU kernel for attention, so BERT would look cheaper under SDPA than under eager.
+    torch does not count its CPU kernel for attention, so BERT would look cheaper under SDPA than under eager, nor the
+    fused kernels of ``nn.MultiheadAttention``, ``nn.TransformerEncoderLayer`` and ``nn.LSTM``, which are not used here.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
-    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    return FlopCounterMode(display=False, custom_mapping={kernel: _attention_operations})
+    aten = torch.ops.aten
+    kernels = {
+        aten._scaled_dot_product_flash_attention_for_cpu: _attention_operations,
+        aten._trilinear: _bilinear_operations,
+    }
+    with _without_fused_kernels(model), FlopCounterMode(display=False, custom_mapping=kernels) as counter:
+        yield counter
+
+
+@contextlib.contextmanager
+def _without_fused_kernels(model: nn.Module) -> Iterator[None]:
+    """Switch off the kernels that compute a whole attention or recurrent layer in one uncounted operation."""
+    recurrent = any(isinstance(module, nn.RNNBase) for module in model.modules())
+    fast_attention, onednn = torch.backends.mha.get_fastpath_enabled(), torch._C._get_mkldnn_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    torch._C._set_mkldnn_enabled(onednn and not recurrent)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_attention)
+        torch._C._set_mkldnn_enabled(onednn)
+
+
+def _bilinear_operations(first: Any, weight: Any, second: Any, *_: Any, **__: Any) -> int:
+    """FLOP of ``nn.Bilinear``: each of its weights is used once for each row; the arguments are shapes."""
+    return 2 * math.prod(first[:1]) * math.prod(weight)
 
 
 def _attention_operations(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:

@@ -23,9 +23,14 @@ from torch import nn
 
 from course_lib import models
 from course_lib.profiling.counting import Inputs
+from course_lib.profiling.fingerprint import fingerprint
 
 OPSET = 18
 FILE_NAME = "model.onnx"
+DTYPES = (
+    torch.float64, torch.float32, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8,
+    torch.bool,
+)  # fmt: skip
 
 _graphs: dict[str, Any] = {}
 
@@ -38,7 +43,11 @@ def export_onnx(model: nn.Module, inputs: Inputs, *, fresh: bool = False) -> Pat
 
     Args:
         fresh: trace this model even if a graph of its architecture is known.
+
+    Raises:
+        ValueError: if a tensor has a dtype that cannot be exported.
     """
+    _check_dtypes(model)
     signature = _signature(model, inputs)
     folder = _folder() / hashlib.sha256(signature.encode() + _weights_digest(model)).hexdigest()[:24]
     file = folder / FILE_NAME
@@ -107,16 +116,23 @@ def _write(graph: Any, folder: Path) -> None:
     onnx_ir.save(graph, folder / FILE_NAME, external_data=f"{FILE_NAME}.data")
 
 
+def _check_dtypes(model: nn.Module) -> None:
+    for name, tensor in model.state_dict().items():
+        if tensor.dtype not in DTYPES:
+            raise ValueError(
+                f"tensor {name!r} has dtype {tensor.dtype}, which ONNX export cannot hold; use model.float()"
+            )
+
+
 def _signature(model: nn.Module, inputs: Inputs) -> str:
-    """Models with equal signatures share a graph: same architecture, tensors, tied parameters and input shapes."""
-    built = getattr(model, models.ARCHITECTURE_ATTRIBUTE, type(model).__qualname__)
+    """Models with equal signatures share a graph: same code and settings, tensors, tied parameters and input shapes."""
     shapes = [(name, str(tensor.dtype), list(tensor.shape)) for name, tensor in model.state_dict().items()]
     ties = [name for name, _ in model.named_parameters()]
     if isinstance(inputs, Mapping):
         given = [(name, str(tensor.dtype), list(tensor.shape[2:])) for name, tensor in inputs.items()]
     else:
         given = [("input", str(inputs.dtype), list(inputs.shape[1:]))]
-    return json.dumps([str(model), built, shapes, ties, given], default=str)
+    return json.dumps([fingerprint(model), shapes, ties, given], default=str)
 
 
 def _weights_digest(model: nn.Module) -> bytes:

@@ -57,7 +57,7 @@ def layers(model: nn.Module, inputs: Inputs, *, timed: bool = True) -> pandas.Da
 
     costs: dict[str, _LayerCost] = defaultdict(_LayerCost)
     with models.evaluating(model), torch.inference_mode():
-        with mac_counter() as counter:
+        with mac_counter(model) as counter:
             for name, macs, moved in _trace(model, inputs, lambda: counter.get_total_flops() // 2, _tensor_bytes):
                 costs[name].macs += macs
                 costs[name].bytes += moved
@@ -118,7 +118,7 @@ def _trace(
     names = [name for name, _ in model.named_modules()]
     hooks = {name: after(name) for name in names}
     with forward_pre_hooks(model, dict.fromkeys(names, before)), forward_hooks(model, hooks, with_kwargs=True):
-        models.forward(model, inputs)
+        models.call(model, inputs)
     return calls
 
 

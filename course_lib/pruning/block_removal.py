@@ -55,6 +55,8 @@ def remove_blocks(model: nn.Module, names: Collection[str]) -> nn.Module:
         pruned.set_submodule(name, nn.Identity().eval())
     if encoder:
         pruned.config.num_hidden_layers = len(pruned.bert.encoder.layer)
+        for position, layer in enumerate(pruned.bert.encoder.layer):
+            layer.attention.self.layer_idx = position  # where its keys and values lie in a cache
     description = getattr(model, models.ARCHITECTURE_ATTRIBUTE, None)
     if description is not None:
         arguments = _without_blocks(description["arguments"], names, encoder)

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.architectures.channels import channel_tensors
+from course_lib.architectures.input_quantizers import GRID
 from course_lib.architectures.layer_sizes import is_depthwise, layer_like, sizes, update_head_count
 from course_lib.architectures.registry import extend_argument
 from course_lib.architectures.weighted_layers import copy_model
 from course_lib.pruning.coupling import Coupling, CouplingError, Group, couple
+from course_lib.storage import encodings_of
 
 Kept = Mapping[str, Tensor]
 
@@ -52,13 +54,19 @@ def check_prunable(model: nn.Module, groups: Collection[Group] = ()) -> None:
     """Refuse a model from which nothing can be removed safely.
 
     Raises:
-        ValueError: if the model is in training mode, or a layer of ``groups`` has frozen parameters, values that are
-            NaN or infinite, or weights that are not contiguous in memory (channels-last is fine).
+        ValueError: if the model is in training mode, or a layer of ``groups`` is quantized, has frozen parameters,
+            values that are NaN or infinite, or weights that are not contiguous in memory (channels-last is fine).
     """
     if any(module.training for module in model.modules()):
         raise ValueError("model is in training mode, in which its BatchNorm statistics change; call model.eval() first")
+    encoded = encodings_of(model)
     for group in groups:
         for member in group.members:
+            if hasattr(model.get_submodule(member.layer), GRID) or f"{member.layer}.weight" in encoded:
+                raise ValueError(
+                    f"layer {member.layer!r} is quantized, and a smaller layer would lose its grid; remove channels "
+                    "first and quantize then"
+                )
             for label, parameter in model.get_submodule(member.layer).named_parameters(recurse=False):
                 _check_parameter(f"{member.layer}.{label}", parameter, group.name)
 

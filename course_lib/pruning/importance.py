@@ -136,11 +136,15 @@ def _member_score(model: nn.Module, group: Group, member: Member, criterion: Cri
         return layer.get_parameter("weight").detach().float().cpu().abs()[positions]
     weights, gradients = [], []
     for _, tensor, dimension in channel_tensors(layer, member.side):
+        if isinstance(tensor, nn.Parameter) and tensor.grad is None and criterion.needs_data:
+            raise ValueError(
+                f"a parameter of layer {member.layer!r} has no gradient, because it is frozen or not used; unfreeze "
+                "it, or take a criterion that needs none, such as 'l2'"
+            )
         if isinstance(tensor, nn.Parameter):
             weights.append(_rows(tensor, dimension, positions, group.channels))
         if isinstance(tensor, nn.Parameter) and criterion.needs_data:
-            gradient = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
-            gradients.append(_rows(gradient, dimension, positions, group.channels))
+            gradients.append(_rows(tensor.grad, dimension, positions, group.channels))
     return criterion.score(torch.cat(weights, dim=1), torch.cat(gradients, dim=1) if gradients else torch.empty(0))
 
 

@@ -88,8 +88,8 @@ def apply_masks(model: nn.Module, masks: Mapping[str, Tensor]) -> None:
     """Write zeros into the weights of ``model``, in place, wherever their mask is false.
 
     Raises:
-        ValueError: if a layer is unknown, a mask is not boolean or not of its weight's shape, or the model recomputes
-            a weight before each call; nothing is written.
+        ValueError: if a layer is unknown, a mask is not boolean or not of its weight's shape, or a weight of the model
+            is recomputed before each call; nothing is written.
     """
     check_plain_weights(model)
     weights = layer_weights(model, masks.keys()) if masks else {}
@@ -198,7 +198,12 @@ def _default_names(model: nn.Module, matrices: Mapping[str, Tensor]) -> list[str
 
 
 def weights_to_rank(model: nn.Module, layers: Collection[str] | None = None) -> dict[str, Tensor]:
-    """As ``layer_weights``, but refuses NaN, which cannot be ranked; the error names the layer."""
+    """As ``layer_weights``, but refuses NaN, which cannot be ranked, and weights that are recomputed before each call.
+
+    Raises:
+        ValueError: names the layer.
+    """
+    check_plain_weights(model)
     weights = layer_weights(model, layers)
     for name, weight in weights.items():
         _without_nan(weight, f"the weight of layer {name!r}")

@@ -9,7 +9,6 @@ Source: Nagel et al., Up or Down? Adaptive Rounding for Post-Training Quantizati
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any
 
@@ -19,14 +18,17 @@ from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from course_lib import models
+from course_lib.architectures.weighted_layers import check_no_fused_weights, copy_model, output_axis
+from course_lib.core.validation import error_prefix
 from course_lib.data import Split
 from course_lib.models.hooks import capture_inputs
 from course_lib.quantization.affine import QuantizedTensor, QuantParams, quantize_tensor
 from course_lib.quantization.bit_allocation import EDGE_BITS, Bits, bits_per_layer
-from course_lib.quantization.calibration import check_calibration, error_prefix
+from course_lib.quantization.calibration import check_calibration
 from course_lib.quantization.mse_scale import best_input_params, best_weight_params
 from course_lib.quantization.packing import set_weights
 from course_lib.quantization.ptq import QuantizationResult, quantize_activations
+from course_lib.quantization.sparse_weights import kept_entries
 
 STRETCH, MARGIN = 1.2, 0.1
 WARM_UP, FIRST_BETA, LAST_BETA = 0.2, 20.0, 2.0
@@ -43,6 +45,7 @@ def adaround(
     edge_bits: int | None = EDGE_BITS,
     examples: int = 512,
     iterations: int = 150,
+    keep_zeros: bool | None = None,
     seed: int = 0,
     progress: bool = True,
 ) -> QuantizationResult:
@@ -54,13 +57,15 @@ def adaround(
         input_bits: of the layer inputs; None leaves inputs in floating point.
         examples: number of examples to draw.
         iterations: optimizer steps per layer.
+        keep_zeros: whether pruned weights stay zero; None: in layers where at least a tenth of the weights are zero.
 
     Raises:
         TestSplitError: if ``calibration`` is the test split.
         ValueError: if an argument is out of range, or weights or inputs hold NaN or infinity.
     """
     check_calibration(calibration)
-    weight_bits, original = bits_per_layer(model, bits, edge_bits), copy.deepcopy(model).eval()
+    check_no_fused_weights(model, "AdaRound")
+    weight_bits, original = bits_per_layer(model, bits, edge_bits), copy_model(model).eval()
     inputs = {}
     if input_bits is not None:
         inputs = best_input_params(original, calibration, bits_per_layer(model, input_bits, edge_bits))
@@ -70,9 +75,10 @@ def adaround(
     for name, layer in tqdm(models.prunable_layers(rounded).items(), desc="adaround", disable=not progress):
         weight = layer.get_parameter("weight")
         with error_prefix(f"layer {name!r}"):
-            params = best_weight_params(weight, weight_bits[name])
+            params = best_weight_params(weight, weight_bits[name], output_axis(layer))
         if _is_matrix(layer) and (pair := _inputs_and_targets(original, rounded, name, batches)) is not None:
-            quantized = round_adaptively(weight, params, *pair, iterations=iterations, seed=seed)
+            kept = kept_entries(weight, keep_zeros)
+            quantized = round_adaptively(weight, params, *pair, iterations=iterations, seed=seed, kept=kept)
         else:
             quantized = quantize_tensor(weight, params)
         weight.data.copy_(quantized.values())
@@ -96,6 +102,7 @@ def round_adaptively(
     learning_rate: float = 0.1,
     pull: float = 10.0,
     seed: int = 0,
+    kept: Tensor | None = None,
 ) -> QuantizedTensor:
     """``weight`` ``(out, …)`` rounded so that ``weight @ inputs`` is close to ``targets``.
 
@@ -107,10 +114,12 @@ def round_adaptively(
         inputs: ``(entries of a row, N)``; targets: ``(out, N)``.
         columns: number of the N columns in each iteration.
         pull: weight of the regularizer, relative to an error that is 1 for rounding to nearest.
+        kept: boolean, in the shape of ``weight``; the integers are zero where it is false.
     """
     scale, (low, high) = params.scale[:, None], params.range
     steps = weight.detach().flatten(1) / scale
     down = steps.floor()
+    allowed = torch.ones_like(steps) if kept is None else kept.flatten(1).float()
     v = torch.logit(((steps - down).clamp(0.01, 0.99) + MARGIN) / STRETCH).requires_grad_()
     nearest_error = _row_errors(steps.round().clamp(low, high) * scale, inputs, targets)
     optimizer = torch.optim.Adam([v], lr=learning_rate)
@@ -118,14 +127,14 @@ def round_adaptively(
     for step in range(iterations):
         batch = torch.randint(inputs.shape[1], (columns,), generator=generator)
         h = rectified_sigmoid(v)
-        soft = (down + h).clamp(low, high) * scale
+        soft = (down + h).clamp(low, high) * allowed * scale
         loss = (_row_errors(soft, inputs[:, batch], targets[:, batch]) / nearest_error).mean()
         if (beta := _beta(step / iterations)) is not None:
             loss = loss + pull * (1 - (2 * h - 1).abs().pow(beta)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    integers = (down + (v.detach() >= 0)).clamp(low, high)
+    integers = (down + (v.detach() >= 0)).clamp(low, high) * allowed
     return quantize_tensor((integers * scale).view_as(weight), params)
 
 
@@ -143,8 +152,9 @@ def _beta(done: float) -> float | None:
 
 
 def _is_matrix(layer: nn.Module) -> bool:
-    """Whether the layer is one matrix; a grouped convolution is several, and is rounded to nearest."""
-    return not isinstance(layer, nn.Conv2d) or (layer.groups == 1 and not isinstance(layer.padding, str))
+    """Whether the layer is one matrix ``(out, in)``; grouped and transposed convolutions are rounded to nearest."""
+    plain_convolution = isinstance(layer, nn.Conv2d) and layer.groups == 1 and not isinstance(layer.padding, str)
+    return isinstance(layer, nn.Linear) or (plain_convolution and layer.padding_mode == "zeros")
 
 
 @torch.no_grad()
@@ -185,5 +195,5 @@ def patches(layer: nn.Module, inputs: Tensor, per_example: int, seed: int = 0) -
 def _layer_input(model: nn.Module, name: str, batch: Any) -> Tensor | None:
     """Input of a layer, after its input grid if it has one; None if the layer is never reached."""
     with capture_inputs(model, [name], stop=True) as inputs:
-        models.forward(model, batch)
+        models.call(model, batch)
     return inputs.get(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection
 from functools import partial
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import models
+from course_lib.architectures.weighted_layers import copy_model, spatial_dimensions
 from course_lib.data import Split
 from course_lib.models.hooks import forward_hooks
 from course_lib.quantization.calibration import check_calibration, quantizable_layers
@@ -37,15 +37,15 @@ def correct_bias(
     Source: Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, 2019 (section 4.2).
     """
     check_calibration(calibration)
-    corrected = copy.deepcopy(quantized).eval()
+    corrected = copy_model(quantized).eval()
     names = [name for name, layer in quantizable_layers(corrected, layers).items() if layer.bias is not None]
     inputs = calibration.example(len(calibration))
     means: dict[str, Tensor] = {}
-    exact.eval()
-    with forward_hooks(exact, {name: partial(_record_mean, means, name) for name in names}):
-        models.forward(exact, inputs)
+    recorders = {name: partial(_record_mean, means, name) for name in names}
+    with models.evaluating(exact), forward_hooks(exact, recorders):
+        models.call(exact, inputs)
     with forward_hooks(corrected, {name: partial(_correct, mean) for name, mean in means.items()}):
-        models.forward(corrected, inputs)
+        models.call(corrected, inputs)
     return corrected
 
 
@@ -58,11 +58,10 @@ def _correct(mean: Tensor, layer: nn.Module, _: Any, output: Tensor) -> Tensor:
     shift = mean - _channel_mean(layer, output)
     assert isinstance(layer.bias, Tensor)
     layer.bias.add_(shift)
-    return output + (shift.view(1, -1, 1, 1) if isinstance(layer, nn.Conv2d) else shift)
+    return output + shift.view(-1, *[1] * spatial_dimensions(layer))
 
 
 def _channel_mean(layer: nn.Module, output: Tensor) -> Tensor:
     """Mean over all axes but the channels: (N, C, H, W) → (C,), or (…, C) → (C,)."""
-    if isinstance(layer, nn.Conv2d):
-        return output.mean(dim=(0, 2, 3))
-    return output.flatten(0, -2).mean(dim=0)
+    channels = output.movedim(-1 - spatial_dimensions(layer), -1)
+    return channels.flatten(0, -2).mean(dim=0)

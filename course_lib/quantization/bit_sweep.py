@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from course_lib import training
+from course_lib.architectures.weighted_layers import output_axis
 from course_lib.data import Split
 from course_lib.quantization.affine import GRANULARITIES
 from course_lib.quantization.calibration import quantizable_layers
@@ -21,7 +22,8 @@ def scheme_for(layer: nn.Module, bits: int, granularity: str, group_size: int = 
     """The scheme of one layer; groups have the largest size up to ``group_size`` that divides its inputs."""
     if granularity != "group":
         return Scheme(bits, granularity)
-    return Scheme(bits, granularity, largest_group(layer.get_parameter("weight")[0].numel(), group_size))
+    weight = layer.get_parameter("weight")
+    return Scheme(bits, granularity, largest_group(weight.numel() // weight.shape[output_axis(layer)], group_size))
 
 
 def largest_group(inputs: int, group_size: int = GROUP) -> int:

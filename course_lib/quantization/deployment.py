@@ -11,6 +11,7 @@ A kernel that multiplies uint8 by int8 saturates at 16 bits on processors withou
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import profiling
+from course_lib.architectures.weighted_layers import is_linear
+from course_lib.core.validation import error_prefix
 from course_lib.data import Split
 from course_lib.quantization.affine import QuantizedTensor, QuantParams, quantize_tensor, weight_params
 from course_lib.quantization.calibration import check_calibration, quantizable_layers
+from course_lib.quantization.integer import LARGEST_INT32
 from course_lib.quantization.observers import make_observer
 from course_lib.quantization.onnx_edit import Graph
 
@@ -76,7 +80,7 @@ def deploy_dynamic(
     Raises:
         ValueError: if the model has no linear layer, or a weight is NaN or infinite.
     """
-    if not any(isinstance(layer, nn.Linear) for layer in quantizable_layers(model).values()):
+    if not any(is_linear(layer) for layer in quantizable_layers(model).values()):
         raise ValueError(f"model {type(model).__name__} has no linear layer; convolutions need deploy_static")
     graph = Graph(profiling.export_onnx(model, example))
     bits = _weight_bits(reduce_range)
@@ -84,7 +88,13 @@ def deploy_dynamic(
     for node in graph.source:
         weight = graph.weight(node.input[1]) if node.op_type in ("MatMul", "Gemm") else None
         if weight is not None and _is_linear(node):
-            _dynamic_product(graph, node, weight.T if node.op_type == "Gemm" else weight, bits, quantized_inputs)
+            _dynamic_product(
+                graph,
+                node,
+                weight.T if node.op_type == "Gemm" and not _is_transposed(node) else weight,
+                bits,
+                quantized_inputs,
+            )
         elif table := _embedding_table(graph, node):
             graph.look_up(node, table)
         else:
@@ -131,12 +141,22 @@ def _integer_weights(graph: Graph, node: Any, inputs: QuantParams, bits: int) ->
     name = node.input[1]
     weight = graph.weight(name)
     assert weight is not None
-    axis = 1 if node.op_type == "MatMul" else 0
-    quantized = quantize_tensor(weight, weight_params(weight, bits, axis=axis))
-    node.input[1] = graph.integers(name, quantized, axis)
-    if len(node.input) == 3:
-        unit = inputs.scale * quantized.params.scale
-        node.input[2] = graph.integer_bias(node.input[2], unit, f"{node.output[0]}_bias")
+    axis = 1 if node.op_type == "MatMul" or _is_transposed(node) else 0
+    with error_prefix(f"weight {name!r}"):
+        params = weight_params(weight, bits, axis=axis)
+        if len(node.input) == 3:
+            params = _fit_bias(params, inputs.scale, torch.from_numpy(graph.constants[node.input[2]].copy()))
+        quantized = quantize_tensor(weight, params)
+        node.input[1] = graph.integers(name, quantized, axis)
+        if len(node.input) == 3:
+            unit = inputs.scale * quantized.params.scale
+            node.input[2] = graph.integer_bias(node.input[2], unit, f"{node.output[0]}_bias")
+
+
+def _fit_bias(params: QuantParams, input_scale: Tensor, bias: Tensor) -> QuantParams:
+    """Larger scales for channels whose bias exceeds 32 bits: beside such a bias, their weights hardly count."""
+    smallest = bias.abs().double() / (LARGEST_INT32 // 2) / input_scale.double()
+    return replace(params, scale=torch.maximum(params.scale, smallest.float()))
 
 
 def _computes_in_integers(graph: Graph, node: Any, additions: bool) -> bool:
@@ -148,11 +168,18 @@ def _computes_in_integers(graph: Graph, node: Any, additions: bool) -> bool:
 
 
 def _is_linear(node: Any) -> bool:
-    """Whether a node is not a Gemm, or the Gemm of a linear layer: x Wᵀ + b."""
-    if node.op_type != "Gemm":
-        return True
+    """Whether a node is not a Gemm, or the Gemm of a linear layer: x Wᵀ + b, or x W + b."""
+    return node.op_type != "Gemm" or _gemm_attributes(node) | {"transB": 1} == LINEAR_LAYER_GEMM
+
+
+def _is_transposed(node: Any) -> bool:
+    """Whether a node is a Gemm whose weight is stored as (in, out), as that of GPT-2's ``Conv1D``."""
+    return node.op_type == "Gemm" and _gemm_attributes(node)["transB"] == 0
+
+
+def _gemm_attributes(node: Any) -> dict[str, Any]:
     attributes = {it.name: it.f if it.name in ("alpha", "beta") else it.i for it in node.attribute}
-    return {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0} | attributes == LINEAR_LAYER_GEMM
+    return {"alpha": 1.0, "beta": 1.0, "transA": 0, "transB": 0} | attributes
 
 
 def _quantized_activations(graph: Graph, nodes: list[Any]) -> list[str]:

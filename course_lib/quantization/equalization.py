@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import nn
 
 from course_lib import storage
-from course_lib.architectures.batchnorm_folding import traced_nodes
+from course_lib.architectures.batchnorm_folding import traced_nodes, used_once
+from course_lib.architectures.weighted_layers import copy_model
 
 
 @torch.no_grad()
@@ -28,7 +28,7 @@ def equalize(model: nn.Module, iterations: int = 20) -> nn.Module:
 
     Source: Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, 2019 (section 4.1).
     """
-    equalized = copy.deepcopy(model).eval()
+    equalized = copy_model(model).eval()
     layers = dict(equalized.named_modules())
     pairs = [(layers[first], layers[second]) for first, second in equalizable_pairs(equalized)]
     for _ in range(iterations):
@@ -40,14 +40,15 @@ def equalize(model: nn.Module, iterations: int = 20) -> nn.Module:
 
 
 def equalizable_pairs(model: nn.Module) -> list[tuple[str, str]]:
-    """Names of consecutive convolutions (or linear layers) with nothing but a ReLU between them."""
+    """Names of consecutive convolutions (or linear layers) with nothing but a ReLU between them, each called once."""
     layers = dict(model.named_modules())
 
     def module(node: Any) -> nn.Module | None:
         return layers.get(node.target) if node.op == "call_module" else None
 
-    pairs = []
-    for node in traced_nodes(model):
+    pairs, nodes = [], traced_nodes(model)
+    once = used_once(model, nodes)
+    for node in nodes:
         if not isinstance(module(node), nn.Conv2d | nn.Linear):
             continue
         following, relus = node, 0
@@ -57,8 +58,10 @@ def equalizable_pairs(model: nn.Module) -> list[tuple[str, str]]:
                 relus += 1
             elif not isinstance(module(following), nn.Identity):
                 break
-        if relus and type(module(following)) is type(module(node)) and getattr(module(following), "groups", 1) == 1:
-            pairs.append((str(node.target), str(following.target)))
+        names = str(node.target), str(following.target)
+        same_kind = type(module(following)) is type(module(node)) and getattr(module(following), "groups", 1) == 1
+        if relus and same_kind and set(names) <= once:
+            pairs.append(names)
     return pairs
 
 

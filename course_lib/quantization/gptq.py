@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from course_lib.data import Split
 from course_lib.quantization.affine import QuantizedTensor, QuantParams
 from course_lib.quantization.mse_scale import clipped_params
+from course_lib.quantization.sparse_weights import kept_entries
 from course_lib.quantization.stagewise import Choice, quantize_by_stage
 from course_lib.quantization.weight_only import WeightOnly, WeightScheme
 from course_lib.training.input_statistics import LayerInputs, inverse_factor
@@ -37,6 +38,7 @@ def gptq(
     damping: float = 0.01,
     clip: bool = True,
     correct: bool = True,
+    keep_zeros: bool | None = None,
     embedding_bits: int | None = 8,
 ) -> WeightOnly:
     """A copy of ``model`` with linear layers quantized by GPTQ, each on inputs from the quantized layers before it.
@@ -47,6 +49,7 @@ def gptq(
         damping: added to the diagonal of H, as a fraction of its mean; at least 0.
         clip: shrink ranges where that lowers the error (see ``clipped_params``); else min-max.
         correct: let biases compensate for the mean error of their layer, where there are any.
+        keep_zeros: whether pruned weights stay zero; None: in layers where at least a tenth of the weights are zero.
         embedding_bits: as in ``rtn``.
 
     Raises:
@@ -57,8 +60,9 @@ def gptq(
 
     def choose(stage: Stage, matrix: Tensor, inputs: LayerInputs) -> Choice:
         params = clipped_params(matrix, scheme, inputs.hessian) if clip else scheme.params(matrix)
+        kept = kept_entries(matrix, keep_zeros)
         try:
-            return Choice(gptq_matrix(matrix, inputs.hessian, params, damping=damping, act_order=act_order))
+            return Choice(gptq_matrix(matrix, inputs.hessian, params, damping=damping, act_order=act_order, kept=kept))
         except ValueError as error:
             raise ValueError(
                 f"layer {next(iter(stage.layers))!r}: {error}. It saw {inputs.count:,} calibration rows for "
@@ -71,7 +75,13 @@ def gptq(
 
 
 def gptq_matrix(
-    weight: Tensor, hessian: Tensor, params: QuantParams, *, damping: float = 0.01, act_order: bool = True
+    weight: Tensor,
+    hessian: Tensor,
+    params: QuantParams,
+    *,
+    damping: float = 0.01,
+    act_order: bool = True,
+    kept: Tensor | None = None,
 ) -> QuantizedTensor:
     """Quantize ``weight`` ``(out, in)`` with the scales of ``params``, column by column.
 
@@ -79,6 +89,7 @@ def gptq_matrix(
         hessian: ``(in, in)``, ``X Xᵀ`` up to a factor.
         params: scales per output or per group.
         damping, act_order: as in ``gptq``.
+        kept: boolean ``(out, in)``; where it is false the result is zero, and its error is corrected as any other.
 
     Raises:
         ValueError: if the damped Hessian is not positive definite, or ``damping`` is negative.
@@ -88,13 +99,14 @@ def gptq_matrix(
         order = hessian.diagonal().argsort(descending=True, stable=True)
     U = inverse_factor(hessian[order][:, order], damping)
     W = weight.float()[:, order].clone()
+    kept = None if kept is None else kept[:, order]
     scale, zero = (_per_entry(part, weight)[:, order] for part in (params.scale, params.zero_point))
     integers = torch.empty_like(W)
     for start in range(0, W.shape[1], LAZY_BLOCK):
         stop = min(start + LAZY_BLOCK, W.shape[1])
         E = torch.empty(len(W), stop - start)
         for j in range(start, stop):
-            integers[:, j], E[:, j - start] = quantize_column(W, U, j, scale, zero, params.range, stop)
+            integers[:, j], E[:, j - start] = quantize_column(W, U, j, scale, zero, params.range, stop, kept)
         W[:, stop:] -= E @ U[start:stop, stop:]  # not read within the block, so all its corrections are made at once
     unordered = torch.empty_like(integers)
     unordered[:, order] = integers
@@ -102,18 +114,28 @@ def gptq_matrix(
 
 
 def quantize_column(
-    W: Tensor, U: Tensor, j: int, scale: Tensor, zero: Tensor, qrange: tuple[int, int], stop: int | None = None
+    W: Tensor,
+    U: Tensor,
+    j: int,
+    scale: Tensor,
+    zero: Tensor,
+    qrange: tuple[int, int],
+    stop: int | None = None,
+    kept: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Quantize column ``j`` of ``W`` and correct the columns from ``j + 1`` to ``stop`` for its error, in place.
 
     Args:
         scale, zero: ``(out, in)``, as ``W``.
+        kept: boolean ``(out, in)``, as in ``gptq_matrix``.
 
     Returns:
         The integers of the column, and its error ``e``, each ``(out,)``.
     """
     w = W[:, j]
     integers = ((w / scale[:, j]).round() + zero[:, j]).clamp(*qrange)
+    if kept is not None:
+        integers = torch.where(kept[:, j], integers, zero[:, j])
     q = (integers - zero[:, j]) * scale[:, j]
     e = (w - q) / U[j, j]
     W[:, j:stop] -= torch.outer(e, U[j, j:stop])

@@ -62,12 +62,23 @@ class LLMQuantizer:
         return rtn(self.model, bits, **options)
 
 
+def longest_input(model: nn.Module) -> int:
+    """Number of tokens that the position embeddings of a transformer allow.
+
+    RoBERTa counts positions from ``padding_idx + 1``, so that its table has that many rows more.
+    """
+    config: Any = model.config
+    longest = int(getattr(config, "max_position_embeddings", text_windows.WINDOW))
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    offsets = [table.padding_idx + 1 for table in tables if getattr(table, "padding_idx", None) is not None]
+    return longest - max(offsets, default=0)
+
+
 def default_calibration(model_name: str, model: nn.Module, samples: int = SAMPLES) -> Split:
     """Examples of the shipped train split: token windows, or sentences of all domains for MiniLM."""
     if model_name == "minilm":
         domains = [data.load("sentiment", domain=domain) for domain in data.SENTIMENT_DOMAINS]
         return data.join([one.train.subset(samples) for one in domains])
     encoder = None if model_name == "tiny_llama" else models.hugging_face_tokenizer(model_name)
-    config: Any = model.config
-    longest = int(getattr(config, "max_position_embeddings", text_windows.WINDOW))
+    longest = longest_input(model)
     return text_windows.load(min(text_windows.WINDOW, longest), encoder).train.subset(samples)

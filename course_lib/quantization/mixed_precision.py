@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from tqdm.auto import tqdm
 
 from course_lib import training
+from course_lib.architectures.weighted_layers import check_no_fused_weights, output_axis
+from course_lib.core.validation import error_prefix
 from course_lib.data import Split, refuse_test
 from course_lib.quantization.affine import fake_quantize, integer_range
-from course_lib.quantization.calibration import error_prefix, quantizable_layers
+from course_lib.quantization.calibration import quantizable_layers
 from course_lib.quantization.mse_scale import best_weight_params
+from course_lib.training.losses import divergence
 
 if TYPE_CHECKING:
     import pandas
@@ -52,6 +54,8 @@ def bit_sensitivity(
     if len(validation) == 0:
         raise ValueError("validation must hold at least one example, got an empty split")
     chosen = quantizable_layers(model, layers)
+    if layers is None:
+        check_no_fused_weights(model, "bit_sensitivity")
     exact = training.predict_logits(model, validation).log_softmax(dim=1)
     rows = []
     for name, layer in tqdm(chosen.items(), desc="sensitivity", disable=not progress, leave=False):
@@ -60,15 +64,15 @@ def bit_sensitivity(
         try:
             for width in bits:
                 with error_prefix(f"layer {name!r}"):
-                    weight.copy_(fake_quantize(original, best_weight_params(original, width)))
+                    weight.copy_(fake_quantize(original, best_weight_params(original, width, output_axis(layer))))
                 logits = training.predict_logits(model, validation).log_softmax(dim=1)
-                damage = F.kl_div(logits, exact, reduction="batchmean", log_target=True).item()
-                rows.append((name, width, packed_bytes(original, width), damage))
+                damage = divergence(exact, logits).item()
+                rows.append((name, width, packed_bytes(original, width, output_axis(layer)), damage))
         finally:
             weight.copy_(original)
     return pandas.DataFrame(rows, columns=["layer", "bits", "bytes", "damage"])
 
 
-def packed_bytes(weight: Tensor, bits: int) -> int:
-    """Bytes of a packed weight with one fp32 scale for each output channel."""
-    return math.ceil(weight.numel() * bits / 8) + SCALE_BYTES * len(weight)
+def packed_bytes(weight: Tensor, bits: int, axis: int = 0) -> int:
+    """Bytes of a packed weight with one fp32 scale for each output channel, which lie along ``axis``."""
+    return math.ceil(weight.numel() * bits / 8) + SCALE_BYTES * weight.shape[axis]

@@ -44,15 +44,18 @@ def best_step(values: Tensor, low: int, high: int) -> Tensor:
     return best
 
 
-def best_weight_params(weight: Tensor, bits: int) -> QuantParams:
+def best_weight_params(weight: Tensor, bits: int, axis: int = 0) -> QuantParams:
     """Symmetric params of a weight ``(out, …)`` with the best step size for each output channel.
+
+    Args:
+        axis: along which the output channels lie; 1 for transposed layers.
 
     Raises:
         ValueError: if the weight is empty or holds NaN or infinity, or ``bits`` is out of range.
     """
     check_finite("weight", weight)
-    scale = best_step(weight.flatten(1), *integer_range(bits, symmetric=True))
-    return QuantParams(scale, torch.zeros(len(scale), dtype=torch.int32), bits, symmetric=True, axis=0)
+    scale = best_step(weight.movedim(axis, 0).flatten(1), *integer_range(bits, symmetric=True))
+    return QuantParams(scale, torch.zeros(len(scale), dtype=torch.int32), bits, symmetric=True, axis=axis)
 
 
 def best_input_params(

@@ -28,6 +28,7 @@ class Graph:
         self.source = list(self.model.graph.node)
         self.constants = {it.name: onnx.numpy_helper.to_array(it) for it in self.model.graph.initializer}
         self.nodes: list[Any] = []
+        self.dequantized: set[str] = set()
         self.uses = Counter(name for node in self.source for name in node.input)
         self.outputs = {it.name for it in self.model.graph.output}
 
@@ -73,6 +74,9 @@ class Graph:
         scale = self.constant(f"{name}_scale", weight.params.scale)
         zero = self.constant(f"{name}_zero", weight.params.zero_point.to(weight.integers.dtype))
         integers = self.constant(f"{name}_q", weight.integers)
+        if f"{name}_dq" in self.dequantized:  # the weight of a layer that is called twice
+            return f"{name}_dq"
+        self.dequantized.add(f"{name}_dq")
         return self.add("DequantizeLinear", [integers, scale, zero], f"{name}_dq", axis=axis)
 
     def integer_bias(self, name: str, unit: Tensor, label: str) -> str:

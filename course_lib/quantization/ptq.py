@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -13,10 +12,12 @@ from course_lib.architectures import input_quantizers
 from course_lib.architectures.batchnorm_folding import fold_batchnorm
 from course_lib.architectures.input_quantizers import InputGrid
 from course_lib.architectures.registry import extend_argument
+from course_lib.architectures.weighted_layers import copy_model, fused_weights, output_axis
+from course_lib.core.validation import error_prefix
 from course_lib.data import Split
 from course_lib.quantization.affine import QuantParams, quantize_tensor, weight_params
 from course_lib.quantization.bias_correction import correct_bias
-from course_lib.quantization.calibration import calibrate, check_calibration, error_prefix, quantizable_layers
+from course_lib.quantization.calibration import calibrate, check_calibration, quantizable_layers
 from course_lib.quantization.packing import set_weights
 from course_lib.quantization.sqnr import weight_report
 
@@ -33,9 +34,11 @@ class Scheme:
     group_size: int | None = None
     symmetric: bool = True
 
-    def params(self, weight: Tensor) -> QuantParams:
-        """Min-max scales and zero-points of ``weight``."""
-        return weight_params(weight, self.bits, self.granularity, group_size=self.group_size, symmetric=self.symmetric)
+    def params(self, weight: Tensor, axis: int = 0) -> QuantParams:
+        """Min-max scales and zero-points of ``weight``, whose channels lie along ``axis``."""
+        return weight_params(
+            weight, self.bits, self.granularity, group_size=self.group_size, symmetric=self.symmetric, axis=axis
+        )
 
 
 @dataclass(frozen=True)
@@ -66,15 +69,18 @@ def quantize_weights(
 ) -> nn.Module:
     """A copy of ``model`` whose convolution and linear weights are rounded to nearest.
 
+    By default so are the matrices of ``nn.MultiheadAttention``, recurrent layers and ``nn.Bilinear``. A head that
+    shares its matrix with an embedding is rounded once: as ``overrides`` says for one of them, else as the embedding.
+
     Args:
         scheme: for all these layers; 8 bits per channel by default.
-        layers: names of the layers; all convolution and linear layers by default.
+        layers: names of the layers; all layers with weights by default.
         embeddings: scheme of the embedding tables (a row is a channel); None leaves them as they are.
         overrides: layer → its own scheme.
 
     Raises:
         ValueError: if there is nothing to quantize, a name is unknown, a weight holds NaN or infinity, or a scheme
-            does not fit; the model is never changed.
+            does not fit, or two names of one weight have different ``overrides``; the model is never changed.
     """
     chosen: dict[str, nn.Module] = dict(quantizable_layers(model, layers))
     schemes = dict.fromkeys(chosen, scheme or Scheme())
@@ -86,11 +92,27 @@ def quantize_weights(
             raise ValueError(f"overrides names {name!r}, which is not among the layers to quantize")
     schemes |= overrides or {}
     weights = {}
-    for name, module in chosen.items():
-        weight = module.get_parameter("weight").detach()
+    for name in _one_name_each(chosen, overrides or {}):
+        weight = chosen[name].get_parameter("weight").detach()
         with error_prefix(f"layer {name!r}"):
-            weights[f"{name}.weight"] = quantize_tensor(weight, schemes[name].params(weight))
-    return set_weights(copy.deepcopy(model), weights)
+            params = schemes[name].params(weight, output_axis(chosen[name]))
+            weights[f"{name}.weight"] = quantize_tensor(weight, params)
+    for name, weight in fused_weights(model).items() if layers is None else ():
+        with error_prefix(f"weight {name!r}"):
+            weights[name] = quantize_tensor(weight.detach(), (scheme or Scheme()).params(weight.detach()))
+    return set_weights(copy_model(model), weights)
+
+
+def _one_name_each(layers: Mapping[str, nn.Module], overrides: Mapping[str, Scheme]) -> list[str]:
+    """One name of every weight: of several, the one with an override, else the embedding, else the first."""
+    chosen: dict[int, str] = {}
+    for name, module in layers.items():
+        known = chosen.setdefault(id(module.weight), name)
+        if name in overrides and known in overrides and overrides[name] != overrides[known]:
+            raise ValueError(f"layers {known!r} and {name!r} share their weight, but overrides has a scheme for each")
+        if name in overrides or (known not in overrides and isinstance(module, nn.Embedding)):
+            chosen[id(module.weight)] = name
+    return list(chosen.values())
 
 
 def quantize_activations(model: nn.Module, params: Mapping[str, QuantParams]) -> nn.Module:
@@ -105,7 +127,7 @@ def quantize_activations(model: nn.Module, params: Mapping[str, QuantParams]) ->
     for name, it in params.items():
         if name not in layers or it.scale.numel() != 1:
             raise ValueError(f"params of {name!r} must be one scale for a layer of the model")
-    quantized = copy.deepcopy(model)
+    quantized = copy_model(model)
     add_input_grids(quantized, {name: input_grid(it) for name, it in params.items()})
     return quantized
 
@@ -137,6 +159,9 @@ def post_training_quantization(
 ) -> QuantizationResult:
     """Fold BatchNorm, round the weights, and quantize activations with ranges calibrated on ``calibration``.
 
+    Activations are quantized where they enter a layer that is called. Inputs of ``nn.MultiheadAttention``, of recurrent
+    layers and of ``nn.Bilinear`` stay as they are, and so do those of a layer that no example reaches.
+
     Args:
         calibration: train or validation examples; the test split is refused.
         weights, embeddings, layers, overrides: as in ``quantize_weights``.
@@ -156,7 +181,8 @@ def post_training_quantization(
     quantized = quantize_weights(exact, weights, layers=layers, embeddings=embeddings, overrides=overrides)
     if activation_bits is not None:
         observers = calibrate(exact, calibration, method, bits=activation_bits, layers=layers)
-        quantized = quantize_activations(quantized, {name: observer.params() for name, observer in observers.items()})
+        params = {name: observer.params() for name, observer in observers.items() if observer.seen}
+        quantized = quantize_activations(quantized, params)
     if corrected:
         quantized = correct_bias(quantized, exact, calibration, layers=layers)
     return QuantizationResult(quantized, exact)

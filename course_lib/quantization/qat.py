@@ -18,14 +18,15 @@ from torch.nn.utils import parametrize
 
 from course_lib import models, training
 from course_lib.architectures import input_quantizers
-from course_lib.core.validation import check_choice, check_fraction
+from course_lib.architectures.weighted_layers import check_no_fused_weights, copy_model, output_axis
+from course_lib.core.validation import check_choice, check_fraction, error_prefix
 from course_lib.data import Split, refuse_test
 from course_lib.quantization.affine import QuantParams, quantize_tensor
 from course_lib.quantization.bit_allocation import EDGE_BITS, Bits, bits_per_layer
-from course_lib.quantization.calibration import error_prefix
 from course_lib.quantization.mse_scale import SMALLEST, best_input_params, best_weight_params
 from course_lib.quantization.packing import set_weights
 from course_lib.quantization.ptq import QuantizationResult, quantize_activations
+from course_lib.quantization.sparse_weights import kept_entries
 from course_lib.quantization.straight_through import quantize_learned_step, quantize_straight_through
 from course_lib.training.losses import soft_targets
 
@@ -56,11 +57,27 @@ class FakeQuantizer(nn.Module):
 
 
 class WeightQuantizer(FakeQuantizer):
-    """Parametrization of a weight ``(out, …)``: one step size for each output channel."""
+    """Parametrization of a weight ``(out, …)``: one step size for each output channel.
+
+    Args:
+        kept: boolean, in the shape of the weight; where it is false the weight is pruned and stays zero.
+    """
+
+    kept: Tensor | None
+
+    def __init__(self, params: QuantParams, learned: bool, kept: Tensor | None = None) -> None:
+        super().__init__(params, learned)
+        self.register_buffer("kept", kept, persistent=False)
 
     def forward(self, weight: Tensor) -> Tensor:
         """The fake-quantized weight."""
-        return self.fake_quantize(weight, self.scale.view(-1, *[1] * (weight.dim() - 1)))
+        shape = [1] * weight.dim()
+        shape[self.axis or 0] = -1
+        return self.fake_quantize(self.masked(weight), self.scale.view(shape))
+
+    def masked(self, weight: Tensor) -> Tensor:
+        """``weight`` with zeros where it is pruned."""
+        return weight if self.kept is None else torch.where(self.kept, weight, 0.0)
 
 
 class InputQuantizer(FakeQuantizer):
@@ -80,7 +97,7 @@ class TrainedResult(QuantizationResult):
 
 def prepare(
     model: nn.Module, calibration: Split, *, weight_bits: Bits = 8, input_bits: Bits = 8,
-    edge_bits: int | None = EDGE_BITS, estimator: str = "lsq",
+    edge_bits: int | None = EDGE_BITS, estimator: str = "lsq", keep_zeros: bool | None = None,
 ) -> nn.Module:  # fmt: skip
     """A trainable copy of ``model`` that fake-quantizes every weight and every layer input; nothing is trained yet.
 
@@ -88,6 +105,7 @@ def prepare(
         calibration: examples for the initial step sizes of the inputs.
         weight_bits, input_bits, edge_bits: see ``bits_per_layer``.
         estimator: ``"lsq"`` trains the step sizes as well, ``"ste"`` keeps them fixed.
+        keep_zeros: whether pruned weights stay zero; None: in layers where at least a tenth of the weights are zero.
 
     Raises:
         TestSplitError: if ``calibration`` is the test split.
@@ -95,12 +113,15 @@ def prepare(
     """
     check_choice("estimator", estimator, ESTIMATORS)
     layer_weight_bits, layer_input_bits = (bits_per_layer(model, bits, edge_bits) for bits in (weight_bits, input_bits))
-    prepared, learned = copy.deepcopy(model).eval(), estimator == "lsq"
+    check_no_fused_weights(model, "quantization-aware training")
+    prepared, learned = copy_model(model).eval(), estimator == "lsq"
     inputs = best_input_params(prepared, calibration, layer_input_bits)
     for name, layer in models.prunable_layers(prepared).items():
         with error_prefix(f"layer {name!r}"):
-            params = best_weight_params(layer.get_parameter("weight"), layer_weight_bits[name])
-        parametrize.register_parametrization(layer, "weight", WeightQuantizer(params, learned))
+            weight = layer.get_parameter("weight")
+            params = best_weight_params(weight, layer_weight_bits[name], output_axis(layer))
+        quantizer = WeightQuantizer(params, learned, kept_entries(weight, keep_zeros))
+        parametrize.register_parametrization(layer, "weight", quantizer)
         if name in inputs:
             input_quantizers.add_input_grid(layer, InputQuantizer(inputs[name], learned))
     return prepared
@@ -118,9 +139,8 @@ def convert(prepared: nn.Module, model: nn.Module) -> nn.Module:
     weights, inputs = {}, {}
     for name, layer in models.prunable_layers(prepared).items():
         quantizer: Any = layer.parametrizations.weight[0]  # type: ignore[union-attr, index]
-        weights[f"{name}.weight"] = quantize_tensor(
-            learned[f"{name}.parametrizations.weight.original"], quantizer.params()
-        )
+        original = quantizer.masked(learned[f"{name}.parametrizations.weight.original"])
+        weights[f"{name}.weight"] = quantize_tensor(original, quantizer.params())
         if isinstance(grid := getattr(layer, input_quantizers.GRID, None), InputQuantizer):
             inputs[name] = grid.params()
     return quantize_activations(set_weights(plain, weights), inputs).eval()
@@ -135,6 +155,7 @@ def train_quantized(
     input_bits: Bits = 8,
     edge_bits: int | None = EDGE_BITS,
     estimator: str = "lsq",
+    keep_zeros: bool | None = None,
     epochs: int,
     learning_rate: float,
     freeze_norms_after: float = 0.5,
@@ -145,7 +166,7 @@ def train_quantized(
     """Fine-tune a fake-quantized copy of ``model``, and return it as plain modules with quantized weights.
 
     Args:
-        weight_bits, input_bits, edge_bits, estimator: see ``prepare``.
+        weight_bits, input_bits, edge_bits, estimator, keep_zeros: see ``prepare``.
         freeze_norms_after: fraction of the training after which BatchNorm uses its running mean and variance instead of
             batch statistics, as at inference (Krishnamoorthi, 2018, section 3.2).
         distil: train on the probabilities of ``model`` instead of the labels; ``loss`` overrides it.
@@ -160,8 +181,9 @@ def train_quantized(
             refuse_test(split, "trained or tuned on")
     check_fraction("freeze_norms_after", freeze_norms_after, below_one=False)
     prepared = prepare(
-        model, train, weight_bits=weight_bits, input_bits=input_bits, edge_bits=edge_bits, estimator=estimator
-    )
+        model, train, weight_bits=weight_bits, input_bits=input_bits, edge_bits=edge_bits, estimator=estimator,
+        keep_zeros=keep_zeros,
+    )  # fmt: skip
     objective = loss or (teacher_cross_entropy(model) if distil else training.cross_entropy())
     freezer = BatchNormFreezer(freeze_norms_after, objective)
     history = training.fit(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-
 from torch import nn
 
+from course_lib.architectures.weighted_layers import copy_model, fused_weights
+from course_lib.core.validation import error_prefix
+from course_lib.quantization.affine import quantize_tensor
+from course_lib.quantization.packing import pack
 from course_lib.quantization.weight_only import PackedWeights, WeightOnly, WeightScheme, round_to_nearest
 from course_lib.training.sequential_calibration import linear_layers
 
@@ -28,7 +30,11 @@ def rtn(
     """
     packed = PackedWeights(WeightScheme(bits, group_size, symmetric))
     packed.scheme.check(linear_layers(model))
-    rounded = copy.deepcopy(model)
+    rounded = copy_model(model)
     for name, layer in linear_layers(rounded).items():
         packed.add(name, round_to_nearest(layer, packed.scheme))
+    for name, weight in fused_weights(rounded).items():
+        with error_prefix(f"weight {name!r}"):
+            quantized = quantize_tensor(weight.detach(), packed.scheme.params(weight.detach()))
+        packed.add(name, pack(quantized), tensor=name)
     return packed.finish(rounded, "rtn", embedding_bits)

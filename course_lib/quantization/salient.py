@@ -8,12 +8,11 @@ Source: Lin et al., AWQ, 2023 (table 1).
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 
 from course_lib import storage
+from course_lib.architectures.weighted_layers import copy_model
 from course_lib.core.validation import check_choice, check_fraction
 from course_lib.data import Split
 from course_lib.quantization.weight_only import PackedWeights, WeightOnly, WeightScheme, round_to_nearest
@@ -50,7 +49,7 @@ def keep_salient(
     check_fraction("fraction", fraction)
     packed, batches = PackedWeights(WeightScheme(bits, group_size)), calibration_batches(calibration)
     packed.scheme.check(linear_layers(model))
-    changed, generator = copy.deepcopy(model), torch.Generator().manual_seed(seed)
+    changed, generator = copy_model(model), torch.Generator().manual_seed(seed)
 
     def at_stage(stage: Stage, inputs: LayerInputs) -> None:
         for name, layer in stage.layers.items():

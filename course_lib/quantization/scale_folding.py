@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import storage
+from course_lib.architectures.weighted_layers import is_linear, is_transposed
 from course_lib.storage import Encoded
-from course_lib.training.sequential_calibration import Stage, is_linear, is_transposed, weight_matrix
+from course_lib.training.sequential_calibration import Stage, weight_matrix
 
 PREVIOUS: dict[str, dict[str, str]] = {
     "bert": {"attention.output.dense": "attention.self.value"},

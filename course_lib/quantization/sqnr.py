@@ -57,9 +57,9 @@ def output_report(exact: nn.Module, quantized: nn.Module, calibration: Split, ex
     check_calibration(calibration)
     inputs = calibration.subset(examples).example(examples)
     names = list(quantizable_layers(exact))
-    with capture_outputs(exact.eval(), names) as signal:
-        models.forward(exact, inputs)
-    with capture_outputs(quantized.eval(), names) as noisy:
-        models.forward(quantized, inputs)
+    with models.evaluating(exact), capture_outputs(exact, names) as signal:
+        models.call(exact, inputs)
+    with models.evaluating(quantized), capture_outputs(quantized, names) as noisy:
+        models.call(quantized, inputs)
     rows = [{"layer": name, "sqnr_db": sqnr_db(signal[name], noisy[name])} for name in names if name in signal]
     return pandas.DataFrame(rows, columns=["layer", "sqnr_db"])

@@ -5,7 +5,6 @@ A stage is a set of linear layers with the same input, such as query, key and va
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import storage
+from course_lib.architectures.weighted_layers import copy_model
 from course_lib.data import Split
 from course_lib.quantization.affine import QuantizedTensor
 from course_lib.quantization.scale_folding import fold_divisor
@@ -77,7 +77,7 @@ def quantize_by_stage(
     """
     packed, batches = PackedWeights(scheme), calibration_batches(calibration)
     scheme.check(linear_layers(model))
-    changed = copy.deepcopy(model)
+    changed = copy_model(model)
 
     def at_stage(stage: Stage, inputs: LayerInputs) -> None:
         matrix = torch.cat([weight_matrix(layer).float().cpu() for layer in stage.layers.values()])

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from course_lib import storage
+from course_lib.architectures.weighted_layers import is_linear, is_transposed
 from course_lib.quantization.affine import (
     QuantizedTensor,
     QuantParams,
@@ -24,7 +25,7 @@ from course_lib.quantization.affine import (
 )
 from course_lib.quantization.packing import pack, set_weights
 from course_lib.storage import Encoded
-from course_lib.training.sequential_calibration import is_linear, is_transposed, weight_matrix
+from course_lib.training.sequential_calibration import weight_matrix
 
 if TYPE_CHECKING:
     import pandas
@@ -111,9 +112,9 @@ class PackedWeights:
     rows: list[dict[str, Any]] = field(default_factory=list)
     started: float = field(default_factory=time.perf_counter)
 
-    def add(self, name: str, weight: Encoded, **facts: Any) -> None:
-        """Keep the packed weight of the layer ``name``, and a row of the report."""
-        self.tensors[f"{name}.weight"] = weight
+    def add(self, name: str, weight: Encoded, *, tensor: str | None = None, **facts: Any) -> None:
+        """Keep the packed weight of the layer ``name``, or the ``tensor`` of this name, and a row of the report."""
+        self.tensors[tensor or f"{name}.weight"] = weight
         per_weight = 8 * weight.bytes / weight.elements
         row = {"layer": name, "bits": self.scheme.bits, "group_size": self.scheme.group_size}
         self.rows.append({**row, "bits_per_weight": per_weight, **facts})

@@ -2,7 +2,7 @@
 
 The model is first built on the ``meta`` device, which needs no memory, under a limit on the number of layers. Only if
 it has exactly the stored tensors is the real model built, without random weights. A registered builder must therefore
-work under ``torch.device("meta")``: it must not read values of its tensors.
+work under ``meta_building.without_memory``: it must not read values of its tensors, but of small ranges.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch.nn.modules import module as registration
 from torch.overrides import TorchFunctionMode
 
 from course_lib import architectures
+from course_lib.architectures.meta_building import without_memory
 from course_lib.storage.encodings import FormatError
 
 MAX_ARGUMENT = 2**20
@@ -33,8 +34,11 @@ RANDOM_FILLS = {
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def check_architecture(architecture: Any, shapes: Shapes) -> None:
+def check_architecture(architecture: Any, shapes: Shapes) -> nn.Module:
     """Check that ``architecture`` builds a model with exactly the tensors ``shapes``, without memory for them.
+
+    Returns:
+        This model, on the ``meta`` device.
 
     Raises:
         FormatError: if it does not, or if it has far more layers or values than these tensors need.
@@ -46,12 +50,13 @@ def check_architecture(architecture: Any, shapes: Shapes) -> None:
         if abs(number) > largest:
             raise FormatError(f"its builder argument {number} is larger than anything that is stored")
     with _build_errors(), _registration_limit(EXTRA_REGISTRATIONS + REGISTRATIONS_PER_TENSOR * len(shapes)):
-        with torch.device("meta"):
+        with without_memory():
             model = architectures.build(architecture)
         _compare_shapes({name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}, shapes)
     unstored = sum(buffer.numel() for name, buffer in model.named_buffers() if name not in shapes)
     if unstored > MAX_UNSTORED_ELEMENTS:
         raise FormatError(f"its architecture needs {unstored:,} further values that are not stored")
+    return model
 
 
 def empty_model(architecture: Mapping[str, Any]) -> nn.Module:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from course_lib.storage.architecture_check import check_architecture, empty_model
 from course_lib.storage.attached_encodings import ENCODINGS_ATTRIBUTE
@@ -24,7 +26,8 @@ def load(path: str | Path) -> nn.Module:
         check_architecture(stored.architecture, stored.shapes)
         model = empty_model(stored.architecture)
         parameters = dict(model.named_parameters(remove_duplicate=False))
-        values: dict[str, Tensor] = {}
+        values: Any = OrderedDict()
+        values._metadata = getattr(model.state_dict(), "_metadata", {})  # layers of MNASNet read their version there
         for name, owner in stored.owners.items():
             # one Parameter object under every name that shared it keeps tied weights tied
             values[name] = values[owner] if owner != name else stored.value(name)

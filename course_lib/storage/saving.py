@@ -16,6 +16,7 @@ from course_lib.core.atomic_write import write_atomically
 from course_lib.core.validation import check_choice
 from course_lib.storage.attached_encodings import check_values, encodings_of
 from course_lib.storage.container import FORMAT_VERSION, HEADER_KEY, PART_SEPARATOR
+from course_lib.storage.description_check import check_description
 from course_lib.storage.encodings import DTYPE_NAMES, DTYPES, ENCODINGS, Encoded, encode_dense
 
 PART_OVERHEAD = 128  # bytes of the container's header for each further part, about
@@ -41,15 +42,16 @@ def save(
         masks: layer or parameter name → boolean mask; entries where it is False are stored as zero.
 
     Raises:
-        ValueError: if the model has no description (see ``models.describe``), still carries masks of
-            ``torch.nn.utils.prune``, has a dtype that cannot be stored, does not fit ``dtype`` or ``masks``, or holds
-            other values than its encodings.
+        ValueError: if the model has no description (see ``models.describe``) or is not what its description builds
+            (see ``description_check``), still carries masks of ``torch.nn.utils.prune``, has a dtype that cannot be
+            stored, does not fit ``dtype`` or ``masks``, or holds other values than its encodings.
     """
     check_choice("dtype", dtype, ("fp32", "fp16"))
     if isinstance(encoding, str):
         check_choice("encoding", encoding, ("auto", *ENCODINGS))
     architecture = _plain_json(architectures.describe(model))
     state = _state(model)
+    check_description(model, architecture, {name: tuple(tensor.shape) for name, tensor in state.items()})
     owners = _owners(state)
     dropped = _masks_by_tensor(masks or {}, state, owners)
     choices = _choices(encoding, state, owners, encodings_of(model))

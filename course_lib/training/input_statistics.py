@@ -18,11 +18,14 @@ class LayerInputs:
     Args:
         hessian: ``(d, d)``, the sum of ``x xᵀ``; divided by ``count`` it gives the mean squared output error of any
             change of the weights (the factor 2 of the papers is left out, it cancels).
+        scatter: ``(d, d)``, the same sum of ``x - mean``. It is summed on its own, because ``hessian - count · mean
+            meanᵀ`` loses all digits where inputs hardly vary.
         mean, mean_abs, max_abs: ``(d,)``, mean of ``x``, mean of ``|x|`` and largest ``|x|`` per input channel.
         count: number of rows; padding does not count.
     """
 
     hessian: Tensor
+    scatter: Tensor
     mean: Tensor
     mean_abs: Tensor
     max_abs: Tensor
@@ -31,7 +34,8 @@ class LayerInputs:
     @classmethod
     def empty(cls, width: int) -> LayerInputs:
         """No rows yet."""
-        return cls(torch.zeros(width, width), torch.zeros(width), torch.zeros(width), torch.zeros(width))
+        matrices, vectors = torch.zeros(2, width, width), torch.zeros(3, width)
+        return cls(*matrices, *vectors)
 
     def add(self, rows: Tensor) -> None:
         """Update the statistics with ``rows`` ``(n, d)``.
@@ -45,6 +49,8 @@ class LayerInputs:
         total = self.count + len(rows)
         self.hessian += rows.T @ rows
         if len(rows):
+            centred, shift = rows - rows.mean(dim=0), rows.mean(dim=0) - self.mean
+            self.scatter += centred.T @ centred + torch.outer(shift, shift) * (self.count * len(rows) / total)
             self.mean += (rows.mean(dim=0) - self.mean) * (len(rows) / total)
             self.mean_abs += (rows.abs().mean(dim=0) - self.mean_abs) * (len(rows) / total)
             self.max_abs = torch.maximum(self.max_abs, rows.abs().amax(dim=0))
@@ -58,8 +64,11 @@ class LayerInputs:
         return error
 
     def centred(self) -> LayerInputs:
-        """The same rows with the Hessian about their mean: the error of the weights if the bias corrects the mean."""
-        return replace(self, hessian=self.hessian - self.count * torch.outer(self.mean, self.mean))
+        """The same rows with the Hessian about their mean: the error of the weights if the bias corrects the mean.
+
+        Source: Chan, Golub and LeVeque, Updating Formulae for Computing Sample Variances, 1979 (how they are summed).
+        """
+        return replace(self, hessian=self.scatter)
 
 
 def inverse_factor(hessian: Tensor, damping: float = 0.01) -> Tensor:

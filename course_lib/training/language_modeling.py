@@ -29,9 +29,10 @@ def complete(model: nn.Module, prompt: str, count: int = 12) -> str:
     """``prompt`` followed by ``count`` tokens: greedy decoding with the tiny Llama's tokenizer."""
     encoder = tokenizer()
     tokens = token_ids([prompt])
-    for _ in range(count):
-        next_token = models.forward(model, {"input_ids": tokens[None]})[0, -1].argmax()
-        tokens = torch.cat([tokens, next_token[None]])
+    with models.evaluating(model):
+        for _ in range(count):
+            next_token = models.forward(model, {"input_ids": tokens[None]})[0, -1].argmax()
+            tokens = torch.cat([tokens, next_token[None]])
     return encoder.decode(tokens.tolist()).strip()
 
 

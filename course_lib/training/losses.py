@@ -33,6 +33,7 @@ def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, temperature
 
     Source: Hinton, Vinyals and Dean, 2015, section 2.
     """
+    check_positive("temperature", temperature)
     if student_logits.shape != teacher_logits.shape:
         raise ValueError(
             f"student and teacher must answer with the same classes for the same examples: student_logits are "
@@ -40,7 +41,18 @@ def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, temperature
         )
     targets = soft_targets(teacher_logits.detach(), temperature)
     log_probabilities = F.log_softmax(_at_least_fp32(student_logits) / temperature, dim=-1)
-    return F.kl_div(log_probabilities, targets, reduction="batchmean") * temperature**2
+    masked = (targets == 0) & (log_probabilities == -torch.inf)  # a class that both mask counts as 0, not as NaN
+    return F.kl_div(log_probabilities.masked_fill(masked, 0.0), targets, reduction="batchmean") * temperature**2
+
+
+def divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """``KL(p ‖ q)`` in nats, mean over the batch, of log probabilities ``(B, classes)``; a scalar.
+
+    A class that ``p`` masks (log probability -∞) counts as 0, one that only ``q`` masks makes it infinite.
+    """
+    masked = log_p == -torch.inf
+    log_p, log_q = log_p.masked_fill(masked, 0.0), log_q.masked_fill(masked, 0.0)
+    return F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
 
 
 def distillation_loss(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from course_lib.architectures.input_quantizers import GRID
 from course_lib.architectures.weighted_layers import recomputed_parameter
 
 
@@ -16,6 +17,8 @@ def protected_layers(model: nn.Module) -> dict[str, str]:
             kind, parameter, remedy = found
             advice = remedy.format(layer=name, parameter=parameter)
             reasons[name] = f"the layer {name!r} recomputes its {parameter} ({kind}); first {advice}"
+        elif hasattr(module, GRID):
+            reasons[name] = f"the layer {name!r} is quantized; remove channels first and quantize then"
         elif module._forward_pre_hooks or module._forward_hooks:
             reasons[name] = f"the layer {name!r} has forward hooks, which may need its sizes; remove them first"
         for label, parameter in module.named_parameters(recurse=False):
