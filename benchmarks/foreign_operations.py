@@ -91,10 +91,11 @@ def weight_only(model: nn.Module, family: Any) -> float:
     assert len(rounded.layers) > 1, "one layer was quantized"
     expected: Any = copy.deepcopy(model)
     for row in rounded.layers:
-        weight = expected.get_submodule(row["layer"]).weight
-        values = weight.detach().T if is_conv1d(expected, row["layer"]) else weight.detach()
-        nearest = round_in_groups(values)
-        weight.data.copy_(nearest.T if is_conv1d(expected, row["layer"]) else nearest)
+        fused = row["layer"].endswith("in_proj_weight")  # of nn.MultiheadAttention, which has no layer for it
+        weight = expected.get_parameter(row["layer"] if fused else f"{row['layer']}.weight")
+        swapped = not fused and is_conv1d(expected, row["layer"])
+        nearest = round_in_groups(weight.detach().T if swapped else weight.detach())
+        weight.data.copy_(nearest.T if swapped else nearest)
     error = difference(rounded.model, expected, family.inputs())
     with tempfile.TemporaryDirectory() as folder:
         again = storage.load(rounded.save(Path(folder) / "model.safetensors"))

@@ -134,7 +134,7 @@ def update_head_count(name: str, module: Any) -> None:
         width, size = module.query.out_features, module.attention_head_size
         module.num_attention_heads, module.all_head_size = _heads(f"{name}.query", width, size), width
     elif hasattr(module, "split_size") and hasattr(module, "c_attn") and not hasattr(module, "q_attn"):  # GPT-2
-        width = module.c_attn.nf // 3
+        width = getattr(module.c_attn, "nf", getattr(module.c_attn, "out_features", 0)) // 3  # it may be factored
         module.num_heads, module.split_size = _heads(f"{name}.c_attn", width, module.head_dim), width
     elif isinstance(getattr(module, "q_proj", None), nn.Linear) and hasattr(module, "num_heads"):  # OPT, BART
         module.num_heads = _heads(f"{name}.q_proj", module.q_proj.out_features, module.head_dim)

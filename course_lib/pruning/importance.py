@@ -138,8 +138,8 @@ def _member_score(model: nn.Module, group: Group, member: Member, criterion: Cri
     for _, tensor, dimension in channel_tensors(layer, member.side):
         if isinstance(tensor, nn.Parameter) and tensor.grad is None and criterion.needs_data:
             raise ValueError(
-                f"a parameter of layer {member.layer!r} has no gradient, because it is frozen or not used; unfreeze "
-                "it, or take a criterion that needs none, such as 'l2'"
+                f"a parameter of layer {member.layer!r} has no gradient: it is frozen or not used; unfreeze it, or "
+                "take a criterion that needs none, such as 'l2'"
             )
         if isinstance(tensor, nn.Parameter):
             weights.append(_rows(tensor, dimension, positions, group.channels))

@@ -21,7 +21,7 @@ from course_lib.storage.encodings import FormatError
 LARGEST_PROBE = 50_000_000  # parameters: the logits of a larger model are not compared
 IMAGE_SIZES = (32, 224)
 TOKENS = 6
-TOLERANCE = 1e-4  # of the largest logit
+TOLERANCE = 1e-5  # of the largest logit
 WITHOUT_EFFECT = {"training", "inplace", "gradient_checkpointing", "name_or_path"}
 DROPOUTS = ("Dropout", "StochasticDepth", "DropPath")
 COMPARED = (bool, int, float, str, types.FunctionType, types.BuiltinFunctionType)

@@ -52,8 +52,8 @@ def test_augmentation_moves_all_channels_of_an_image_alike():
 
 
 def test_joined_tokens_are_padded_with_zeros_to_the_longest():
-    parts = [{"input_ids": torch.full((2, length), length)} for length in (3, 5, 1)]
-    joined = data.join_inputs(parts)["input_ids"]
+    rows = [torch.full((2, length), length) for length in (3, 5, 1)]
+    joined = data.join_inputs([{"input_ids": ids, "attention_mask": torch.ones_like(ids)} for ids in rows])["input_ids"]
     assert joined.shape == (6, 5)
     assert joined.sum(dim=1).tolist() == [9, 9, 25, 25, 1, 1]
 
