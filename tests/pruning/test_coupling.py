@@ -309,7 +309,7 @@ def test_a_layer_whose_weight_is_recomputed_stays_whole_and_the_remedy_is_named(
     model = nn.Sequential(normed, nn.Linear(9, 8), nn.Linear(8, 4)).eval()
     assert "remove_parametrizations" in couple(model)["0"].kept_whole
     assert list(couple(model).prunable()) == ["1"]
-    with pytest.raises(ValueError, match="layer '0' recomputes its weight.*remove_parametrizations"):
+    with pytest.raises(ValueError, match=r"layer '0' recomputes its weight.*remove_parametrizations"):
         pruning.prune_channels(model, 0.5)
 
 
