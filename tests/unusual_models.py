@@ -62,7 +62,7 @@ class SharedConvolution(nn.Module):
         self.head = nn.Linear(6, 2)
         with torch.no_grad():
             for norm, scale in ((self.first, 0.5), (self.second, 3.0)):
-                norm.running_mean += scale
+                norm.running_mean -= scale
                 norm.weight *= scale
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,16 +98,17 @@ class WithAttention(nn.Module):
 
 
 class WithRecurrence(nn.Module):
-    """An LSTM over the rows of an image, and a bilinear layer."""
+    """A linear layer and an LSTM over the rows of an image, and a bilinear layer."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.recurrent = nn.LSTM(36, 16, batch_first=True)
+        self.embed = nn.Linear(36, 20)
+        self.recurrent = nn.LSTM(20, 16, batch_first=True)
         self.bilinear = nn.Bilinear(16, 36, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         rows = x.movedim(1, 2).flatten(2)
-        return self.bilinear(self.recurrent(rows)[0][:, -1], rows[:, 0])
+        return self.bilinear(self.recurrent(self.embed(rows))[0][:, -1], rows[:, 0])
 
 
 class ByKeyword(nn.Module):

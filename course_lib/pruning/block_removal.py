@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from course_lib import models, training
+from course_lib import models, storage, training
 from course_lib.architectures.weighted_layers import copy_model
 from course_lib.data import Split, refuse_test
 from course_lib.pruning.channel_removal import check_prunable
@@ -55,8 +55,8 @@ def remove_blocks(model: nn.Module, names: Collection[str]) -> nn.Module:
         pruned.set_submodule(name, nn.Identity().eval())
     if encoder:
         pruned.config.num_hidden_layers = len(pruned.bert.encoder.layer)
-        for position, layer in enumerate(pruned.bert.encoder.layer):
-            layer.attention.self.layer_idx = position  # where its keys and values lie in a cache
+    if encodings := storage.encodings_of(model):
+        storage.set_encodings(pruned, _without_layers(encodings, names, encoder))
     description = getattr(model, models.ARCHITECTURE_ATTRIBUTE, None)
     if description is not None:
         arguments = _without_blocks(description["arguments"], names, encoder)
@@ -80,14 +80,23 @@ def block_importance(model: nn.Module, split: Split, *, batch_size: int = 256) -
 
 def _without_blocks(arguments: Mapping[str, Any], names: list[str], encoder: Sequence[int]) -> dict[str, Any]:
     """``arguments`` of the builder after removing the blocks ``names``, among them ``encoder`` layers by number."""
-    widths = {}
-    for layer, size in arguments.get("widths", {}).items():
-        if not any(layer == name or layer.startswith(f"{name}.") for name in names):
-            widths[_renumbered(layer, encoder)] = size
-    changed = {**arguments, **({"widths": widths} if widths else {})}
+    changed = dict(arguments)
+    for key in ("widths", "ranks", "input_grids"):
+        if key in arguments:
+            changed[key] = _without_layers(arguments[key], names, encoder)
+    if "folds" in arguments:
+        folds = [pair for pair in arguments["folds"] if _without_layers({pair[0]: 0}, names, encoder)]
+        changed["folds"] = [[_renumbered(layer, encoder) for layer in pair] for pair in folds]
     if encoder:
         return changed | {"num_hidden_layers": arguments.get("num_hidden_layers", 12) - len(encoder)}
     return changed | {"removed": [*arguments.get("removed", []), *names]}
+
+
+def _without_layers(values: Mapping[str, Any], names: list[str], encoder: Sequence[int]) -> dict[str, Any]:
+    """Layer or tensor → value of those outside the removed blocks ``names``, with their new numbers."""
+    inside = tuple(f"{name}." for name in names)
+    kept = {layer: value for layer, value in values.items() if layer not in names and not layer.startswith(inside)}
+    return {_renumbered(layer, encoder): value for layer, value in kept.items()}
 
 
 def _renumbered(layer: str, encoder: Sequence[int]) -> str:

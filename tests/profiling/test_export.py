@@ -48,3 +48,8 @@ def test_a_graph_that_does_not_fit_is_traced_again(exported):
     with profiling.onnx(model, inputs, threads=1) as runner, torch.no_grad():
         assert torch.allclose(runner(), model(inputs), atol=1e-5)
     export._graphs.clear()
+
+
+def test_a_model_in_bfloat16_is_refused_with_the_remedy():
+    with pytest.raises(ValueError, match=r"tensor '1\.weight' has dtype torch\.bfloat16.*model\.float\(\)"):
+        export.export_onnx(mlp(6, 5, 3).bfloat16(), torch.randn(2, 6).bfloat16())

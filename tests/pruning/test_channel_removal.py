@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from course_lib.architectures.input_quantizers import input_grids
 from course_lib.pruning import prune_channels, remove_channels
+from course_lib.quantization import post_training_quantization
 
 
 def freeze(model: nn.Module) -> None:
@@ -58,3 +60,12 @@ def test_bad_channels_are_named_and_the_original_is_untouched(resnet, kept, mess
     with pytest.raises(ValueError, match=message):
         remove_channels(resnet, kept)
     assert all(torch.equal(value, before[name]) for name, value in resnet.state_dict().items())
+
+
+def test_a_quantized_layer_is_not_made_smaller(resnet, images):
+    quantized = post_training_quantization(resnet, images).model
+    with pytest.raises(ValueError, match=r"layer '.*' is quantized.*remove channels first and quantize then"):
+        prune_channels(quantized, 0.5)
+    assert len(input_grids(quantized)) == 21 and not quantized.training
+    smaller = prune_channels(resnet, 0.5).model
+    assert len(input_grids(post_training_quantization(smaller, images).model)) == 21

@@ -43,3 +43,9 @@ def test_gradients_are_never_taken_on_the_test_split(model, test_split):
             pruning.channel_importance(model, criterion)
     with pytest.raises(ValueError, match="finds no channel"):
         pruning.channel_importance(model, "batchnorm_scale")
+
+
+def test_a_frozen_layer_has_no_gradient_to_score(resnet, images):
+    resnet.layer1[0].conv1.weight.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"layer 'layer1\.0\.conv1' has no gradient.*'l2'"):
+        pruning.channel_importance(resnet, "taylor", split=images, batches=1, batch_size=8)

@@ -1,5 +1,7 @@
 """Quantization of layers other than ``Linear`` and ``Conv2d``, of shared and tied weights, and of pruned ones."""
 
+import numpy
+import onnx
 import pytest
 import torch
 from torch import nn
@@ -56,7 +58,7 @@ def largest_change(first, second):
 
 def test_eight_bits_change_little_and_the_file_gives_the_same_logits(model, tmp_path):
     result = post_training_quantization(model, image_split())
-    assert 0 < largest_change(model, result.model) < 0.1
+    assert 0 < largest_change(model, result.model) < 0.15
     loaded = storage.load(storage.save(result.model, tmp_path / "model.safetensors"))
     assert largest_change(loaded, result.model) == 0
 
@@ -102,10 +104,13 @@ def test_biases_are_corrected_in_layers_of_any_dimension():
     exact, split = OneDimensional().eval(), image_split()
     coarse = quantize_weights(exact, Scheme(3))
     corrected = correct_bias(coarse, exact, split)
-    outputs = [
-        model.up(model.down(random_images(5).mean(dim=3)).relu()).mean(dim=(0, 2)) for model in (exact, corrected)
-    ]
-    assert torch.allclose(*outputs, atol=1e-5)
+    sequences = random_images(len(split.name)).mean(dim=3)
+
+    def channel_means(model):
+        return model.up(model.down(sequences).relu()).mean(dim=(0, 2))
+
+    assert not torch.allclose(channel_means(coarse), channel_means(exact), atol=1e-3)
+    assert torch.allclose(channel_means(corrected), channel_means(exact), atol=1e-5)
 
 
 @pytest.mark.parametrize("method", ["qat", "adaround"])
@@ -138,7 +143,7 @@ def test_a_layer_that_is_called_twice_keeps_the_function():
     torch.manual_seed(0)
     model = SharedConvolution().eval()
     folded = fold_batchnorm(model)
-    assert largest_change(model, folded) < 1e-5
+    assert 0 < largest_change(model, quantize_weights(model)) and largest_change(model, folded) < 1e-5
     assert isinstance(folded.first, nn.BatchNorm2d) and isinstance(folded.second, nn.BatchNorm2d)
     assert largest_change(model, equalize(model)) < 1e-5
 
@@ -175,13 +180,15 @@ def test_two_networks_that_differ_in_an_attribute_get_their_own_file(tmp_path):
 def test_gpt2_is_deployed_in_integers(tmp_path):
     gpt2, split = tiny_causal_lm("gpt2", layers=1), token_split()
     wrapped = _FirstToken(gpt2)
-    for file in (
+    for deployed in (
         deploy_dynamic(wrapped, split.example(1), tmp_path / "dynamic.onnx"),
         deploy_static(wrapped, split, tmp_path / "static.onnx"),
     ):
-        assert file.stored_bytes < 0.5 * sum(value.numel() * 4 for value in gpt2.parameters())
+        values = [onnx.numpy_helper.to_array(it) for it in onnx.load(deployed.file).graph.initializer]
+        matrices = [value for value in values if value.ndim == 2 and value.size >= 32 * 32]
+        assert len(matrices) >= 6 and not any(value.dtype == numpy.float32 and len(value) == 32 for value in matrices)
         expected = training.predict_logits(wrapped, split)
-        assert (file.logits(split) - expected).abs().max() < 0.1 * expected.abs().max()
+        assert (deployed.logits(split) - expected).abs().max() < 0.1 * expected.abs().max()
 
 
 class _FirstToken(nn.Module):
@@ -228,9 +235,7 @@ def test_a_tied_head_is_rounded_once(tmp_path, bits):
 def test_two_schemes_for_one_weight_are_refused_and_one_wins():
     gpt2 = tiny_causal_lm("gpt2", layers=1)
     both = {"lm_head": Scheme(8), "transformer.wte": Scheme(4)}
-    with pytest.raises(
-        ValueError, match=r"'lm_head' and 'transformer\.wte' share|'transformer\.wte' and 'lm_head' share"
-    ):
+    with pytest.raises(ValueError, match=r"'lm_head' and 'transformer\.wte' share their weight"):
         quantize_weights(gpt2, embeddings=Scheme(8), overrides=both)
     quantized = quantize_weights(gpt2, embeddings=Scheme(8), overrides={"lm_head": Scheme(3)})
     assert quantized_weights(quantized)["lm_head.weight"].params.bits == 3

@@ -39,3 +39,28 @@ def test_evaluation_keeps_the_mode_of_the_model():
     model = blobs_mlp().train()
     training.evaluate(model, blobs("test"))
     assert model.training
+
+
+def test_a_frozen_norm_within_a_model_in_train_mode_stays_frozen():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 2), nn.Dropout()).train()
+    model[0].eval()
+    mean = model[0].running_mean.clone()
+    training.evaluate(model, blobs())
+    training.predict_logits(model, blobs())
+    training.fit(model, blobs(), epochs=1, learning_rate=0.0001, progress=False)
+    model.train()
+    model[0].eval()
+    mean = model[0].running_mean.clone()
+    training.evaluate(model, blobs("test"))
+    assert [module.training for module in model.modules()] == [True, False, True, True]
+    assert torch.equal(model[0].running_mean, mean)
+
+
+def test_logits_that_are_no_tensor_are_refused_with_the_class_of_the_model():
+    class Pair(nn.Linear):
+        def forward(self, x):
+            return super().forward(x), x
+
+    with pytest.raises(ValueError, match=r"model Pair must return a tensor of logits.*returned a tuple"):
+        training.evaluate(Pair(4, 2), blobs())

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from course_lib.training.losses import distillation_loss, soft_target_loss, soft_targets
+from course_lib.training.losses import distillation_loss, divergence, soft_target_loss, soft_targets
 
 STUDENT = torch.tensor([[2.0, 0.0, -1.0], [0.5, 0.5, 0.0]])
 
@@ -91,3 +91,25 @@ def test_alpha_outside_zero_to_one_is_refused(alpha):
 def test_logits_of_different_class_counts_are_refused():
     with pytest.raises(ValueError, match=r"same classes.*\(2, 3\).*\(2, 4\)"):
         soft_target_loss(STUDENT, torch.zeros(2, 4), 2.0)
+
+
+def test_a_class_that_both_mask_does_not_count():
+    masked = [F.pad(logits, (0, 1), value=-torch.inf) for logits in (STUDENT, TEACHER)]
+    student = masked[0].clone().requires_grad_()
+    loss = soft_target_loss(student, masked[1], 2.0)
+    assert loss.item() == pytest.approx(soft_target_loss(STUDENT, TEACHER, 2.0).item())
+    loss.backward()
+    assert student.grad.isfinite().all() and (student.grad[:, -1] == 0).all()
+
+
+def test_a_class_that_only_the_student_masks_is_infinitely_far():
+    student = STUDENT.clone()
+    student[:, 0] = -torch.inf
+    assert soft_target_loss(student, TEACHER, 2.0) == torch.inf
+    assert soft_target_loss(TEACHER, student, 2.0).isfinite()
+
+
+def test_the_divergence_of_masked_classes_is_that_of_the_others():
+    p, q = (F.pad(logits, (1, 0), value=-torch.inf).log_softmax(dim=1) for logits in (TEACHER, STUDENT))
+    expected = soft_target_loss(STUDENT, TEACHER, 1.0)
+    assert divergence(p, q).item() == pytest.approx(expected.item())
