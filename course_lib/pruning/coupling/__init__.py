@@ -41,6 +41,9 @@ class Coupling(Mapping[str, Group]):
     def __getitem__(self, name: str) -> Group:
         return self._groups[check_choice("group", name, self._groups)]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._groups
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._groups)
 
