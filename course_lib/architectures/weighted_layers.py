@@ -40,7 +40,7 @@ def is_linear(module: nn.Module) -> bool:
 
 def is_transposed(module: nn.Module) -> bool:
     """Whether the weight is stored as ``(in, out)``, as in the ``Conv1D`` of GPT-2."""
-    return type(module).__name__ == "Conv1D"
+    return any(kind.__name__ == "Conv1D" for kind in type(module).__mro__)
 
 
 def output_axis(layer: nn.Module) -> int:

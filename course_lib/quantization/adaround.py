@@ -37,18 +37,10 @@ COLUMNS = 4096  # patches per layer: 75 MB for the widest layers of ResNet18
 
 
 def adaround(
-    model: nn.Module,
-    calibration: Split,
-    *,
-    bits: Bits = 4,
-    input_bits: Bits | None = 8,
-    edge_bits: int | None = EDGE_BITS,
-    examples: int = 512,
-    iterations: int = 150,
-    keep_zeros: bool | None = None,
-    seed: int = 0,
-    progress: bool = True,
-) -> QuantizationResult:
+    model: nn.Module, calibration: Split, *, bits: Bits = 4, input_bits: Bits | None = 8,
+    edge_bits: int | None = EDGE_BITS, examples: int = 512, iterations: int = 150, keep_zeros: bool | None = None,
+    seed: int = 0, progress: bool = True,
+) -> QuantizationResult:  # fmt: skip
     """A quantized copy of ``model``, with rounding optimized layer by layer.
 
     Args:

@@ -28,7 +28,7 @@ def correct_bias(
 
     Rounding errors of the weights do not average out: inputs that are mostly positive (after a ReLU) shift the mean of
     a channel. Layers are corrected in execution order, each after those before it, in one forward pass of all
-    calibration examples. Layers without a bias are not changed.
+    calibration examples. Layers without a bias, or called several times, are not changed.
 
     Raises:
         TestSplitError: if ``calibration`` is the test split.
@@ -40,17 +40,18 @@ def correct_bias(
     corrected = copy_model(quantized).eval()
     names = [name for name, layer in quantizable_layers(corrected, layers).items() if layer.bias is not None]
     inputs = calibration.example(len(calibration))
-    means: dict[str, Tensor] = {}
+    means: dict[str, list[Tensor]] = {}
     recorders = {name: partial(_record_mean, means, name) for name in names}
     with models.evaluating(exact), forward_hooks(exact, recorders):
         models.call(exact, inputs)
-    with forward_hooks(corrected, {name: partial(_correct, mean) for name, mean in means.items()}):
+    once = {name: found[0] for name, found in means.items() if len(found) == 1}
+    with forward_hooks(corrected, {name: partial(_correct, mean) for name, mean in once.items()}):
         models.call(corrected, inputs)
     return corrected
 
 
-def _record_mean(means: dict[str, Tensor], name: str, layer: nn.Module, _: Any, output: Tensor) -> None:
-    means[name] = _channel_mean(layer, output)
+def _record_mean(means: dict[str, list[Tensor]], name: str, layer: nn.Module, _: Any, output: Tensor) -> None:
+    means.setdefault(name, []).append(_channel_mean(layer, output))
 
 
 def _correct(mean: Tensor, layer: nn.Module, _: Any, output: Tensor) -> Tensor:

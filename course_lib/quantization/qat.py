@@ -101,6 +101,8 @@ def prepare(
 ) -> nn.Module:  # fmt: skip
     """A trainable copy of ``model`` that fake-quantizes every weight and every layer input; nothing is trained yet.
 
+    A head that shares its matrix with an embedding stays as it is.
+
     Args:
         calibration: examples for the initial step sizes of the inputs.
         weight_bits, input_bits, edge_bits: see ``bits_per_layer``.
@@ -109,14 +111,14 @@ def prepare(
 
     Raises:
         TestSplitError: if ``calibration`` is the test split.
-        ValueError: if an argument is out of range, or weights or inputs hold NaN or infinity.
+        ValueError: if an argument is out of range, weights or inputs hold NaN or infinity, or two layers share theirs.
     """
     check_choice("estimator", estimator, ESTIMATORS)
     layer_weight_bits, layer_input_bits = (bits_per_layer(model, bits, edge_bits) for bits in (weight_bits, input_bits))
     check_no_fused_weights(model, "quantization-aware training")
     prepared, learned = copy_model(model).eval(), estimator == "lsq"
     inputs = best_input_params(prepared, calibration, layer_input_bits)
-    for name, layer in models.prunable_layers(prepared).items():
+    for name, layer in _own_weights(prepared).items():
         with error_prefix(f"layer {name!r}"):
             weight = layer.get_parameter("weight")
             params = best_weight_params(weight, layer_weight_bits[name], output_axis(layer))
@@ -125,6 +127,18 @@ def prepare(
         if name in inputs:
             input_quantizers.add_input_grid(layer, InputQuantizer(inputs[name], learned))
     return prepared
+
+
+def _own_weights(model: nn.Module) -> dict[str, nn.Module]:
+    """Name → layer of all but heads that share their matrix with an embedding, which looks up unrounded rows."""
+    tables = {id(module.weight): name for name, module in model.named_modules() if isinstance(module, nn.Embedding)}
+    layers = {name: it for name, it in models.prunable_layers(model).items() if id(it.weight) not in tables}
+    owners: dict[int, str] = {}
+    for name, layer in layers.items():
+        owner = owners.setdefault(id(layer.weight), name)
+        if owner != name:
+            raise ValueError(f"layers {owner!r} and {name!r} share their weight and cannot both be trained; untie them")
+    return layers
 
 
 @torch.no_grad()
@@ -138,6 +152,8 @@ def convert(prepared: nn.Module, model: nn.Module) -> nn.Module:
     plain.load_state_dict({name: learned.get(name, value) for name, value in plain.state_dict().items()})
     weights, inputs = {}, {}
     for name, layer in models.prunable_layers(prepared).items():
+        if not parametrize.is_parametrized(layer, "weight"):
+            continue
         quantizer: Any = layer.parametrizations.weight[0]  # type: ignore[union-attr, index]
         original = quantizer.masked(learned[f"{name}.parametrizations.weight.original"])
         weights[f"{name}.weight"] = quantize_tensor(original, quantizer.params())

@@ -128,9 +128,10 @@ class PackedWeights:
         """
         if embedding_bits is not None:
             integer_range(embedding_bits, False)
+            done = {id(model.get_parameter(name)) for name in self.tensors}
             for name, module in model.named_modules():
                 embedding = isinstance(module, nn.Embedding)
-                if f"{name}.weight" in self.tensors or not (embedding or is_linear(module)):
+                if not (embedding or is_linear(module)) or id(module.weight) in done:
                     continue
                 if module.get_parameter("weight").numel() >= SMALL:
                     bits = embedding_bits if embedding or _is_tied(model, module) else HEAD_BITS

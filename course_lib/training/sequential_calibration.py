@@ -86,7 +86,7 @@ def block_lists(model: nn.Module) -> list[str]:
 
 
 def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
-    """Full name → linear layer of all blocks; heads and embeddings are not among them.
+    """Full name → linear layer of all blocks, the first of those that share a weight; no heads and embeddings.
 
     Raises:
         ValueError: as ``blocks``, or if a weight is recomputed before each call.
@@ -94,8 +94,11 @@ def linear_layers(model: nn.Module) -> dict[str, nn.Module]:
     check_plain_weights(model)
     prefixes = tuple(f"{name}." for name in block_lists(model)) or ("",)
     blocks(model)
-    layers = {name: module for name, module in model.named_modules() if is_linear(module)}
-    return {name: module for name, module in layers.items() if name.startswith(prefixes)}
+    layers: dict[int, tuple[str, nn.Module]] = {}
+    for name, module in model.named_modules():
+        if is_linear(module) and name.startswith(prefixes):
+            layers.setdefault(id(module.weight), (name, module))
+    return dict(layers.values())
 
 
 def _count_linear(block: nn.Module) -> int:

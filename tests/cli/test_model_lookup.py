@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import transformers
 
 from course_lib import models
@@ -24,3 +25,14 @@ def test_a_hugging_face_name_is_measured_with_its_own_tokens(tiny_data, tiny_ber
     found = model_lookup.find(str(tmp_path))
     assert found.split.example(1)["input_ids"].tolist() == [[2, 5, 3]]
     assert found.split.name == "test"
+
+
+@pytest.mark.parametrize(("name", "dataset"), [("student_400", "fashion_mnist"), ("minilm_student_tenth", "sentiment")])
+def test_a_shipped_model_is_measured_on_its_own_data(name, dataset):
+    found = model_lookup.find(name, "validation")
+    assert found.name == name and found.file.is_file() and found.split.dataset.startswith(dataset)
+
+
+def test_a_language_model_is_not_measured_by_accuracy():
+    with pytest.raises(ValueError, match=r"tiny_llama.* is a language model.*perplexity"):
+        model_lookup.find("tiny_llama")

@@ -153,3 +153,15 @@ def test_stages_and_weights_that_cannot_be_are_refused(teacher):
         ProgressiveDistiller(teacher, [])
     with pytest.raises(ValueError, match="original_weight must lie in"):
         ProgressiveDistiller(teacher, STAGES, original_weight=1.5)
+
+
+@pytest.mark.parametrize("family", ["Roberta", "DistilBert"])
+def test_a_teacher_of_another_family_needs_a_student_as_a_module(family):
+    import transformers
+
+    config = getattr(transformers, f"{family}Config")(vocab_size=40, num_hidden_layers=1, num_attention_heads=2)
+    for name, value in {"hidden_size": 16, "dim": 16, "intermediate_size": 32, "hidden_dim": 32}.items():
+        setattr(config, name, value)
+    teacher = getattr(transformers, f"{family}ForSequenceClassification")(config).eval()
+    with pytest.raises(ValueError, match=rf"got {family}ForSequenceClassification.*a student of your own as a module"):
+        KnowledgeDistiller(teacher, {"hidden_size": 8, "num_layers": 1})

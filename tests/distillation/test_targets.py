@@ -38,3 +38,12 @@ def test_sentences_of_other_lengths_are_joined_with_padding():
 def test_there_are_no_targets_for_the_test_split(vision_teacher):
     with pytest.raises(data.TestSplitError):
         distillation.teacher_logits(vision_teacher, image_split(8, "test"))
+
+
+def test_a_teacher_that_cannot_be_copied_is_refused_with_the_remedy():
+    from torch.nn.utils import prune
+
+    teacher = torch.nn.Sequential(torch.nn.Linear(3, 2)).eval()
+    prune.l1_unstructured(teacher[0], "weight", 0.5)
+    with pytest.raises(ValueError, match=r"layer '0' recomputes its weight.*prune\.remove"):
+        distillation.targets.frozen(teacher)

@@ -65,3 +65,18 @@ def test_a_hook_can_replace_an_output_and_an_input(model):
     assert torch.equal(doubled, model(2 * x))
     with forward_hooks(model, {"": lambda _module, _inputs, output: -output}):
         assert torch.equal(model(x), -nn.Sequential(*model)(x))
+
+
+def test_inputs_that_are_passed_by_name_are_captured():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.layer(input=2 * x)
+
+    model = Named()
+    with capture_inputs(model, ["layer"]) as captured:
+        model(torch.ones(1, 2))
+    assert captured["layer"].tolist() == [[2.0, 2.0]]

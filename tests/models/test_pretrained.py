@@ -91,3 +91,30 @@ def test_loading_a_baseline_costs_no_more_than_a_moment(name):
     started = time.process_time()
     models.load(name)
     assert time.process_time() - started < 3
+
+
+def test_an_unknown_name_is_given_up_at_once_without_a_network(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    asked = []
+
+    def unreachable(url):
+        asked.append(url)
+        raise ConnectionError("the hub cannot be reached")
+
+    monkeypatch.setattr("course_lib.models.pretrained.check_reachable", unreachable)
+    monkeypatch.setattr("socket.create_connection", lambda *_, **__: pytest.fail("it tried to download"))
+    for load in (models.load, models.hugging_face_tokenizer):
+        with pytest.raises(ConnectionError, match=r"no-such-model.*the hub cannot be reached"):
+            load("no-such-model")
+    assert asked == ["https://huggingface.co"] * 2
+
+
+def test_the_compressed_models_of_the_lessons_are_found_by_name():
+    names = models.shipped_models()
+    assert {"resnet18", "student_100", "resnet18_structured_11", "minilm_student_tenth"} <= set(names)
+    assert "fashion_mnist" not in names
+    student = models.load("student_400")
+    assert not student.training and models.describe(student)["builder"] == "small_resnet"
+    untrained = models.load("student_400", weights="none")
+    assert untrained.state_dict().keys() == student.state_dict().keys()

@@ -28,3 +28,28 @@ def test_evaluating_gives_each_module_its_own_mode_back():
         assert not any(module.training for module in model.modules())
         raise KeyError
     assert [module.training for module in model.modules()] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        (lambda x: (x, x), "returned a tuple"),
+        (lambda x: {"boxes": x, "classes": x}, "returned a dict with boxes, classes"),
+        (lambda x: None, "returned a NoneType"),
+    ],
+)
+def test_an_output_without_logits_is_refused_with_the_remedy(output, message):
+    class Net(nn.Module):
+        def forward(self, x):
+            return output(x)
+
+    with pytest.raises(ValueError, match=rf"model Net must return .*{message}; wrap it"):
+        models.forward(Net(), torch.zeros(2, 3))
+
+
+def test_a_dict_with_one_tensor_holds_the_logits():
+    class Net(nn.Module):
+        def forward(self, x):
+            return {"cls": x}
+
+    assert torch.equal(models.forward(Net(), torch.ones(2, 3)), torch.ones(2, 3))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import transformers
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
@@ -86,8 +87,6 @@ def test_calibration_for_a_folder_is_cut_by_its_own_tokenizer(tmp_path):
 
 
 def test_a_name_that_cannot_be_fetched_says_what_there_is(monkeypatch):
-    import transformers
-
     def offline(*_, **__):
         raise OSError("We couldn't connect to the server")
 
@@ -106,3 +105,19 @@ def test_the_test_split_is_refused_at_once():
         LLMQuantizer("tiny_llama", text_windows.load().test)
     with pytest.raises(ValueError, match="samples must be greater than 0"):
         LLMQuantizer(samples=0)
+
+
+@pytest.mark.parametrize(("family", "longest"), [("Roberta", 18), ("OPT", 20), ("Bert", 20)])
+def test_the_longest_input_leaves_out_positions_that_padding_takes(family, longest):
+    torch.manual_seed(0)
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 16, "max_position_embeddings": 20}
+    extra = {"ffn_dim": 32, "word_embed_proj_dim": 16} if family == "OPT" else {"intermediate_size": 32}
+    config = getattr(transformers, f"{family}Config")(vocab_size=40, pad_token_id=1, **sizes, **extra)
+    suffix = "ForCausalLM" if family == "OPT" else "ForSequenceClassification"
+    model = getattr(transformers, f"{family}{suffix}")(config).eval()
+    assert quantization.llm.longest_input(model) == longest
+    tokens = torch.full((1, longest), 7)
+    with torch.no_grad():
+        assert model(input_ids=tokens).logits.isfinite().all()
+        with pytest.raises(IndexError):
+            model(input_ids=torch.full((1, longest + 1), 7), attention_mask=torch.ones(1, longest + 1))

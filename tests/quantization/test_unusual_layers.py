@@ -303,3 +303,50 @@ def test_reports_leave_every_module_in_its_mode():
     correct_bias(quantized, exact, image_split())
     assert [module.training for module in (exact, exact[0], exact[1], quantized)] == [True, True, False, True]
     assert torch.equal(exact[1].running_mean, mean)
+
+
+class TiedLayers(nn.Module):
+    """Two linear layers with one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.first, self.second = nn.Linear(432, 64), nn.Linear(64, 64), nn.Linear(64, 64)
+        self.second.weight = self.first.weight
+        self.head = nn.Linear(64, 2)
+
+    def forward(self, x):
+        return self.head(self.second(self.first(self.embed(x.flatten(1))).relu()))
+
+
+@pytest.mark.parametrize("method", [rtn, gptq, "ptq"])
+def test_layers_that_share_a_weight_are_quantized_together(method, monkeypatch, tmp_path):
+    monkeypatch.setitem(models.BUILDERS, "tied", TiedLayers)
+    torch.manual_seed(0)
+    model, split = models.build({"builder": "tied", "arguments": {}}), image_split()
+    result = {
+        rtn: lambda: rtn(model, 4, group_size=16),
+        gptq: lambda: gptq(model, split, 4, group_size=16),
+        "ptq": lambda: post_training_quantization(model, split),
+    }[method]()
+    assert result.model.second.weight is result.model.first.weight
+    assert 0 < largest_change(model, result.model) < 0.5
+    loaded = storage.load(storage.save(result.model, tmp_path / "model.safetensors"))
+    assert largest_change(loaded, result.model) == 0 and loaded.second.weight is loaded.first.weight
+
+
+def test_training_refuses_layers_that_share_a_weight_and_leaves_tied_heads():
+    with pytest.raises(ValueError, match="layers 'first' and 'second' share their weight"):
+        train_quantized(TiedLayers().eval(), image_split(), epochs=1, learning_rate=1e-4, progress=False)
+    gpt2 = _FirstToken(tiny_causal_lm("gpt2", layers=1)).eval()
+    trained = train_quantized(gpt2, token_split(), epochs=1, learning_rate=1e-4, progress=False)
+    assert "model.lm_head.weight" not in quantized_weights(trained.model)
+    assert len(quantized_weights(trained.model)) == 4
+
+
+def test_biases_of_a_layer_that_is_called_twice_are_left_alone():
+    torch.manual_seed(0)
+    exact, split = SharedConvolution().eval(), image_split()
+    coarse = quantize_weights(exact, Scheme(3))
+    corrected = correct_bias(coarse, exact, split)
+    assert torch.equal(corrected.shared.bias, coarse.shared.bias)
+    assert not torch.equal(corrected.stem.bias, coarse.stem.bias)
