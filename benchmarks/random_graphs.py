@@ -1,6 +1,7 @@
 """Random graphs through every entry point: the result is right, or the graph is refused by name.
 
-2,000 graphs for each entry point, 200 where an ONNX export is part of it; the seeds are 0, 1, 2, ….
+2,000 graphs for each entry point, 200 where an ONNX export is part of it; the seeds are 0, 1, 2, …. A results file that
+has fewer is continued.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import copy
 import tempfile
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import RESULTS, Row, merge, parser
+from common import RESULTS, Row, merge, parser, read
 from foreign_operations import is_on_a_grid, macs_by_formula, masked, matrices, relative
 from random_graph import Logits, images, logits, random_graph, split
 from torch import nn
@@ -22,7 +24,7 @@ from course_lib import lowrank, profiling, pruning, quantization, storage
 from course_lib.architectures.batchnorm_folding import fold_batchnorm
 
 NAME = "random_graphs"
-MANY, FEW, QUICK = 2000, 200, 20
+MANY, FEW, QUICK, CHUNK = 2000, 200, 20, 100
 CLOSE = 1e-4
 
 
@@ -151,15 +153,31 @@ def run(entry_point: str, seeds: range) -> Row:
     }  # fmt: skip
 
 
+def joined(earlier: Row | None, row: Row) -> Row:
+    """Two rows of one entry point as one."""
+    if earlier is None:
+        return row
+    sums = {key: earlier[key] + row[key] for key in ("graphs", "right", "refused", "wrong")}
+    counts = Counter(earlier["reasons"]) + Counter(row["reasons"])
+    worst = max(earlier["largest_error"], row["largest_error"])
+    found = {"largest_error": worst, "reasons": dict(counts), "failures": {**earlier["failures"], **row["failures"]}}
+    return {"entry_point": row["entry_point"], **sums, **found}
+
+
 def main() -> None:
     arguments = parser(__doc__, quick="20 graphs for each entry point", parts=ENTRY_POINTS)
     arguments.add_argument("--graphs", type=int, help="so many graphs instead")
     options = arguments.parse_args()
     torch.set_num_threads(1)
     target = options.json or RESULTS / f"{NAME}.json"
-    for entry_point in options.only:
-        count = QUICK if options.quick else options.graphs or ENTRY_POINTS[entry_point][1]
-        merge(target, "graphs", [run(entry_point, range(count))], key="entry_point")
+    counts = {name: QUICK if options.quick else options.graphs or ENTRY_POINTS[name][1] for name in options.only}
+    for start in range(0, max(counts.values()), CHUNK):
+        for name, count in counts.items():
+            rows = {row["entry_point"]: row for row in read(target).get("graphs", {}).get("rows", [])}
+            done = rows[name]["graphs"] if name in rows else 0
+            if done <= start < count:  # an interrupted run goes on after its last hundred graphs
+                row = run(name, range(done, min(start + CHUNK, count)))
+                merge(target, "graphs", [joined(rows.get(name), row)], key="entry_point")
 
 
 if __name__ == "__main__":

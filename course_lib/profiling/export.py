@@ -71,7 +71,10 @@ def _trace(model: nn.Module, inputs: Inputs) -> Any:
     arguments: dict[str, Any]
     if isinstance(inputs, Mapping):
         pair = {name: _two_rows(tensor) for name, tensor in inputs.items()}
-        arguments = {"args": (), "kwargs": pair, "dynamic_shapes": {name: {0: dynamic, 1: dynamic} for name in pair}}
+        shapes = {
+            name: {0: dynamic, 1: dynamic} if tensor.dim() == 2 else {0: dynamic} for name, tensor in pair.items()
+        }
+        arguments = {"args": (), "kwargs": pair, "dynamic_shapes": shapes}
     else:
         arguments = {"args": (_two_rows(inputs),), "input_names": ["input"], "dynamic_shapes": ({0: dynamic},)}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)

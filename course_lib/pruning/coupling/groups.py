@@ -104,10 +104,11 @@ class GroupFinder:
 
     def _norm(self, node: Node) -> Value:
         """BatchNorm works along dimension 1; ``(examples, channels)`` are the last dimension too."""
-        value = self.values[node.inputs[0]]
-        if isinstance(value, Channels) and value.last and value.rank not in (2, None):
+        value, layer = self.values[node.inputs[0]], self.modules[node.name]
+        of_rows = isinstance(layer, nn.BatchNorm1d) and isinstance(value, Channels) and value.rank in (2, None)
+        if isinstance(value, Channels) and value.last and not of_rows:
             return self._opaque(node)
-        return self._follow(node, self.modules[node.name].num_features)
+        return self._follow(node, layer.num_features)
 
     def _depthwise(self, node: Node) -> Value:
         value = self.values[node.inputs[0]]
