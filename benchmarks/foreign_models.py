@@ -20,6 +20,7 @@ from course_lib.core.atomic_write import write_atomically
 NAME, TABLE = "foreign_models", "cells"
 PAGE = Path(__file__).parents[1] / "docs" / "models.md"
 QUICK = ("MobileNet v3", "ViT (torchvision)", "Qwen2")
+LONGEST = 300
 WORKS, REFUSED, NOT_APPLICABLE, WRONG = "works", "refused", "not applicable", "wrong"
 FOREIGN_WORDS = ("Traceback", "aten::", "RuntimeError", "Expected ", "mat1 and mat2", "unexpected keyword")
 INTRODUCTION = """# Models that are not ours
@@ -51,7 +52,7 @@ def cell(name: str, operation: str) -> Row:
         ours = not any(word in reason for word in FOREIGN_WORDS) and _raised_by_us(refusal)
         return row | {"verdict": REFUSED if ours else WRONG, "reason": reason}
     except Exception as failure:
-        return row | {"verdict": WRONG, "reason": f"{type(failure).__name__}: {failure}"}
+        return row | {"verdict": WRONG, "reason": f"{type(failure).__name__}: {failure}"[:LONGEST]}
     return row | {"verdict": WORKS if error <= limit else WRONG, "error": error}
 
 

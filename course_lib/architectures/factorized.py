@@ -20,7 +20,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from course_lib.architectures.weighted_layers import is_linear, is_transposed
 from course_lib.core.validation import check_choice
@@ -34,15 +36,27 @@ Plan = Mapping[str, Sequence[Any]]
 class Factored(nn.Sequential):
     """A factorized layer: its factors in sequence, with the sizes of the original layer.
 
-    A model that uses the weight of a linear layer without calling it, as Swin does, gets the product of the factors.
+    A model that reads the weight of a layer without calling it, as Swin does, gets the product of the factors.
     """
 
     @property
     def weight(self) -> Tensor:
-        """Product of the factors of a linear layer ``(out, in)``; other layers have no such attribute."""
-        if not isinstance(self[0], nn.Linear):
-            raise AttributeError("the factors of a convolution or an embedding have no weight of their own")
-        return self[1].weight @ self[0].weight  # type: ignore[operator]
+        """Product of the factors, in the shape of the weight that they replaced.
+
+        The factors of a convolution are convolutions in sequence, so their product is one too: the impulse responses of
+        the unpadded chain, one for each input channel.
+        """
+        weights: list[Any] = [factor.weight for factor in self if isinstance(factor.weight, Tensor)]
+        if isinstance(self[0], nn.Embedding):
+            return weights[0] @ weights[1].T
+        if isinstance(self[0], nn.Linear):
+            return weights[1] @ weights[0]
+        height, width = (max(weight.shape[axis] for weight in weights) for axis in (2, 3))
+        signal = torch.eye(self.in_features)[:, :, None, None].to(weights[0])
+        signal = F.pad(signal, (width - 1, width - 1, height - 1, height - 1))
+        for weight in weights:
+            signal = F.conv2d(signal, weight, groups=signal.shape[1] // weight.shape[1])
+        return signal.flip(2, 3).transpose(0, 1).contiguous()
 
     @property
     def bias(self) -> Tensor | None:
