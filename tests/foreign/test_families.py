@@ -12,7 +12,7 @@ from foreign_families import FAMILIES
 from foreign_operations import OPERATIONS, NotApplicable, relative
 from torch import nn
 
-from course_lib import models
+from course_lib import models, storage
 
 ROWS = read(RESULTS / "foreign_models.json")["cells"]["rows"]
 CELLS = {(row["family"], row["operation"]): row for row in ROWS}
@@ -79,19 +79,19 @@ def test_what_does_not_apply_is_no_refusal(monkeypatch):
 
 
 def test_another_shape_or_nan_is_an_infinite_error():
-    assert (
-        relative(torch.ones(2, 3), torch.ones(3, 2))
-        == relative(torch.tensor([float("nan")]), torch.ones(1))
-        == float("inf")
-    )
+    assert relative(torch.ones(2, 3), torch.ones(3, 2)) == float("inf")
+    assert relative(torch.tensor([float("nan")]), torch.ones(1)) == float("inf")
     assert relative(torch.tensor([1.0, 4.0]), torch.tensor([1.0, 5.0])) == pytest.approx(0.2)
 
 
-@pytest.mark.parametrize("operation", [name for name in OPERATIONS if name not in ("MACs", "SmoothQuant", "ONNX")])
-def test_a_library_that_changes_nothing_or_too_much_is_found_out(monkeypatch, operation):
-    """Every operation on a model whose weights are damaged behind its back is reported as wrong."""
-    from foreign_operations import storage
+def test_a_model_that_draws_until_its_weights_lie_within_bounds_is_loaded():
+    assert foreign_models.cell("ViT (transformers)", "low rank")["verdict"] == "works"
 
+
+@pytest.mark.parametrize(
+    "operation", ["structured pruning", "low rank", "PTQ int8", "weight-only 4 bits", "save and load"]
+)
+def test_damage_in_a_file_is_found(monkeypatch, operation):
     load = storage.load
 
     def damaged(path):
@@ -101,7 +101,4 @@ def test_a_library_that_changes_nothing_or_too_much_is_found_out(monkeypatch, op
         return model
 
     monkeypatch.setattr(storage, "load", damaged)
-    found = foreign_models.cell("ViT (torchvision)", operation)["verdict"]
-    assert found == (
-        "not applicable" if operation == "BatchNorm folding" else "works" if "magnitude" in operation else "wrong"
-    )
+    assert foreign_models.cell("ViT (torchvision)", operation)["verdict"] == "wrong"
