@@ -28,5 +28,5 @@ def replace_norms(model: nn.Module, folds: Sequence[Sequence[str]]) -> nn.Module
         if before.bias is None:
             weight = before.weight
             before.bias = nn.Parameter(torch.zeros(len(weight), dtype=weight.dtype, device=weight.device))
-        model.set_submodule(pair[1], nn.Identity())
+        model.set_submodule(pair[1], nn.Identity().train(norm.training))
     return model

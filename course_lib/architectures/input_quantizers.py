@@ -66,7 +66,7 @@ def add_input_grid(layer: nn.Module, grid: nn.Module) -> None:
     """Fake quantize the first input of ``layer`` with ``grid``, in place; an earlier grid is replaced."""
     if not hasattr(layer, GRID):
         layer.register_forward_pre_hook(_quantize_input, with_kwargs=True)
-    setattr(layer, GRID, grid)
+    setattr(layer, GRID, grid.train(layer.training))
 
 
 def add_input_grids(model: nn.Module, grids: Mapping[str, Sequence[int]]) -> nn.Module:

@@ -11,6 +11,7 @@ from torch import nn
 from course_lib import assets, data, models, storage
 from course_lib.core.validation import check_choice
 from course_lib.data import Split
+from course_lib.models.pretrained import check_available
 
 # class numbers of Imagenette's ten classes in ImageNet
 IMAGENETTE_IN_IMAGENET = (0, 217, 482, 491, 497, 566, 569, 571, 574, 701)
@@ -50,10 +51,9 @@ def find(name: str, split: str = "test") -> FoundModel:
         found = _from_file(Path(name), split)
     elif Path(name).suffix == ".safetensors":
         raise FileNotFoundError(f"there is no file {name}")
-    elif name in _torchvision_names():
-        found = _from_torchvision(name, split)
     else:
-        found = _from_hugging_face(name, split)
+        check_available(name)
+        found = (_from_torchvision if name in _torchvision_names() else _from_hugging_face)(name, split)
     _check_classes(found)
     return found
 

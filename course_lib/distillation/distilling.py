@@ -201,7 +201,9 @@ def _checked_targets(teacher: nn.Module, student: nn.Module, examples: Split, ta
 
 @torch.no_grad()
 def _count_classes(role: str, model: nn.Module, examples: Split) -> int:
-    logits = models.forward(model.eval(), examples.example(1))
+    with models.evaluating(model):
+        output = models.call(model, examples.example(1))
+    logits = getattr(output, "logits", output)
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         raise ValueError(
             f"the {role}'s output has no logits (B, classes); use a model with a classification head, not AutoModel"

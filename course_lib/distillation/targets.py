@@ -119,9 +119,20 @@ def _pair(batch: Any) -> tuple[Any, Tensor]:
     raise ValueError(f"a batch must be (inputs, labels) or a mapping with 'labels', got {type(batch).__name__}")
 
 
+def _settings(module: nn.Module) -> dict[str, Any]:
+    """Plain attributes of a module, without its mode."""
+    plain = {key: value for key, value in vars(module).items() if isinstance(value, bool | int | float | str)}
+    return {key: value for key, value in plain.items() if key != "training"}
+
+
 def _fingerprint(teacher: nn.Module, split: Split) -> str:
-    """A hash of all weights and examples."""
+    """A hash of all weights and examples, and of the classes and settings of all modules."""
     digest = hashlib.sha256()
+    for name, module in teacher.named_modules():
+        kind, settings = type(module), sorted((key, repr(value)) for key, value in _settings(module).items())
+        code = getattr(kind.forward, "__code__", None)
+        facts = (name, kind.__module__, kind.__qualname__, getattr(code, "co_code", b""), module.extra_repr(), settings)
+        digest.update(repr(facts).encode())
     inputs = split.inputs.values() if isinstance(split.inputs, Mapping) else [split.inputs]
     for tensor in [*teacher.state_dict().values(), *inputs]:
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)

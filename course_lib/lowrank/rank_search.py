@@ -109,7 +109,7 @@ def layer_latencies(
     check_model(model)
     layers = {name: check_layer(model, name) for name in dict.fromkeys(table["layer"])}
     with models.evaluating(model), torch.no_grad(), capture_inputs(model, layers) as layer_inputs:
-        models.forward(model, inputs)
+        models.call(model, inputs)
     shapes = {name: tuple(given.shape) for name, given in layer_inputs.items()}
     keys = [f"{layers[row.layer]} {shapes[row.layer]} {row.kind} {row.ranks}" for row in _rows(table)]
     times: dict[str, float] = {}

@@ -43,7 +43,7 @@ def output_moments(
         for inputs, _ in split.batches(batch_size):
             given = inputs.get("attention_mask") if isinstance(inputs, dict) else None
             mask = None if given is None else given.bool()
-            models.forward(model, inputs)
+            models.call(model, inputs)
     memory.return_freed()
     return {name: moment.total / max(moment.count, 1) for name, moment in moments.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Callable
 from functools import partial
@@ -38,6 +39,7 @@ def load(name: str, *, weights: str = "course") -> nn.Module:
     if weights == "imagenet":
         return _download(name, _load_torchvision)
     if name not in shipped_models():
+        check_available(name)
         return _download(name, _load_hugging_face)
     trained = storage.load(assets.path(name))
     return build(describe(trained)) if weights == "none" else trained
@@ -55,6 +57,7 @@ def hugging_face_tokenizer(name: str) -> Any:
     Raises:
         ConnectionError: if it must be downloaded and cannot be.
     """
+    check_available(name)
     from transformers import AutoTokenizer
 
     try:
@@ -68,10 +71,14 @@ def _download(name: str, loader: Callable[[str], nn.Module]) -> nn.Module:
     try:
         return loader(name).eval()
     except OSError as error:
-        raise ConnectionError(
-            f"model {name!r} is neither shipped nor on this machine and could not be fetched "
-            f"({str(error).splitlines()[0]}); connect to the network once, or use one of {', '.join(shipped_models())}"
-        ) from error
+        raise _unavailable(name, error) from error
+
+
+def _unavailable(name: str, reason: OSError) -> ConnectionError:
+    return ConnectionError(
+        f"model {name!r} is neither shipped nor on this machine and could not be fetched "
+        f"({str(reason).splitlines()[0]}); connect to the network once, or use one of {', '.join(shipped_models())}"
+    )
 
 
 def _load_torchvision(name: str) -> nn.Module:
@@ -84,18 +91,38 @@ def _load_torchvision(name: str) -> nn.Module:
     return model
 
 
-def _from_hub(name: str, loader: Callable[..., Any]) -> Any:
-    """``loader(local_files_only=…)``: what is on this machine, else from the hub if that can be reached.
+def check_available(name: str) -> None:
+    """Return if a model is on this machine or could be downloaded; known at once, without importing its library.
 
     Raises:
-        OSError: if it is neither here nor can it be fetched.
+        ConnectionError: if it is not here and there is no network, with the names of the models that are.
     """
+    if Path(name).is_dir() or any(any(folder.glob(pattern)) for folder, pattern in _downloads(name)):
+        return
+    try:
+        if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+            raise ConnectionError("HF_HUB_OFFLINE is set")
+        check_reachable(os.environ.get("HF_ENDPOINT", HUB))
+    except ConnectionError as error:
+        raise _unavailable(name, error) from error
+
+
+def _downloads(name: str) -> list[tuple[Path, str]]:
+    """Folders of downloaded models, with the pattern of the files of this one."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    home = Path(os.environ.get("HF_HOME", cache / "huggingface"))
+    hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+    file = glob.escape(name.replace("/", "--"))
+    return [(hub, f"models--{file}"), (Path(torch.hub.get_dir()) / "checkpoints", f"{file}-*.pth")]
+
+
+def _from_hub(name: str, loader: Callable[..., Any]) -> Any:
+    """``loader(local_files_only=…)``: what is on this machine, else from the hub."""
     try:
         return loader(local_files_only=True)
     except OSError:
-        if Path(name).is_dir() or os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+        if Path(name).is_dir():
             raise
-    check_reachable(os.environ.get("HF_ENDPOINT", HUB))
     return loader(local_files_only=False)
 
 

@@ -25,7 +25,7 @@ def main(model_path: str, inputs_path: str, threads: str) -> None:
     before = psutil.Process().memory_info().rss
     model = storage.load(model_path)
     with torch.inference_mode():
-        models.forward(model, tensors.get("", tensors))
+        models.call(model, tensors.get("", tensors))
     print(json.dumps({"peak_mb": round(peak_bytes() / 1e6, 1), "before_mb": round(before / 1e6, 1)}))
 
 

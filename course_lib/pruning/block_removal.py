@@ -54,7 +54,7 @@ def remove_blocks(model: nn.Module, names: Collection[str]) -> nn.Module:
     for name in names if not encoder else ():
         pruned.set_submodule(name, nn.Identity().eval())
     if encoder:
-        pruned.config.num_hidden_layers = len(pruned.bert.encoder.layer)
+        _renumber(pruned)
     if encodings := storage.encodings_of(model):
         storage.set_encodings(pruned, _without_layers(encodings, names, encoder))
     description = getattr(model, models.ARCHITECTURE_ATTRIBUTE, None)
@@ -90,6 +90,15 @@ def _without_blocks(arguments: Mapping[str, Any], names: list[str], encoder: Seq
     if encoder:
         return changed | {"num_hidden_layers": arguments.get("num_hidden_layers", 12) - len(encoder)}
     return changed | {"removed": [*arguments.get("removed", []), *names]}
+
+
+def _renumber(bert: Any) -> None:
+    """Set what a BERT knows about the number of its layers, and each layer about its place."""
+    bert.config.num_hidden_layers = len(bert.bert.encoder.layer)
+    for place, layer in enumerate(bert.bert.encoder.layer):
+        for module in layer.modules():
+            if hasattr(module, "layer_idx"):
+                module.layer_idx = place
 
 
 def _without_layers(values: Mapping[str, Any], names: list[str], encoder: Sequence[int]) -> dict[str, Any]:

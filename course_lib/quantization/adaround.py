@@ -9,6 +9,7 @@ Source: Nagel et al., Up or Down? Adaptive Rounding for Post-Training Quantizati
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -21,7 +22,7 @@ from course_lib import models
 from course_lib.architectures.weighted_layers import check_no_fused_weights, copy_model, output_axis
 from course_lib.core.validation import error_prefix
 from course_lib.data import Split
-from course_lib.models.hooks import capture_inputs
+from course_lib.models.hooks import StopForward, first_input, forward_pre_hooks
 from course_lib.quantization.affine import QuantizedTensor, QuantParams, quantize_tensor
 from course_lib.quantization.bit_allocation import EDGE_BITS, Bits, bits_per_layer
 from course_lib.quantization.calibration import check_calibration
@@ -156,14 +157,14 @@ def _inputs_and_targets(
     """Inputs of a layer in the rounded model ``(entries, N)``, outputs in the original ``(out, N)``; None if unused."""
     layer = original.get_submodule(name)
     inputs, targets = [], []
-    for index, batch in enumerate(batches):
-        noisy, exact = (_layer_input(model, name, batch) for model in (rounded, original))
-        if noisy is None or exact is None:
-            return None
-        keep = max(1, COLUMNS // (len(batches) * len(exact)))
-        inputs.append(patches(layer, noisy, keep, seed=index))
-        targets.append(layer.get_parameter("weight").flatten(1) @ patches(layer, exact, keep, seed=index))
-    return torch.cat(inputs, dim=1), torch.cat(targets, dim=1)
+    calls = _count_calls(original, name, batches[0])
+    for index, batch in enumerate(batches if calls else ()):
+        pairs = [_layer_inputs(model, name, batch, calls) for model in (rounded, original)]
+        for noisy, exact in zip(*pairs, strict=True):
+            keep = max(1, COLUMNS // (len(batches) * calls * len(exact)))
+            inputs.append(patches(layer, noisy, keep, seed=index))
+            targets.append(layer.get_parameter("weight").flatten(1) @ patches(layer, exact, keep, seed=index))
+    return (torch.cat(inputs, dim=1), torch.cat(targets, dim=1)) if calls else None
 
 
 def patches(layer: nn.Module, inputs: Tensor, per_example: int, seed: int = 0) -> Tensor:
@@ -184,8 +185,23 @@ def patches(layer: nn.Module, inputs: Tensor, per_example: int, seed: int = 0) -
     return taken.transpose(0, 1).reshape(entries, -1)
 
 
-def _layer_input(model: nn.Module, name: str, batch: Any) -> Tensor | None:
-    """Input of a layer, after its input grid if it has one; None if the layer is never reached."""
-    with capture_inputs(model, [name], stop=True) as inputs:
+def _count_calls(model: nn.Module, name: str, batch: Any) -> int:
+    """How often one forward pass calls a layer; 0 if it is never reached."""
+    seen: list[Any] = []
+    with forward_pre_hooks(model, {name: lambda *_: seen.append(None)}):
         models.call(model, batch)
-    return inputs.get(name)
+    return len(seen)
+
+
+def _layer_inputs(model: nn.Module, name: str, batch: Any, calls: int) -> list[Tensor]:
+    """Input of each of the ``calls`` of a layer, after its input grid if it has one."""
+    found: list[Tensor] = []
+
+    def record(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        found.append(first_input(args, kwargs))
+        if len(found) == calls:
+            raise StopForward
+
+    with contextlib.suppress(StopForward), forward_pre_hooks(model, {name: record}, with_kwargs=True):
+        models.call(model, batch)
+    return found

@@ -194,7 +194,7 @@ class _BlockSequence:
         """Remember the output of a block; the first batch is run to its end, to see how often each block is called."""
         self.passed.append(output[0] if isinstance(output, tuple) else output)
         seen = len(next(iter(self.calls.values())))
-        if seen > 1 and self.chained and module is next(reversed(self.blocks.values())):
+        if seen > 1 and self.chained and module is list(self.blocks.values())[-1]:
             raise StopForward
 
     def run(self, name: str, index: int) -> Any:

@@ -86,3 +86,17 @@ def test_a_scale_is_a_positive_number(scale):
 def test_a_single_scale_in_a_vector_is_one_number():
     assert InputGrid(0, 15, torch.tensor([0.5])).scale.shape == ()
     assert InputGrid(0, 15, torch.tensor([0.5, 0.25])).scale.shape == (2,)
+
+
+def test_a_grid_has_the_mode_of_its_layer():
+    layer = nn.Linear(2, 2).eval()
+    input_quantizers.add_input_grid(layer, InputGrid(-8, 7, 0.1))
+    assert not any(module.training for module in layer.modules())
+
+
+def test_an_input_that_is_passed_by_name_is_quantized():
+    layer = nn.Linear(2, 2)
+    input_quantizers.add_input_grid(layer, InputGrid(-8, 7, 0.5))
+    values = torch.tensor([[0.6, 99.0]])
+    assert torch.equal(layer(input=values), layer(values))
+    assert torch.equal(layer(values), nn.functional.linear(torch.tensor([[0.5, 3.5]]), layer.weight, layer.bias))

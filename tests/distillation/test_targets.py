@@ -7,6 +7,7 @@ import torch
 
 from course_lib import data, distillation, training
 from tests.distillation.conftest import image_split, token_split
+from tests.toys import blobs
 
 
 def test_logits_are_computed_once_for_the_same_weights_and_examples(vision_teacher, images, tmp_path, monkeypatch):
@@ -47,3 +48,20 @@ def test_a_teacher_that_cannot_be_copied_is_refused_with_the_remedy():
     prune.l1_unstructured(teacher[0], "weight", 0.5)
     with pytest.raises(ValueError, match=r"layer '0' recomputes its weight.*prune\.remove"):
         distillation.targets.frozen(teacher)
+
+
+def test_stored_logits_are_not_those_of_a_network_with_another_setting(tmp_path):
+    class Net(torch.nn.Module):
+        def __init__(self, power):
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer, self.power = torch.nn.Linear(4, 2), power
+
+        def forward(self, x):
+            return self.layer(x) ** self.power
+
+    split, file = blobs(), tmp_path / "logits.safetensors"
+    first = distillation.teacher_logits(Net(1), split, cache=file)
+    other = distillation.teacher_logits(Net(2), split, cache=file)
+    assert torch.allclose(other, first**2, atol=1e-5)
+    assert torch.equal(distillation.teacher_logits(Net(2), split, cache=file), other)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from course_lib import assets, data, models, training
+from course_lib.models.pretrained import check_available
 from tests.toys import one_layer_bert
 
 CARD = json.loads((assets.FOLDER / "cards" / "baselines.json").read_text(encoding="utf-8"))
@@ -105,9 +106,18 @@ def test_an_unknown_name_is_given_up_at_once_without_a_network(monkeypatch, tmp_
     monkeypatch.setattr("course_lib.models.pretrained.check_reachable", unreachable)
     monkeypatch.setattr("socket.create_connection", lambda *_, **__: pytest.fail("it tried to download"))
     for load in (models.load, models.hugging_face_tokenizer):
-        with pytest.raises(ConnectionError, match=r"no-such-model.*the hub cannot be reached"):
+        with pytest.raises(ConnectionError, match=r"no-such-model.*the hub cannot be reached.*use one of resnet18"):
             load("no-such-model")
     assert asked == ["https://huggingface.co"] * 2
+
+
+def test_a_downloaded_model_needs_no_network(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    monkeypatch.setattr("course_lib.models.pretrained.check_reachable", lambda url: pytest.fail("it is here"))
+    (tmp_path / "hub" / "models--someone--tiny").mkdir(parents=True)
+    check_available("someone/tiny")
+    check_available(str(tmp_path))
 
 
 def test_the_compressed_models_of_the_lessons_are_found_by_name():

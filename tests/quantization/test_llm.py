@@ -119,5 +119,5 @@ def test_the_longest_input_leaves_out_positions_that_padding_takes(family, longe
     tokens = torch.full((1, longest), 7)
     with torch.no_grad():
         assert model(input_ids=tokens).logits.isfinite().all()
-        with pytest.raises(IndexError):
+        with pytest.raises((IndexError, RuntimeError)):
             model(input_ids=torch.full((1, longest + 1), 7), attention_mask=torch.ones(1, longest + 1))

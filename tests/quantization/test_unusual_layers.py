@@ -1,5 +1,7 @@
 """Quantization of layers other than ``Linear`` and ``Conv2d``, of shared and tied weights, and of pruned ones."""
 
+import importlib
+
 import numpy
 import onnx
 import pytest
@@ -350,3 +352,19 @@ def test_biases_of_a_layer_that_is_called_twice_are_left_alone():
     corrected = correct_bias(coarse, exact, split)
     assert torch.equal(corrected.shared.bias, coarse.shared.bias)
     assert not torch.equal(corrected.stem.bias, coarse.stem.bias)
+
+
+def test_learned_rounding_sees_every_call_of_a_layer(monkeypatch):
+    module_of_adaround = importlib.import_module("course_lib.quantization.adaround")
+    seen, original = {}, module_of_adaround.round_adaptively
+
+    def spy(weight, params, inputs, targets, **options):
+        seen[tuple(weight.shape)] = (inputs, targets)
+        return original(weight, params, inputs, targets, **options)
+
+    monkeypatch.setattr(module_of_adaround, "round_adaptively", spy)
+    torch.manual_seed(0)
+    model = SharedConvolution().eval()
+    adaround(model, image_split(), bits=4, iterations=3, progress=False)
+    (once, _), (twice, targets) = seen[(6, 3, 3, 3)], seen[(6, 6, 3, 3)]
+    assert once.shape[1] == 8 * 144 and twice.shape[1] == targets.shape[1] == 2 * 8 * 144

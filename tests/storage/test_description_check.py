@@ -147,3 +147,15 @@ def test_factorized_language_models_come_back(tmp_path, kind):
     loaded = storage.load(storage.save(factorized, tmp_path / "model.safetensors"))
     with torch.no_grad():
         assert torch.equal(models.forward(loaded, tokens), models.forward(factorized, tokens))
+
+
+@pytest.mark.parametrize("kind", ["half", "bfloat16", "half and back"])
+def test_a_model_in_half_precision_is_still_the_model_of_its_description(tmp_path, kind):
+    model = tiny_causal_lm("llama")
+    model = {"half": model.half, "bfloat16": model.bfloat16, "half and back": model.half}[kind]()
+    model = model.float() if kind == "half and back" else model
+    loaded = storage.load(storage.save(model, tmp_path / "model.safetensors"))
+    tokens = {"input_ids": torch.arange(12).view(2, 6)}
+    with torch.no_grad():
+        expected = models.forward(model, tokens).float()
+        assert torch.allclose(models.forward(loaded, tokens), expected, atol=0.02 * expected.abs().max().item())
