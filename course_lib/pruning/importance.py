@@ -143,7 +143,7 @@ def _member_score(model: nn.Module, group: Group, member: Member, criterion: Cri
             )
         if isinstance(tensor, nn.Parameter):
             weights.append(_rows(tensor, dimension, positions, group.channels))
-        if isinstance(tensor, nn.Parameter) and criterion.needs_data:
+        if isinstance(tensor, nn.Parameter) and tensor.grad is not None and criterion.needs_data:
             gradients.append(_rows(tensor.grad, dimension, positions, group.channels))
     return criterion.score(torch.cat(weights, dim=1), torch.cat(gradients, dim=1) if gradients else torch.empty(0))
 
