@@ -22,11 +22,12 @@ def fold_batchnorm(model: nn.Module) -> nn.Module:
 
     y = γ (W x + b - μ) / sqrt(σ² + ε) + β  becomes  W' x + b'  with  W' = W γ / sqrt(σ² + ε)  per output channel and
     b' = (b - μ) γ / sqrt(σ² + ε) + β. The copy can be stored: its description lists the folded pairs. A model without
-    BatchNorm is copied unchanged, and a BatchNorm after a layer that is called several times stays.
+    BatchNorm is copied unchanged. A BatchNorm stays where it does not directly follow such a layer (as in DenseNet), or
+    where the layer is called several times or feeds something else.
 
     Raises:
-        ValueError: if a BatchNorm does not directly follow a convolution or linear layer that feeds nothing else, or
-            has no running statistics, or a weight is recomputed before each call.
+        ValueError: if the model has a BatchNorm and cannot be traced, a BatchNorm to fold has no running statistics, or
+            a weight is recomputed before each call.
 
     Source: Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference,
     2018 (section 3.2).
@@ -67,7 +68,8 @@ def folded_parameters(before: nn.Module, norm: nn.Module) -> tuple[Tensor, Tenso
 def batchnorm_pairs(model: nn.Module) -> list[list[str]]:
     """Pairs [layer, BatchNorm on its output] by name, in execution order.
 
-    A pair is left out if one of the two is called several times or shares its parameters: it cannot be folded alone.
+    A pair is left out if one of the two is called several times, shares its parameters or has hooks on its output, or
+    if something else reads the output of the layer: it cannot be folded alone.
 
     Raises:
         ValueError: as ``fold_batchnorm``.
@@ -78,14 +80,19 @@ def batchnorm_pairs(model: nn.Module) -> list[list[str]]:
     once = used_once(model, nodes)
     pairs = []
     for node in nodes:
-        if node.op == "call_module" and node.target in norms:
-            before = node.args[0]
-            only_use = before.op == "call_module" and len(before.users) == 1
-            if not (only_use and isinstance(layers[before.target], nn.Conv2d | nn.Linear)):
-                raise ValueError(f"BatchNorm {node.target!r} does not directly follow a convolution or linear layer")
-            if {before.target, node.target} <= once:
-                pairs.append([before.target, node.target])
+        before = node.all_input_nodes[0] if node.op == "call_module" and node.target in norms & once else None
+        if before is None or before.op != "call_module" or len(before.users) > 1:
+            continue
+        if before.target in once and _can_be_folded(layers[before.target], layers[node.target]):
+            pairs.append([before.target, node.target])
     return pairs
+
+
+def _can_be_folded(before: Any, norm: Any) -> bool:
+    """Whether ``norm`` scales the output channels of the layer ``before``; subclasses may compute something else."""
+    pair = {nn.Conv2d: nn.BatchNorm2d, nn.Linear: nn.BatchNorm1d}.get(type(before))
+    hooked = before._forward_hooks or norm._forward_hooks or norm._forward_pre_hooks
+    return type(norm) is pair and not hooked and len(before.weight) == norm.num_features
 
 
 def used_once(model: nn.Module, nodes: Sequence[Any]) -> set[str]:

@@ -10,7 +10,10 @@ from torch import nn
 from course_lib.architectures.registry import builder
 from course_lib.core.validation import check_choice
 
-CAUSAL_LMS = {"llama": "Llama", "opt": "OPT", "gpt2": "GPT2"}
+CAUSAL_LMS = {
+    "llama": "Llama", "opt": "OPT", "gpt2": "GPT2", "qwen2": "Qwen2", "mistral": "Mistral", "gemma": "Gemma",
+}  # fmt: skip
+CLASSIFIERS = {"distilbert": "DistilBert", "roberta": "Roberta", "electra": "Electra", "albert": "Albert", "vit": "ViT"}
 BERT_SHAPE = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
     "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "pad_token_id",
@@ -51,11 +54,12 @@ def bert(attn_implementation: str = "sdpa", **config: Any) -> nn.Module:
 
 @builder("causal_lm")
 def causal_lm(model_type: str = "llama", **config: Any) -> nn.Module:
-    """A decoder-only language model of transformers: Llama, OPT or GPT-2; ``config`` are fields of its config.
+    """A decoder-only language model of transformers, one of ``CAUSAL_LMS``; ``config`` are fields of its config.
 
     Other names are refused, as in ``bert``.
 
-    Source: Touvron et al., LLaMA, 2023; Zhang et al., OPT, 2022; Radford et al., GPT-2, 2019.
+    Source: Touvron et al., LLaMA, 2023; Zhang et al., OPT, 2022; Radford et al., GPT-2, 2019; Yang et al., Qwen2, 2024;
+    Jiang et al., Mistral 7B, 2023; Gemma Team, Gemma, 2024.
     """
     import transformers
 
@@ -65,6 +69,24 @@ def causal_lm(model_type: str = "llama", **config: Any) -> nn.Module:
         check_choice("config", name, sorted(config_fields(make_config)))
     suffix = "LMHeadModel" if family == "GPT2" else "ForCausalLM"
     return getattr(transformers, f"{family}{suffix}")(make_config(**config))
+
+
+@builder("classifier")
+def classifier(model_type: str, **config: Any) -> nn.Module:
+    """An encoder of transformers with a classification head, one of ``CLASSIFIERS``; ``config`` are fields of its
+    config, and ``num_labels``. Other names are refused, as in ``bert``.
+
+    Source: Sanh et al., DistilBERT, 2019; Liu et al., RoBERTa, 2019; Clark et al., ELECTRA, 2020; Lan et al., ALBERT,
+    2019; Dosovitskiy et al., An Image is Worth 16x16 Words (ViT), 2020.
+    """
+    import transformers
+
+    family = CLASSIFIERS[check_choice("model_type", model_type, tuple(CLASSIFIERS))]
+    make_config = getattr(transformers, f"{family}Config")
+    for name in config:
+        check_choice("config", name, sorted({"num_labels", *config_fields(make_config)}))
+    task = "ImageClassification" if model_type == "vit" else "SequenceClassification"
+    return getattr(transformers, f"{family}For{task}")(make_config(**config))
 
 
 def config_fields(make_config: Any) -> set[str]:

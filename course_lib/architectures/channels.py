@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from course_lib.architectures.weighted_layers import output_axis
+
 
 def channel_tensors(layer: nn.Module, side: str) -> Iterator[tuple[str, Tensor, int]]:
     """Name, tensor and dimension of every parameter and buffer of ``layer`` in which the channels of ``side`` lie.
@@ -16,8 +18,9 @@ def channel_tensors(layer: nn.Module, side: str) -> Iterator[tuple[str, Tensor, 
     """
     dimension = 1 if side == "in" or isinstance(layer, nn.Embedding) else 0
     for name, tensor in [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]:
+        swapped = output_axis(layer) == 1 and tensor.dim() > 1  # the weight is stored as (in, out, …)
         if tensor.dim() > dimension:
-            yield name, tensor, dimension
+            yield name, tensor, 1 - dimension if swapped else dimension
 
 
 @torch.no_grad()

@@ -20,8 +20,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from course_lib.architectures.weighted_layers import is_linear, is_transposed
 from course_lib.core.validation import check_choice
 
 KINDS = {"svd": 1, "tucker": 2, "cp": 1, "embedding": 1}
@@ -31,7 +34,34 @@ Plan = Mapping[str, Sequence[Any]]
 
 
 class Factored(nn.Sequential):
-    """A factorized layer: its factors in sequence, with ``in_features`` and ``out_features`` of the original layer."""
+    """A factorized layer: its factors in sequence, with the sizes of the original layer.
+
+    A model that reads the weight of a layer without calling it, as Swin does, gets the product of the factors.
+    """
+
+    @property
+    def weight(self) -> Tensor:
+        """Product of the factors, in the shape of the weight that they replaced.
+
+        The factors of a convolution are convolutions in sequence, so their product is one too: the impulse responses of
+        the unpadded chain, one for each input channel.
+        """
+        weights: list[Any] = [factor.weight for factor in self if isinstance(factor.weight, Tensor)]
+        if isinstance(self[0], nn.Embedding):
+            return weights[0] @ weights[1].T
+        if isinstance(self[0], nn.Linear):
+            return weights[1] @ weights[0]
+        height, width = (max(weight.shape[axis] for weight in weights) for axis in (2, 3))
+        signal = torch.eye(self.in_features)[:, :, None, None].to(weights[0])
+        signal = F.pad(signal, (width - 1, width - 1, height - 1, height - 1))
+        for weight in weights:
+            signal = F.conv2d(signal, weight, groups=signal.shape[1] // weight.shape[1])
+        return signal.flip(2, 3).transpose(0, 1).contiguous()
+
+    @property
+    def bias(self) -> Tensor | None:
+        """Bias of the last factor, which is that of the layer."""
+        return getattr(self[-1], "bias", None)
 
     @property
     def in_features(self) -> int:
@@ -57,7 +87,7 @@ def factored(module: nn.Module, kind: str, ranks: Sequence[int]) -> Factored:
     for rank, limit in zip(ranks, limits, strict=True):
         if type(rank) is not int or not 1 <= rank <= limit:
             raise ValueError(f"rank must be a whole number from 1 to {limit} for this layer ({kind}), got {rank!r}")
-    if isinstance(module, nn.Linear):
+    if is_linear(module):
         return _linear(module, *ranks)
     if isinstance(module, nn.Embedding):
         return _embedding(module, *ranks)
@@ -71,8 +101,8 @@ def largest_ranks(module: nn.Module, kind: str) -> tuple[int, ...]:
     Raises:
         ValueError: if a layer of this kind cannot be factored as ``kind``.
     """
-    if isinstance(module, nn.Linear) and kind == "svd":
-        return (min(module.in_features, module.out_features),)
+    if is_linear(module) and kind == "svd":
+        return (min(_linear_sizes(module)),)
     if isinstance(module, nn.Embedding) and kind == "embedding":
         return (min(module.num_embeddings, module.embedding_dim),)
     if isinstance(module, nn.Conv2d) and kind in ("svd", "tucker", "cp"):
@@ -103,9 +133,14 @@ def with_factors(make: Callable[[], nn.Module], plan: Plan) -> nn.Module:
     return model
 
 
-def _linear(module: nn.Linear, rank: int) -> Factored:
-    first = nn.Linear(module.in_features, rank, bias=False)
-    return _chain(first=first, second=nn.Linear(rank, module.out_features, bias=module.bias is not None))
+def _linear_sizes(module: Any) -> tuple[int, int]:
+    return (module.nx, module.nf) if is_transposed(module) else (module.in_features, module.out_features)
+
+
+def _linear(module: Any, rank: int) -> Factored:
+    inputs, outputs = _linear_sizes(module)
+    first = nn.Linear(inputs, rank, bias=False)
+    return _chain(first=first, second=nn.Linear(rank, outputs, bias=module.bias is not None))
 
 
 def _embedding(module: nn.Embedding, rank: int) -> Factored:

@@ -16,14 +16,18 @@ import torch
 from torch import nn
 
 from course_lib.architectures.meta_building import with_memory, without_memory
+from course_lib.architectures.weighted_layers import CONVOLUTIONS, TRANSPOSED_CONVOLUTIONS, is_transposed
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+CONVOLUTION_SHAPE = ("kernel_size", "stride", "padding", "dilation", "padding_mode")
 
 
-def sizes(module: nn.Module) -> list[int] | None:
+def sizes(module: Any) -> list[int] | None:
     """``[in, out]`` of convolutions and linear layers, ``[rows, width]`` of embeddings, ``[n]`` of norms; or None."""
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED_CONVOLUTIONS)):
         return [module.in_channels, module.out_channels]
+    if is_transposed(module):
+        return [module.nx, module.nf]
     if isinstance(module, nn.Linear):
         return [module.in_features, module.out_features]
     if isinstance(module, nn.Embedding):
@@ -35,8 +39,10 @@ def sizes(module: nn.Module) -> list[int] | None:
     return None
 
 
-def is_depthwise(module: nn.Conv2d) -> bool:
+def is_depthwise(module: Any) -> bool:
     """Whether every channel has its own filter, so that input and output channels are the same."""
+    if not isinstance(module, CONVOLUTIONS):
+        return False
     return module.groups == module.in_channels == module.out_channels > 1
 
 
@@ -82,11 +88,13 @@ def layer_like(module: nn.Module, new: Sequence[int] | None = None) -> nn.Module
 
 
 def _new_layer(module: Any, new: Sequence[int]) -> nn.Module:
-    if isinstance(module, nn.Conv2d):
+    if isinstance(module, (*CONVOLUTIONS, *TRANSPOSED_CONVOLUTIONS)):
         groups = new[1] if is_depthwise(module) else module.groups
-        kept = ("kernel_size", "stride", "padding", "dilation", "padding_mode")
+        kept = (*CONVOLUTION_SHAPE, *(["output_padding"] if isinstance(module, TRANSPOSED_CONVOLUTIONS) else []))
         shape = {name: getattr(module, name) for name in kept}
-        return nn.Conv2d(new[0], new[1], groups=groups, bias=module.bias is not None, **shape)
+        return type(module)(new[0], new[1], groups=groups, bias=module.bias is not None, **shape)
+    if is_transposed(module):
+        return type(module)(new[1], new[0])
     if isinstance(module, nn.Linear):
         return nn.Linear(new[0], new[1], bias=module.bias is not None)
     if isinstance(module, nn.Embedding):
@@ -115,10 +123,24 @@ def _update_attributes(model: nn.Module) -> None:
 
 
 def update_head_count(name: str, module: Any) -> None:
-    """Set the number of heads of a BERT attention module from the size of its layers, a multiple of the head size."""
-    if not hasattr(module, "all_head_size"):
+    """Set the number of heads of an attention module of transformers from the size of its layers.
+
+    Raises:
+        ValueError: if the size is not a multiple of the head size.
+    """
+    if not type(module).__module__.startswith("transformers."):
         return
-    width, head_size = module.query.out_features, module.attention_head_size
-    if width % head_size:
-        raise ValueError(f"{name}.query must have a multiple of {head_size} outputs (the head size), got {width}")
-    module.num_attention_heads, module.all_head_size = width // head_size, width
+    if hasattr(module, "all_head_size"):
+        width, size = module.query.out_features, module.attention_head_size
+        module.num_attention_heads, module.all_head_size = _heads(f"{name}.query", width, size), width
+    elif hasattr(module, "split_size") and hasattr(module, "c_attn") and not hasattr(module, "q_attn"):  # GPT-2
+        width = getattr(module.c_attn, "nf", getattr(module.c_attn, "out_features", 0)) // 3  # it may be factored
+        module.num_heads, module.split_size = _heads(f"{name}.c_attn", width, module.head_dim), width
+    elif isinstance(getattr(module, "q_proj", None), nn.Linear) and hasattr(module, "num_heads"):  # OPT, BART
+        module.num_heads = _heads(f"{name}.q_proj", module.q_proj.out_features, module.head_dim)
+
+
+def _heads(layer: str, width: int, size: int) -> int:
+    if width % size:
+        raise ValueError(f"{layer} must have a multiple of {size} outputs (the head size), got {width}")
+    return width // size

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib.architectures.factorized import Factored, factored
+from course_lib.architectures.weighted_layers import is_transposed
 
 CP_SWEEPS = 20
 CP_DAMPING = 1e-6
@@ -124,7 +125,7 @@ def factor_layer(module: nn.Module, kind: str, ranks: Sequence[int], moment: Ten
     chain = factored(module, kind, ranks)
     if moment is not None and kind != "svd":
         raise ValueError(f"moment is used by kind 'svd' only, got kind {kind!r}")
-    weight: Any = module.weight
+    weight: Any = module.weight.T if is_transposed(module) else module.weight
     with torch.no_grad():
         for factor, value in zip(chain, _decompose(weight, kind, ranks, moment), strict=True):
             holder: Any = factor.weight
@@ -136,22 +137,8 @@ def factor_layer(module: nn.Module, kind: str, ranks: Sequence[int], moment: Ten
 
 
 def merge(chain: Factored) -> Tensor:
-    """The product of the factors, in the shape of the weight that they replaced.
-
-    The factors of a convolution are convolutions in sequence, so their product is one too: the impulse responses of the
-    unpadded chain, one for each input channel.
-    """
-    weights = [factor.weight.detach() for factor in chain if isinstance(factor.weight, Tensor)]
-    if isinstance(chain[0], nn.Embedding):
-        return weights[0] @ weights[1].T
-    if isinstance(chain[0], nn.Linear):
-        return weights[1] @ weights[0]
-    height, width = (max(weight.shape[axis] for weight in weights) for axis in (2, 3))
-    channels = chain.in_features
-    signal = F.pad(torch.eye(channels)[:, :, None, None].to(weights[0]), (width - 1, width - 1, height - 1, height - 1))
-    for weight in weights:
-        signal = F.conv2d(signal, weight, groups=signal.shape[1] // weight.shape[1])
-    return signal.flip(2, 3).transpose(0, 1).contiguous()
+    """The product of the factors, in the shape of the weight that they replaced, detached."""
+    return chain.weight.detach()
 
 
 def relative_error(weight: Tensor, other: Tensor) -> float:

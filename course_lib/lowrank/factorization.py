@@ -10,10 +10,16 @@ from torch import Tensor, nn
 
 from course_lib import models, training
 from course_lib.architectures import input_quantizers
-from course_lib.architectures.factorized import Factored, Plan
+from course_lib.architectures.factorized import KINDS, Factored, Plan
 from course_lib.architectures.layer_sizes import sizes
 from course_lib.architectures.registry import extend_argument
-from course_lib.architectures.weighted_layers import copy_model
+from course_lib.architectures.weighted_layers import (
+    copy_model,
+    is_linear,
+    is_transposed,
+    recomputed_parameter,
+    uncalled_layers,
+)
 from course_lib.lowrank.decompositions import as_matrix, factor_layer, singular_values
 from course_lib.lowrank.ranks import break_even_rank, factored_parameters, parameters, rank_for_energy, ranks_for_size
 
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     import pandas
 
 Ranks = tuple[Any, ...]
+FACTORABLE = (nn.Linear, nn.Conv2d, nn.Embedding)
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,8 @@ def plan_for_size(
 ) -> dict[str, Ranks]:
     """The same ``size`` for every layer: ranks at that share of the break-even point; see ``ranks_for_size``.
 
-    Layers that cannot be factored as ``kind``, or would not become smaller, are left out. Errors as in ``factorize``.
+    Layers that cannot be factored as ``kind``, or would not become smaller, are left out; if none can be, the error
+    says why for the first. Errors as in ``factorize``.
     """
     return _plan(model, kind, layers, lambda name, layer: ranks_for_size(layer, kind, size, multiple))
 
@@ -119,24 +127,39 @@ def _plan(
 ) -> dict[str, Ranks]:
     """``ranks(name, layer)`` of each layer; where they are None the layer is left out."""
     check_model(model)
-    names = factorable(model, kind) if layers is None else layers
+    names = factorable(model, kind) or _layers_of_kind(model, kind) if layers is None else layers
     found = {name: ranks(name, check_layer(model, name)) for name in names}
     return {name: (kind, *chosen) for name, chosen in found.items() if chosen is not None}
 
 
 def factorable(model: nn.Module, kind: str) -> list[str]:
     """Names of the layers that can be factored as ``kind``: ungrouped convolutions with a kernel, linear layers for
-    ``"svd"`` too, embedding tables for ``"embedding"``. Factors are not factored again.
+    ``"svd"`` too, embedding tables for ``"embedding"``. Factors are not factored again; frozen and shared layers, and
+    those that ``check_layer`` would refuse, are left out.
     """
-    inner = {f"{name}." for name, module in model.named_modules() if isinstance(module, Factored)}
-    found = []
+    layers = _layers_of_kind(model, kind)
+    return [name for name, layer in layers.items() if not _refusal(model, name, layer) and _has_factors(layer, kind)]
+
+
+def _layers_of_kind(model: nn.Module, kind: str) -> dict[str, nn.Module]:
+    """Name → layer that could be factored as ``kind`` if nothing else prevents it."""
+    found = {}
     for name, module in model.named_modules():
         spatial = isinstance(module, nn.Conv2d) and module.groups == 1 and max(module.kernel_size) > 1
-        linear = kind == "svd" and isinstance(module, nn.Linear)
+        linear = kind == "svd" and is_linear(module)
         table = kind == "embedding" and isinstance(module, nn.Embedding)
-        if (table or linear or (spatial and kind != "embedding")) and not name.startswith(tuple(inner)):
-            found.append(name)
+        if table or linear or (spatial and kind != "embedding"):
+            found[name] = module
     return found
+
+
+def _has_factors(module: nn.Module, kind: str) -> bool:
+    """Whether the factors of a layer can be made: its padding may not fit them."""
+    try:
+        factored_parameters(module, kind, [1] * KINDS[kind])
+    except ValueError:
+        return False
+    return True
 
 
 def check_model(model: nn.Module) -> None:
@@ -147,24 +170,37 @@ def check_model(model: nn.Module) -> None:
 
 def check_layer(model: nn.Module, name: str) -> nn.Module:
     """The layer of this name, or a ``ValueError`` that says why it cannot be factored."""
-    modules = dict(model.named_modules(remove_duplicate=False))
-    layer: Any = modules.get(name)
+    layer: Any = dict(model.named_modules(remove_duplicate=False)).get(name)
     if layer is None:
         raise ValueError(f"layer {name!r} is not a layer of {type(model).__name__}")
-    if isinstance(layer, Factored) or isinstance(modules.get(name.rpartition(".")[0]), Factored):
-        raise ValueError(f"layer {name!r} is factored already; merge it or begin with the original model")
-    if not isinstance(layer, nn.Conv2d | nn.Linear | nn.Embedding):
-        raise ValueError(f"layer {name!r} is a {type(layer).__name__}; convolutions, linear layers, embeddings can be")
-    holders = [other for other, module in modules.items() if getattr(module, "weight", None) is layer.weight]
-    if len(holders) > 1:
-        raise ValueError(f"layer {name!r} shares its weight with {next(one for one in holders if one != name)!r}")
-    if not all(parameter.requires_grad for parameter in layer.parameters()):
-        raise ValueError(f"layer {name!r} is frozen (requires_grad is False); unfreeze it, or leave it out of the plan")
-    if hasattr(layer, input_quantizers.GRID):
-        raise ValueError(f"layer {name!r} rounds its input to a grid; factor the model first and quantize it then")
+    if reason := _refusal(model, name, layer):
+        raise ValueError(f"layer {name!r} {reason}")
     if not layer.weight.isfinite().all():
         raise ValueError(f"the weight of layer {name!r} must be finite, it holds NaN or infinity")
     return layer
+
+
+def _refusal(model: nn.Module, name: str, layer: Any) -> str:
+    """Why a layer cannot be factored; empty if it can."""
+    modules = dict(model.named_modules(remove_duplicate=False))
+    if isinstance(layer, Factored) or isinstance(modules.get(name.rpartition(".")[0]), Factored):
+        return "is factored already; merge it or begin with the original model"
+    if not (is_linear(layer) or isinstance(layer, nn.Conv2d | nn.Embedding)):
+        return f"is a {type(layer).__name__}; convolutions, linear layers, embeddings can be"
+    if not is_transposed(layer) and type(layer).forward not in (kind.forward for kind in FACTORABLE):
+        return f"is a {type(layer).__name__} with a forward pass of its own, which its factors would not have"
+    if name in uncalled_layers(model):
+        return "is used by its attention module without being called, so its factors would not be either"
+    if recomputed_parameter(layer):
+        return "recomputes its weight before each call; make it a plain parameter first"
+    holders = [other for other, module in modules.items() if module._parameters.get("weight") is layer.weight]
+    if len(holders) > 1:
+        return f"shares its weight with {next(one for one in holders if one != name)!r}"
+    if not all(parameter.requires_grad for parameter in layer.parameters()):
+        return "is frozen (requires_grad is False); unfreeze it, or leave it out of the plan"
+    if hasattr(layer, input_quantizers.GRID):
+        return "rounds its input to a grid; factor the model first and quantize it then"
+    return ""
 
 
 def check_ranks(name: str, layer: nn.Module, kind: str, ranks: Collection[Any]) -> None:

@@ -3,8 +3,10 @@
 from course_lib.architectures.builders import (
     BERT_SHAPE,
     CAUSAL_LMS,
+    CLASSIFIERS,
     bert,
     causal_lm,
+    classifier,
     mlp,
     resnet18,
     slim_bert,
@@ -26,8 +28,8 @@ from course_lib.models.pretrained import BASELINES, SHIPPED, hugging_face_tokeni
 from course_lib.models.running import call, device, forward, prunable_layers, to_device
 
 __all__ = [
-    "ADDITIONS", "ARCHITECTURE_ATTRIBUTE", "BASELINES", "BERT_SHAPE", "BUILDERS", "CAUSAL_LMS", "RESIZING",
-    "SHIPPED", "Builder", "bert", "build", "builder", "call", "causal_lm", "describe", "device", "evaluating",
-    "forward", "hugging_face_tokenizer", "load", "mlp", "prunable_layers", "resnet18", "shipped_models", "slim_bert",
-    "small_resnet", "to_device", "torchvision_classifier",
+    "ADDITIONS", "ARCHITECTURE_ATTRIBUTE", "BASELINES", "BERT_SHAPE", "BUILDERS", "CAUSAL_LMS", "CLASSIFIERS",
+    "RESIZING", "SHIPPED", "Builder", "bert", "build", "builder", "call", "causal_lm", "classifier", "describe",
+    "device", "evaluating", "forward", "hugging_face_tokenizer", "load", "mlp", "prunable_layers", "resnet18",
+    "shipped_models", "slim_bert", "small_resnet", "to_device", "torchvision_classifier",
 ]  # fmt: skip

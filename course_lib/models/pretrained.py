@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from course_lib import assets, storage
-from course_lib.architectures.builders import BERT_SHAPE, CAUSAL_LMS, config_fields
+from course_lib.architectures.builders import BERT_SHAPE, CAUSAL_LMS, CLASSIFIERS, config_fields
 from course_lib.architectures.registry import ARCHITECTURE_ATTRIBUTE, build, describe
 from course_lib.core.network import check_reachable
 from course_lib.core.validation import check_choice
@@ -133,10 +133,14 @@ def _load_hugging_face(name: str) -> nn.Module:
     classifier = any("SequenceClassification" in kind for kind in config.architectures or [])
     auto_model = transformers.AutoModelForSequenceClassification if classifier else transformers.AutoModelForCausalLM
     model = _from_hub(name, partial(auto_model.from_pretrained, name, dtype=torch.float32))
+    fields = {key: value for key, value in config.to_diff_dict().items() if key in config_fields(type(config))}
     if not classifier and config.model_type in CAUSAL_LMS:
-        fields = {key: value for key, value in config.to_diff_dict().items() if key in config_fields(type(config))}
         arguments = {"model_type": config.model_type, **fields, "use_cache": False}
         setattr(model, ARCHITECTURE_ATTRIBUTE, {"builder": "causal_lm", "arguments": arguments})
+    if classifier and config.model_type in CLASSIFIERS:
+        own = {key: value for key, value in fields.items() if key not in ("id2label", "label2id")}
+        arguments = {"model_type": config.model_type, **own, "num_labels": config.num_labels}
+        setattr(model, ARCHITECTURE_ATTRIBUTE, {"builder": "classifier", "arguments": arguments})
     if classifier and config.model_type == "bert":
         arguments = {field: getattr(config, field) for field in BERT_SHAPE} | {"num_labels": config.num_labels}
         setattr(model, ARCHITECTURE_ATTRIBUTE, {"builder": "bert", "arguments": arguments})

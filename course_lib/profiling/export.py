@@ -7,13 +7,14 @@ fills in its own weights, and the graph is then optimized (which folds BatchNorm
 from __future__ import annotations
 
 import atexit
+import contextlib
 import hashlib
 import json
 import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -70,15 +71,32 @@ def _trace(model: nn.Module, inputs: Inputs) -> Any:
     arguments: dict[str, Any]
     if isinstance(inputs, Mapping):
         pair = {name: _two_rows(tensor) for name, tensor in inputs.items()}
-        arguments = {"args": (), "kwargs": pair, "dynamic_shapes": {name: {0: dynamic, 1: dynamic} for name in pair}}
+        shapes = {
+            name: {0: dynamic, 1: dynamic} if tensor.dim() == 2 else {0: dynamic} for name, tensor in pair.items()
+        }
+        arguments = {"args": (), "kwargs": pair, "dynamic_shapes": shapes}
     else:
         arguments = {"args": (_two_rows(inputs),), "input_names": ["input"], "dynamic_shapes": ({0: dynamic},)}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with models.evaluating(model), warnings.catch_warnings():
+    with models.evaluating(model), warnings.catch_warnings(), _export_errors(model):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(model, **arguments, opset_version=OPSET, dynamo=True, optimize=False, verbose=False)
     assert program is not None
     return program.model
+
+
+@contextlib.contextmanager
+def _export_errors(model: nn.Module) -> Iterator[None]:
+    """Turn any error of torch's exporter into a ``ValueError`` of one line that names the model and the remedy."""
+    try:
+        yield
+    except Exception as error:
+        cause = error.__cause__ or error
+        reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        raise ValueError(
+            f"model {type(model).__name__} cannot be exported to ONNX ({reason}); its forward pass must not depend on "
+            "the values of its inputs, so export a module that holds the part without such branches"
+        ) from error
 
 
 def _two_rows(tensor: torch.Tensor) -> torch.Tensor:

@@ -31,8 +31,8 @@ def remove_channels(model: nn.Module, kept: Kept, coupling: Coupling | None = No
 
     Raises:
         CouplingError: if the model is not understood.
-        ValueError: if the model cannot be pruned (see ``check_prunable``), a group is unknown or has to stay whole, or
-            indices are repeated, out of range, or none.
+        ValueError: if the model cannot be pruned (see ``check_prunable``) or recomputes a weight before each call, a
+            group is unknown or has to stay whole, or indices are repeated, out of range, or none.
     """
     coupling = couple(model) if coupling is None else coupling
     groups = {name: coupling[name] for name in kept}
@@ -54,8 +54,8 @@ def check_prunable(model: nn.Module, groups: Collection[Group] = ()) -> None:
     """Refuse a model from which nothing can be removed safely.
 
     Raises:
-        ValueError: if the model is in training mode, or a layer of ``groups`` is quantized, has frozen parameters or
-            weights that are not contiguous in memory (channels-last is fine).
+        ValueError: if the model is in training mode, or a layer of ``groups`` is quantized, has frozen parameters,
+            values that are NaN or infinite, or weights that are not contiguous in memory (channels-last is fine).
     """
     if any(module.training for module in model.modules()):
         raise ValueError("model is in training mode, in which its BatchNorm statistics change; call model.eval() first")
@@ -77,6 +77,8 @@ def _check_parameter(name: str, parameter: Tensor, group: str) -> None:
             f"{name} is frozen (requires_grad=False), and removing channels of group {group!r} would change it; "
             "unfreeze it, or leave this group out"
         )
+    if not parameter.isfinite().all():
+        raise ValueError(f"{name} must be finite, it holds NaN or infinity: its channels cannot be compared")
     channels_last = parameter.dim() == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
     if not (parameter.is_contiguous() or channels_last):
         raise ValueError(
@@ -121,7 +123,7 @@ def _smaller(layer: nn.Module, removed: Mapping[str, Tensor]) -> nn.Module:
     if before is None:
         raise CouplingError(f"a layer of kind {type(layer).__name__} cannot shrink")
     inputs, outputs = (len(removed.get(side, ())) for side in ("in", "out"))
-    if isinstance(layer, nn.Conv2d) and is_depthwise(layer):
+    if is_depthwise(layer):
         inputs = outputs
     smaller = layer_like(layer, [*(size - inputs for size in before[:-1]), before[-1] - outputs])
     values = dict([*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)])

@@ -159,6 +159,10 @@ def _gradients(model: nn.Module, split: Split | None, batches: int, batch_size: 
     if split is None:
         raise ValueError("split must be given: 'taylor' and 'fisher' look at gradients; take the train split")
     refuse_test(split, "used to decide which channels to remove")
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(
+            "every parameter of the model is frozen, so none has a gradient; unfreeze it with requires_grad_()"
+        )
     device = next(model.parameters()).device
     loss = training.cross_entropy()
     with models.evaluating(model), torch.enable_grad():

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from course_lib import models
-from course_lib.architectures.weighted_layers import check_plain_weights, copy_model
+from course_lib.architectures.factorized import Factored
+from course_lib.architectures.weighted_layers import check_plain_weights, copy_model, fused_weights, weighted_layers
 from course_lib.core.validation import check_choice, check_fraction
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def layerwise_masks(model: nn.Module, sparsity: float, layers: Collection[str] |
     """One mask per layer, each dropping the same fraction of its layer.
 
     Args:
-        layers: names of the layers to prune; every convolution and linear layer by default. Embeddings can be named.
+        layers: names of the layers to prune; those of ``layer_weights`` by default. Embeddings can be named.
 
     Raises:
         ValueError: if ``sparsity`` is outside [0, 1), a name is unknown, there is nothing to prune, or weights are NaN.
@@ -122,7 +122,7 @@ def prune_layerwise(model: nn.Module, sparsity: float, layers: Collection[str] |
 
 
 def sparsity(model: nn.Module, layers: Collection[str] | None = None) -> float:
-    """Fraction of zeros among the weights of ``layers`` (every convolution and linear layer by default)."""
+    """Fraction of zeros among the weights of ``layers`` (those of ``layer_weights`` by default)."""
     table = sparsity_table(model, layers)
     return 1 - int(table["kept"].sum()) / max(1, int(table["weights"].sum()))
 
@@ -164,11 +164,16 @@ def make_permanent(model: nn.Module) -> list[str]:
 def layer_weights(model: nn.Module, layers: Collection[str] | None = None) -> dict[str, Tensor]:
     """Layer name → its weight tensor, detached but sharing memory; a weight that two layers share is listed once.
 
+    By default these are all convolutions and linear layers, and matrices that a module of torch uses without a layer
+    (``"self_attention.in_proj_weight"``). A head that shares its weight with an embedding table is left out, as the
+    table is.
+
     Raises:
         ValueError: if a name is unknown, or there is nothing to prune.
     """
     matrices = {name: weight for name, module in model.named_modules() if (weight := _matrix(module)) is not None}
-    chosen = models.prunable_layers(model) if layers is None else [layers] if isinstance(layers, str) else layers
+    matrices |= fused_weights(model)
+    chosen = _default_names(model, matrices) if layers is None else [layers] if isinstance(layers, str) else layers
     weights: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name in chosen:
@@ -185,6 +190,13 @@ def layer_weights(model: nn.Module, layers: Collection[str] | None = None) -> di
     return weights
 
 
+def _default_names(model: nn.Module, matrices: Mapping[str, Tensor]) -> list[str]:
+    """Layers with weights and fused weights, without those that are an embedding table too."""
+    tables = {matrices[name].data_ptr() for name in embedding_layers(model) if matrices[name].numel()}
+    names = [*weighted_layers(model), *fused_weights(model)]
+    return [name for name in names if matrices[name].data_ptr() not in tables]
+
+
 def weights_to_rank(model: nn.Module, layers: Collection[str] | None = None) -> dict[str, Tensor]:
     """As ``layer_weights``, but refuses NaN, which cannot be ranked, and weights that are recomputed before each call.
 
@@ -199,7 +211,7 @@ def weights_to_rank(model: nn.Module, layers: Collection[str] | None = None) -> 
 
 
 def _matrix(module: nn.Module) -> Tensor | None:
-    weight = getattr(module, "weight", None)
+    weight = None if isinstance(module, Factored) else getattr(module, "weight", None)
     if isinstance(weight, Tensor) and weight.is_floating_point() and weight.dim() >= 2:
         return weight
     return None

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib.architectures.channels import reorder_channels
-from course_lib.architectures.weighted_layers import copy_model
+from course_lib.architectures.weighted_layers import copy_model, output_axis, weighted_layers
 from course_lib.core.validation import check_positive
 from course_lib.pruning.channel_removal import check_prunable
 from course_lib.pruning.coupling import Coupling, couple
@@ -42,15 +42,26 @@ def two_four_mask(weight: Tensor) -> Tensor:
 
 
 def semi_structured_layers(model: nn.Module) -> list[str]:
-    """Names of the layers whose number of inputs is a multiple of four (the first convolution of a CNN is not one)."""
-    return [
-        name for name, weight in layer_weights(model).items() if weight.shape[1] % BLOCK == 0 and weight.dim() in (2, 4)
-    ]
+    """Names of the layers whose number of inputs is a multiple of four (the first convolution of a CNN is not one).
+
+    Layers that store their inputs first (transposed convolutions, GPT-2's ``Conv1D``) are not among them.
+    """
+    rows = {name for name, layer in weighted_layers(model).items() if output_axis(layer) == 0}
+    fits = {
+        name: weight.shape[1] % BLOCK == 0 and weight.dim() in (2, 4) for name, weight in layer_weights(model).items()
+    }
+    return [name for name, fit in fits.items() if fit and name in rows]
 
 
 def semi_structured_masks(model: nn.Module, layers: Collection[str] | None = None) -> Masks:
     """A 2:4 mask for each of ``layers`` (by default those of ``semi_structured_layers``)."""
     chosen = semi_structured_layers(model) if layers is None else layers
+    for name in chosen:
+        layer = weighted_layers(model).get(name)
+        if layer is not None and output_axis(layer) == 1:
+            raise ValueError(
+                f"layer {name!r} stores its inputs first, so it has no rows of four; leave it out of layers"
+            )
     return {name: two_four_mask(weight) for name, weight in layer_weights(model, chosen).items()}
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from course_lib import training
+from course_lib.architectures.weighted_layers import check_plain_weights
 from course_lib.core.validation import check_fraction
 from course_lib.data import Split, refuse_test
 from course_lib.pruning.masks import magnitude_mask, weights_to_rank
@@ -35,7 +36,8 @@ def sensitivity_scan(
 
     Raises:
         TestSplitError: if ``validation`` is the test split, because the result decides how to prune.
-        ValueError: if a sparsity is outside [0, 1), a layer is unknown, or its weights hold NaN.
+        ValueError: if a sparsity is outside [0, 1), a layer is unknown, its weights hold NaN, or the model recomputes a
+            weight before each call.
 
     Source: Li et al., Pruning Filters for Efficient ConvNets (section 3.2), 2017, for single weights.
     """
@@ -44,6 +46,7 @@ def sensitivity_scan(
     refuse_test(validation, "scanned for sensitivity (which decides how much of each layer to prune)")
     for value in sparsities:
         check_fraction("sparsities", value)
+    check_plain_weights(model)
     weights = weights_to_rank(model, layers)
     baseline = training.evaluate(model, validation).accuracy
     rows = []

@@ -75,12 +75,19 @@ def prune_channels(
     coupling = couple(model) if coupling is None else coupling
     counts = dict(ratio) if isinstance(ratio, Mapping) else uniform_counts(coupling.prunable(unit), ratio, multiple)
     if not counts:
-        raise ValueError(f"model {type(model).__name__} has no group of unit {unit!r} that may lose channels")
+        raise ValueError(_nothing_to_remove(model, coupling, unit))
     for name in counts:
         check_choice("group", name, coupling)
     scores = channel_importance(model, criterion, split=split, coupling=coupling, seed=seed)
     kept = keep_best(scores, counts)
     return StructuredResult(remove_channels(model, kept, coupling), coupling, kept)
+
+
+def _nothing_to_remove(model: nn.Module, coupling: Coupling, unit: str | None) -> str:
+    """Why no group of ``model`` may lose channels."""
+    kind = f"of unit {unit!r} " if unit else ""
+    reasons = "; ".join(dict.fromkeys(group.kept_whole for group in coupling.values() if group.kept_whole))
+    return f"model {type(model).__name__} has no group {kind}that may lose channels ({reasons or 'it has no layer'})"
 
 
 def step_counts(coupling: Coupling, counts: Mapping[str, int], step: int, steps: int) -> Counts:

@@ -21,12 +21,17 @@ from course_lib.architectures.weighted_layers import is_linear, is_transposed
 from course_lib.storage import Encoded
 from course_lib.training.sequential_calibration import Stage, weight_matrix
 
+LLAMA = {
+    "self_attn.q_proj": "input_layernorm", "self_attn.o_proj": "self_attn.v_proj",
+    "mlp.gate_proj": "post_attention_layernorm", "mlp.down_proj": "mlp.up_proj",
+}  # fmt: skip
 PREVIOUS: dict[str, dict[str, str]] = {
     "bert": {"attention.output.dense": "attention.self.value"},
-    "llama": {
-        "self_attn.q_proj": "input_layernorm", "self_attn.o_proj": "self_attn.v_proj",
-        "mlp.gate_proj": "post_attention_layernorm", "mlp.down_proj": "mlp.up_proj",
-    },
+    "llama": LLAMA,
+    "qwen2": LLAMA,
+    "mistral": LLAMA,
+    # Gemma's norms multiply by 1 + weight, so a divisor is not folded into them
+    "gemma": {"self_attn.o_proj": "self_attn.v_proj", "mlp.down_proj": "mlp.up_proj"},
     "opt": {
         "self_attn.q_proj": "self_attn_layer_norm", "self_attn.out_proj": "self_attn.v_proj",
         "fc1": "final_layer_norm", "fc2": "fc1",

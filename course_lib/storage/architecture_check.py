@@ -143,9 +143,14 @@ def _registration_limit(limit: int) -> Iterator[None]:
 
 
 class _NoRandomFill(TorchFunctionMode):
-    """Skip the random initialization of layers, whose tensors are replaced anyway."""
+    """Skip the random initialization of layers, whose tensors are replaced anyway.
+
+    Normal values become their mean: ``trunc_normal_`` draws until all values lie within its bounds.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") == "normal_" and args:
+            return args[0].fill_(args[1] if len(args) > 1 else (kwargs or {}).get("mean", 0.0))
         if getattr(func, "__name__", "") in RANDOM_FILLS:
             return args[0] if args else kwargs["tensor"]
         return func(*args, **(kwargs or {}))

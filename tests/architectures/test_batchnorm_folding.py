@@ -46,12 +46,40 @@ def test_folding_twice_or_without_norms_gives_a_copy(small):
     assert torch.equal(fold_batchnorm(linear)[0].weight, linear[0].weight)
 
 
-def test_a_norm_in_another_place_is_refused():
-    with pytest.raises(ValueError, match="BatchNorm '1' does not directly follow"):
-        fold_batchnorm(nn.Sequential(nn.ReLU(), nn.BatchNorm2d(3)))
-    first = nn.Sequential(nn.BatchNorm2d(3))
-    with pytest.raises(ValueError, match="BatchNorm '0' does not directly follow"):
-        fold_batchnorm(first)
+def with_statistics(model: nn.Module) -> nn.Module:
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        lambda: [nn.ReLU(), nn.BatchNorm2d(3)],
+        lambda: [nn.BatchNorm2d(3)],
+        lambda: [nn.Conv2d(3, 3, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(3)],
+        lambda: [nn.Conv2d(3, 5, 3), nn.Linear(6, 6), nn.BatchNorm2d(5)],
+        lambda: [nn.Flatten(2), nn.Linear(64, 6), nn.BatchNorm1d(3)],
+    ],
+)
+def test_a_norm_in_another_place_stays(layers):
+    torch.manual_seed(0)
+    model = with_statistics(nn.Sequential(*layers(), nn.Flatten(), nn.LazyLinear(2)))
+    x = torch.randn(2, 3, 8, 8)
+    expected = model(x)
+    folded = fold_batchnorm(model)
+    assert torch.equal(folded(x), expected)
+    assert sum(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in folded.modules()) == 1
+
+
+def test_densenet_is_folded_where_a_norm_follows_a_convolution():
+    model = with_statistics(models.torchvision_classifier("densenet121", 10))
+    x = torch.randn(1, 3, 32, 32)
+    folded = fold_batchnorm(model)
+    assert torch.allclose(folded(x), model(x), atol=1e-4 * model(x).abs().max().item())
+    assert isinstance(folded.features.norm0, nn.Identity) and isinstance(folded.features.norm5, nn.BatchNorm2d)
 
 
 def test_without_scale_and_shift_and_behind_a_linear_layer():

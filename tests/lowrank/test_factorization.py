@@ -147,3 +147,43 @@ def test_the_largest_rank_that_the_error_names_is_accepted(cnn):
     lowrank.factorize(cnn, {"2": ("svd", 27)})
     original = copy.deepcopy(cnn[2].weight)
     assert torch.equal(original, cnn[2].weight)
+
+
+def test_one_odd_layer_does_not_stop_the_others():
+    class Scaled(nn.Linear):
+        def forward(self, values):
+            return 2 * super().forward(values)
+
+    model = nn.Sequential(
+        nn.Conv2d(8, 16, 3, padding="same"), nn.Conv2d(16, 16, 3, padding=1), nn.Conv2d(16, 16, 3, padding=1),
+        nn.Flatten(), nn.Linear(16 * 16, 32), Scaled(32, 32), nn.Linear(32, 32),
+    ).eval()  # fmt: skip
+    model[2].weight.requires_grad_(False)
+    for kind, expected in {"svd": {"1", "4", "6"}, "tucker": {"1"}}.items():
+        assert set(lowrank.plan_for_size(model, 0.5, kind, multiple=1)) == expected
+    x = torch.randn(2, 8, 4, 4)
+    result = lowrank.factorize(model, lowrank.plan_for_size(model, 0.9, multiple=1))
+    assert torch.allclose(result.model(x), model(x), atol=0.5 * model(x).abs().max().item())
+    for layer, reason in {"0": "padding must be numbers", "2": "is frozen", "5": "forward pass of its own"}.items():
+        with pytest.raises(ValueError, match=reason):
+            lowrank.plan_for_size(model, 0.5, layers=[layer])
+
+
+def test_the_projections_of_attention_modules_are_left_out():
+    model = nn.TransformerEncoderLayer(32, 4, 64).eval()
+    assert set(lowrank.plan_for_size(model, 0.5, multiple=1)) == {"linear1", "linear2"}
+    with pytest.raises(ValueError, match="used by its attention module without being called"):
+        lowrank.factorize(model, {"self_attn.out_proj": ("svd", 4)})
+
+
+def test_gpt2_and_models_that_read_a_weight_without_a_call():
+    from foreign_families import FAMILIES
+
+    for family in ("GPT-2", "Swin"):
+        model = FAMILIES[family].model()
+        plan = lowrank.plan_for_size(model, 0.6, multiple=1)
+        full = {name: (kind, rank) for name, (kind, rank) in plan.items()}
+        assert any(name.endswith(("c_attn", "qkv")) for name in full)
+        result = lowrank.factorize(model, full)
+        with torch.no_grad():
+            assert torch.isfinite(models.forward(result.model, FAMILIES[family].inputs())).all()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import pytest
 import torch
 from torch import nn
 
 from course_lib import models, pruning
+from course_lib.architectures.channels import channel_tensors
 from course_lib.pruning.coupling import CouplingError, IndexMap, couple
 
 SMALL = {
@@ -21,21 +23,20 @@ def torchvision_model(name: str) -> nn.Module:
     return models.build({"builder": "torchvision", "arguments": {"name": name, "num_classes": 10}})
 
 
-def zeroed(model: nn.Module, coupling: pruning.Coupling, kept) -> nn.Module:
-    """The whole model with the parameters of the removed channels set to zero."""
+def masked(model: nn.Module, coupling: pruning.Coupling, kept) -> nn.Module:
+    """The whole model, in which no layer reads a removed channel."""
     model_with_zeros = copy.deepcopy(model)
     for name, stays in kept.items():
         gone = torch.tensor(sorted(set(range(coupling[name].channels)) - set(stays.tolist())), dtype=torch.long)
         for member in coupling[name].members:
             layer = model_with_zeros.get_submodule(member.layer)
-            for tensor in [*layer.parameters(), *layer.buffers()] if member.side == "out" else ():
-                if tensor.dim():
-                    tensor.data[member.map.positions(gone)] = 0
+            for _, tensor, dimension in channel_tensors(layer, "in") if member.side == "in" else ():
+                tensor.data.index_fill_(dimension, member.map.positions(gone), 0)
     return model_with_zeros
 
 
 @pytest.mark.parametrize(("name", "size"), SMALL.items())
-def test_removing_channels_computes_what_zeroing_them_does(name, size):
+def test_removing_channels_computes_what_the_masked_model_does(name, size):
     model = torchvision_model(name)
     coupling = couple(model)
     scores = pruning.channel_importance(model, coupling=coupling)
@@ -43,7 +44,7 @@ def test_removing_channels_computes_what_zeroing_them_does(name, size):
     small = pruning.remove_channels(model, kept, coupling)
     images = torch.randn(2, 3, size, size)
     with torch.no_grad():
-        expected, found = zeroed(model, coupling, kept)(images), small(images)
+        expected, found = masked(model, coupling, kept)(images), small(images)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
     assert sum(p.numel() for p in small.parameters()) < 0.9 * sum(p.numel() for p in model.parameters())
 
@@ -61,7 +62,7 @@ def test_every_supported_architecture_may_lose_channels_in_all_groups_but_the_an
     assert len(coupling.prunable()) == len(coupling) - 1
 
 
-def test_removing_heads_and_neurons_of_bert_computes_what_zeroing_them_does(bert):
+def test_removing_heads_and_neurons_of_bert_computes_what_the_masked_model_does(bert):
     coupling = couple(bert)
     assert {group.unit for group in coupling.values()} == {"width", "head", "neuron"}
     kept = {
@@ -71,12 +72,12 @@ def test_removing_heads_and_neurons_of_bert_computes_what_zeroing_them_does(bert
     tokens = {name: torch.ones(2, 5, dtype=torch.long) for name in ("input_ids", "attention_mask")}
     small = pruning.remove_channels(bert, kept, coupling)
     with torch.no_grad():
-        expected = models.forward(zeroed(bert, coupling, kept), tokens)
+        expected = models.forward(masked(bert, coupling, kept), tokens)
         torch.testing.assert_close(models.forward(small, tokens), expected)
     assert small.bert.encoder.layer[0].attention.self.num_attention_heads == 1
 
 
-def test_removing_channels_before_a_flatten_computes_what_zeroing_them_does():
+def test_removing_channels_before_a_flatten_computes_what_the_masked_model_does():
     torch.manual_seed(0)
     model = nn.Sequential(
         nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 10), nn.ReLU(), nn.Linear(10, 2)
@@ -85,7 +86,7 @@ def test_removing_channels_before_a_flatten_computes_what_zeroing_them_does():
     kept = {"0": torch.tensor([1, 4]), "3": torch.arange(7)}
     images = torch.randn(2, 3, 8, 8)
     small = pruning.remove_channels(model, kept, coupling)
-    torch.testing.assert_close(small(images), zeroed(model, coupling, kept)(images))
+    torch.testing.assert_close(small(images), masked(model, coupling, kept)(images))
 
 
 def test_a_residual_stream_is_one_group_of_all_layers_that_add_to_it():
@@ -150,34 +151,176 @@ class CustomForward(nn.Module):
         return self.custom(self, x)
 
 
+def everything_is_removed_or_kept(model: nn.Module, inputs) -> pruning.Coupling:
+    """Remove a third of every group that may lose channels, and compare with the masked model; the groups."""
+    coupling = couple(model.eval())
+    kept = {name: torch.arange(group.channels)[group.channels // 3 :] for name, group in coupling.prunable().items()}
+    small = pruning.remove_channels(model, kept, coupling)
+    with torch.no_grad():
+        expected, found = masked(model, coupling, kept)(inputs), small(inputs)
+    torch.testing.assert_close(found, expected)
+    return coupling
+
+
+@pytest.mark.parametrize(
+    ("forward", "reason"),
+    [
+        (lambda m, x: m.two(m.two(m.one(x))), "'two' is shared"),
+        (lambda m, x: m.two(m.one(x).permute(0, 1, 3, 2)), "'permute'.* may mix"),
+        (lambda m, x: m.two(m.two(m.one(x) * m.one.bias.mean())), "'one.bias' is used outside"),
+        (lambda m, x: m.two(m.one(x).softmax(1)), "'softmax'.* may mix"),
+        (lambda m, x: m.two(m.one(x) / m.one(x).size(1)), "'size'.* may mix"),
+        (lambda m, x: m.two(m.one(x).flatten(2).unflatten(2, (8, 8))), "'flatten'.* may mix"),
+        (lambda m, x: m.two(m.one(x).flip(1)), "'flip'.* may mix"),
+        (lambda m, x: m.two(m.one(x) * x.mean(1, keepdim=True)), "'mul'.* may mix"),
+    ],
+)
+def test_channels_that_an_unknown_operation_reads_stay_whole(forward, reason):
+    torch.manual_seed(0)
+    coupling = everything_is_removed_or_kept(CustomForward(forward), torch.randn(2, 3, 8, 8))
+    assert re.search(reason, coupling["one"].kept_whole)
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda m, x: m.two(input=m.one(input=x)),
+        lambda m, x: m.two(torch.relu(input=m.one(x)) + 1),
+        lambda m, x: m.two(input=torch.mul(m.one(x), other=0.5)),
+        lambda m, x: m.two(m.one(x)).mean((2, 3)).tanh(),
+        lambda m, x: m.two(nn.functional.max_pool2d(input=m.one(x), kernel_size=2)).flatten(start_dim=1),
+        lambda m, x: m.two(m.one(x) * m.one.stride[0]).view(x.size(0), -1),
+    ],
+)
+def test_keyword_arguments_and_numbers_do_not_hide_the_channels(forward):
+    torch.manual_seed(0)
+    coupling = everything_is_removed_or_kept(CustomForward(forward), torch.randn(2, 3, 8, 8))
+    assert list(coupling.prunable()) == ["one"] and coupling["two"].kept_whole == "the answers of the model"
+
+
+class Answers(nn.Module):
+    """A trunk with two heads, whose answers are nested."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.left, self.right = nn.Linear(6, 9), nn.Linear(9, 10), nn.Linear(9, 9)
+
+    def forward(self, x):
+        hidden = torch.relu(self.trunk(input=x))
+        more = torch.add(hidden, other=self.right(hidden))
+        return {"cls": self.left(hidden), "others": [(more,), {"sum": more + 1}]}
+
+
+def test_the_answers_stay_whole_however_they_are_nested():
+    model = Answers().eval()
+    coupling = couple(model)
+    assert all(group.kept_whole == "the answers of the model" for group in coupling.values())
+    with pytest.raises(ValueError, match="no group that may lose channels"):
+        pruning.prune_channels(model, 0.5)
+
+
+class TwoSums(nn.Module):
+    """The same channels by a keyword, in a dict within a tuple."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.head = nn.Linear(6, 9), nn.Linear(6, 9), nn.Linear(9, 4)
+
+    def forward(self, x):
+        return self.head(torch.add(self.one(x), other=self.two(x), alpha=2))
+
+
+def test_what_is_added_by_keyword_is_one_group():
+    torch.manual_seed(0)
+    coupling = everything_is_removed_or_kept(TwoSums(), torch.randn(2, 6))
+    assert [member.layer for member in coupling["one"].members] == ["one", "two", "head"]
+
+
+class TwoHeads(nn.Module):
+    """Ten classes in a dict, from a hidden layer that may shrink."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.head = nn.Linear(6, 8), nn.Linear(8, 10)
+
+    def forward(self, x):
+        return {"cls": self.head(self.hidden(x).relu())}
+
+
+def test_a_net_that_returns_a_dict_keeps_its_ten_classes():
+    small = pruning.StructuredPruner(TwoHeads().eval(), 0.5).structured_pruning().model
+    assert small.hidden.out_features == 4 and small(torch.randn(2, 6))["cls"].shape == (2, 10)
+
+
 @pytest.mark.parametrize(
     ("forward", "message"),
     [
-        (lambda m, x: m.two(m.two(m.one(x))), "'two' is shared"),
-        (lambda m, x: m.two(m.one(x)).permute(0, 2, 3, 1), "'permute'.*not understood"),
-        (lambda m, x: m.two(m.one(x)) * m.one.bias, "'one.bias' is used outside"),
-        (lambda m, x: m.two(m.one(x)).softmax(1), "'softmax'.*not understood"),
-        (lambda m, x: m.one(x), "'.*' of kind .* is not used"),
-        (lambda m, x: m.two(m.one(x)) if x.sum() > 0 else x, "cannot be traced"),
-        (lambda m, x: m.two(m.one(x)) + 1, "not understood"),
-        (lambda m, x: m.two(m.one(x)).flatten(2), "'flatten'.*not understood"),
+        (lambda m, x: m.one(x), "'two' of kind Conv2d is not used.*Torch-Pruning"),
+        (lambda m, x: m.two(m.one(x)) if x.sum() > 0 else x, "cannot be traced.*Torch-Pruning"),
     ],
 )
-def test_what_is_not_understood_is_refused_by_name(forward, message):
-    with pytest.raises(CouplingError, match=f"(?s){message}.*Torch-Pruning"):
+def test_a_model_that_cannot_be_traced_is_refused_by_name(forward, message):
+    with pytest.raises(CouplingError, match=f"(?s){message}"):
         couple(CustomForward(forward))
 
 
-@pytest.mark.parametrize("name", ["vit_b_16", "shufflenet_v2_x0_5", "efficientnet_b0", "mobilenet_v3_small"])
-def test_other_architectures_are_refused_with_a_pointer(name):
-    with torch.device("meta"):
-        model = models.torchvision_classifier(name)
-    with pytest.raises(CouplingError, match="Torch-Pruning"):
-        couple(model)
+@pytest.mark.parametrize(
+    ("make", "sizes"),
+    [
+        (lambda: [nn.Conv1d(3, 9, 3), nn.ReLU(), nn.BatchNorm1d(9), nn.MaxPool1d(2), nn.Conv1d(9, 4, 3)], (3, 20)),
+        (lambda: [nn.Conv3d(3, 9, 3), nn.AvgPool3d(2), nn.Conv3d(9, 4, 1)], (3, 8, 8, 8)),
+        (lambda: [nn.Conv2d(3, 9, 3), nn.ReLU(), nn.ConvTranspose2d(9, 6, 3, 2), nn.Conv2d(6, 4, 1)], (3, 9, 9)),
+        (lambda: [nn.ConvTranspose1d(3, 9, 3), nn.GELU(), nn.ConvTranspose1d(9, 4, 3)], (3, 9)),
+    ],
+)
+def test_convolutions_of_every_kind_lose_channels(make, sizes):
+    torch.manual_seed(0)
+    model = nn.Sequential(*make())
+    coupling = everything_is_removed_or_kept(model, torch.randn(2, *sizes))
+    assert len(coupling.prunable()) == len(coupling) - 1
 
 
-def test_tied_weights_are_refused():
-    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+def flattened_pair(first: int, second: int) -> nn.Module:
+    """Two branches with different numbers of pixels are flattened and concatenated."""
+
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Conv2d(3, 6, 3), nn.Conv2d(3, 6, 3)
+            self.fc = nn.Linear(6 * (first**2 + second**2), 4)
+
+        def forward(self, x):
+            parts = [
+                nn.functional.adaptive_avg_pool2d(self.one(x), first),
+                nn.functional.adaptive_avg_pool2d(self.two(x), second),
+            ]
+            return self.fc(torch.cat([part.flatten(1) for part in parts], dim=1))
+
+    return Pair()
+
+
+@pytest.mark.parametrize(("first", "second"), [(4, 2), (2, 2), (1, 1)])
+def test_flattened_branches_with_different_numbers_of_pixels_are_not_mistaken(first, second):
+    everything_is_removed_or_kept(flattened_pair(first, second), torch.randn(2, 3, 8, 8))
+
+
+def test_a_layer_whose_weight_is_recomputed_stays_whole_and_the_remedy_is_named():
+    normed = torch.nn.utils.parametrizations.weight_norm(nn.Linear(6, 9))
+    model = nn.Sequential(normed, nn.Linear(9, 8), nn.Linear(8, 4)).eval()
+    assert "remove_parametrizations" in couple(model)["0"].kept_whole
+    assert list(couple(model).prunable()) == ["1"]
+    with pytest.raises(ValueError, match=r"layer '0' recomputes its weight.*remove_parametrizations"):
+        pruning.prune_channels(model, 0.5)
+
+
+def test_a_compiled_model_is_refused_with_the_remedy():
+    with pytest.raises(CouplingError, match=r"prune model\._orig_mod"):
+        couple(torch.compile(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))))
+
+
+def test_tied_weights_stay_whole():
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 6), nn.Linear(6, 2))
     model[2].weight = model[0].weight
-    with pytest.raises(CouplingError, match=r"2.weight is shared with 0.weight"):
-        couple(model)
+    coupling = everything_is_removed_or_kept(model, torch.randn(2, 4))
+    assert "2.weight is shared with 0.weight" in coupling["0"].kept_whole
+    assert list(coupling.prunable()) == ["3"]

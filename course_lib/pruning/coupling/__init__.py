@@ -1,7 +1,9 @@
 """Coupling: which channels of a model must be removed together.
 
 Three separate things, as in Torch-Pruning: ``nodes`` (the operations of the model), ``groups`` (what is removed
-together) and ``mappings`` (where a channel lies in each tensor).
+together) and ``mappings`` (where a channel lies in each tensor). ``operations`` says what an operation does to the
+channels that it reads, ``values`` what is known of a tensor, ``protection`` which layers must not change, and
+``transformer_blocks`` has the heads and neurons of models that cannot be traced.
 
 Source: Fang et al., DepGraph: Towards Any Structural Pruning, 2023.
 """
@@ -14,9 +16,12 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from course_lib.core.validation import check_choice
-from course_lib.pruning.coupling.groups import UNITS, Group, GroupFinder, Member
+from course_lib.pruning.coupling.groups import GroupFinder
 from course_lib.pruning.coupling.mappings import IndexMap
-from course_lib.pruning.coupling.nodes import POINTER, CouplingError, Node, trace
+from course_lib.pruning.coupling.nodes import POINTER, CouplingError, Node, is_bert, trace
+from course_lib.pruning.coupling.protection import protected_layers
+from course_lib.pruning.coupling.transformer_blocks import block_groups
+from course_lib.pruning.coupling.values import UNITS, Group, Member
 
 if TYPE_CHECKING:
     import pandas
@@ -35,6 +40,9 @@ class Coupling(Mapping[str, Group]):
 
     def __getitem__(self, name: str) -> Group:
         return self._groups[check_choice("group", name, self._groups)]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._groups
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._groups)
@@ -79,9 +87,16 @@ class Coupling(Mapping[str, Group]):
 
 
 def couple(model: nn.Module) -> Coupling:
-    """Find the groups of ``model``: torchvision's ResNets, VGGs, MobileNetV2 and the like, and BERT of transformers.
+    """Find the groups of ``model``: of any model that torch.fx can trace, and of the transformers library's blocks.
+
+    Channels that an unknown operation reads stay whole, and so do those of layers that are used twice, share a
+    parameter, have forward hooks or recompute their weights: ``Group.kept_whole`` says why.
 
     Raises:
-        CouplingError: if something in the model is not understood; the message names it.
+        CouplingError: if the model cannot be traced, or a layer is not used; the message names it.
     """
-    return Coupling(GroupFinder(dict(model.named_modules())).groups(trace(model)))
+    protected = protected_layers(model)
+    groups = [] if is_bert(model) else block_groups(model, protected)
+    if not groups:
+        groups = GroupFinder(dict(model.named_modules()), protected).groups(trace(model))
+    return Coupling(groups)

@@ -2,229 +2,270 @@
 
 Every layer makes new channels. Where two values are added, their channels become one group, because the same channel
 must be removed from both. Norms and depthwise convolutions belong to the group of their input; the next layer reads it.
+Where an operation may mix channels, those that it reads stay whole, so that its result does not change.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from course_lib.pruning.coupling.mappings import IndexMap
-from course_lib.pruning.coupling.nodes import POINTER, CouplingError, Node
+from course_lib.pruning.coupling.nodes import Node
+from course_lib.pruning.coupling.values import BatchSize, Channels, Group, GroupDraft, Member, Shape, Value, merge
 
-ONE_TO_ONE = IndexMap()
-UNITS = ("filter", "neuron", "head", "width")
-
-
-@dataclass(frozen=True)
-class Member:
-    """One dimension of one layer: its outputs (``side="out"``, norms too) or its inputs (``"in"``)."""
-
-    layer: str
-    side: str
-    map: IndexMap = ONE_TO_ONE
-
-
-@dataclass(frozen=True)
-class Group:
-    """Channels that must be removed together in all ``members``.
-
-    Args:
-        name: of the layer that makes the channels first.
-        unit: what one of them is: ``"filter"``, ``"neuron"``, ``"head"``, or ``"width"`` of a hidden state.
-        channels: how many there are.
-        kept_whole: why none of them may be removed; empty if they may.
-    """
-
-    name: str
-    unit: str
-    channels: int
-    members: tuple[Member, ...] = field(repr=False)
-    kept_whole: str = ""
-
-
-@dataclass
-class _GroupDraft:
-    """A group in the making; ``parent`` is the one that it was merged into (union-find)."""
-
-    channels: int
-    order: int
-    members: list[Member] = field(default_factory=list)
-    unit: str = ""
-    reasons: list[str] = field(default_factory=list)
-    parent: _GroupDraft | None = None
-
-    def root(self) -> _GroupDraft:
-        return self if self.parent is None else self.parent.root()
-
-    def finished(self) -> Group:
-        name = next(member.layer for member in self.members if member.side == "out")
-        if self.unit in ("head", "width") and "." in name:
-            name = name.rpartition(".")[0]
-        return Group(name, self.unit, self.channels, tuple(self.members), "; ".join(dict.fromkeys(self.reasons)))
-
-
-@dataclass(frozen=True)
-class _Channels:
-    """The channels of a value, in order.
-
-    Args:
-        segments: groups with the number of positions that each of their channels takes.
-        last: whether they are the last dimension of the value.
-        flat: whether the value was flattened.
-    """
-
-    segments: tuple[tuple[_GroupDraft, int], ...]
-    last: bool
-    flat: bool = False
-
-    @property
-    def width(self) -> int:
-        return sum(group.root().channels * repeat for group, repeat in self.segments)
+ANSWERS = "the answers of the model"
 
 
 class GroupFinder:
-    """Visits the nodes in order and collects coupled channels, with one method for each kind of node."""
+    """Visits the nodes in order and collects coupled channels, with one method for each kind of node.
 
-    def __init__(self, modules: dict[str, nn.Module]) -> None:
+    Args:
+        modules: name → module of the model.
+        protected: layer → why its weights must not change; their channels stay whole.
+    """
+
+    def __init__(self, modules: dict[str, nn.Module], protected: dict[str, str] | None = None) -> None:
         self.modules: dict[str, Any] = modules
-        self.values: dict[str, _Channels | None] = {}  # None: the model's input, which has no channels of a layer
-        self.drafts: list[_GroupDraft] = []
+        self.protected = dict(protected or {})
+        self.values: dict[str, Value] = {}
+        self.lineages: dict[str, str] = {}
+        self.drafts: list[GroupDraft] = []
+        self.called: set[str] = set()
+        self.made_by: dict[str, GroupDraft] = {}
 
     def groups(self, nodes: list[Node]) -> list[Group]:
         """The groups of a model with these nodes, in the order of the layers that make them."""
         for node in nodes:
+            if node.name in self.modules and node.name in self.called:
+                self.protected[node.name] = f"the layer {node.name!r} is shared: it is used more than once"
+            self.called.add(node.name)
             self.values[node.key] = getattr(self, f"_{node.kind}")(node)
-        return [draft.finished() for draft in self.drafts if draft.parent is None and draft.members]
+            self.lineages[node.key] = self._lineage(node)
+        drafts = [draft for draft in self.drafts if draft.parent is None and draft.members]
+        for draft in drafts:
+            reasons = [self.protected[member.layer] for member in draft.members if member.layer in self.protected]
+            draft.reasons += reasons
+        return [draft.finished() for draft in drafts]
 
-    def _new_group(self, channels: int, unit: str, reason: str = "") -> _GroupDraft:
-        group = _GroupDraft(channels, len(self.drafts), unit=unit, reasons=[reason] if reason else [])
+    def _new_group(self, channels: int, unit: str, reason: str = "") -> GroupDraft:
+        group = GroupDraft(channels, len(self.drafts), unit=unit, reasons=[reason] if reason else [])
         self.drafts.append(group)
         return group
 
-    def _input(self, node: Node) -> None:
+    def _lineage(self, node: Node) -> str:
+        """Name of the first tensor with the same rows, as far as it is known."""
+        before = {self.lineages[key] for key in node.inputs}
+        known = isinstance(self.values[node.key], Channels) and len(before) == 1
+        return before.pop() if known else node.key
+
+    def _input(self, node: Node) -> Value:
         return None
 
-    def _output(self, node: Node) -> None:
-        for key in node.inputs:
-            for group, _ in self._require(key).segments:
-                group.root().reasons.append("the answers of the model")
+    def _output(self, node: Node) -> Value:
+        return self._keep_whole(node, ANSWERS)
 
-    def _conv(self, node: Node) -> _Channels:
+    def _opaque(self, node: Node) -> Value:
+        if node.name in self.modules:
+            kind = type(self.modules[node.name]).__name__
+            return self._keep_whole(node, f"the layer {node.name!r} of kind {kind} may mix them")
+        return self._keep_whole(node, f"the operation {node.name!r} (step {node.key!r}) may mix them")
+
+    def _keep_whole(self, node: Node, reason: str) -> Value:
+        """Every channel that this node reads has to stay, so what it computes does not change."""
+        for value in map(self.values.get, node.inputs):
+            channels = value.of if isinstance(value, Shape) else value
+            if isinstance(channels, Channels):
+                channels.keep_whole(reason)
+        return None
+
+    def _parameter(self, node: Node) -> Value:
+        """A parameter that is used outside of its layer must not change."""
+        self.protected[node.name.rpartition(".")[0]] = f"the parameter {node.name!r} is used outside of a layer"
+        return None
+
+    def _conv(self, node: Node, reason: str = "") -> Value:
         layer = self.modules[node.name]
-        self._read(node.name, self.values[node.inputs[0]], layer.in_channels, last=False)
-        return self._make(node.name, layer.out_channels, "filter", last=False)
+        rank = 2 + len(layer.kernel_size)
+        self._read(node, layer.in_channels, last=False, rank=rank, reason=reason)
+        return self._make(node, layer.out_channels, "filter", last=False, rank=rank, reason=reason)
 
-    def _grouped(self, node: Node) -> _Channels:
+    def _grouped(self, node: Node) -> Value:
+        return self._conv(node, f"{node.name} works in {self.modules[node.name].groups} groups of equal size")
+
+    def _linear(self, node: Node) -> Value:
         layer = self.modules[node.name]
-        reason = f"{node.name} works in {layer.groups} groups of equal size"
-        self._read(node.name, self.values[node.inputs[0]], layer.in_channels, last=False, reason=reason)
-        return self._make(node.name, layer.out_channels, "filter", last=False, reason=reason)
+        value = self.values[node.inputs[0]]
+        rank = value.rank if isinstance(value, Channels) else None
+        self._read(node, layer.in_features, last=True)
+        return self._make(node, layer.out_features, "neuron", last=True, rank=rank)
 
-    def _linear(self, node: Node) -> _Channels:
-        layer = self.modules[node.name]
-        self._read(node.name, self.values[node.inputs[0]], layer.in_features, last=True)
-        return self._make(node.name, layer.out_features, "neuron", last=True)
+    def _norm(self, node: Node) -> Value:
+        """BatchNorm works along dimension 1; ``(examples, channels)`` are the last dimension too."""
+        value, layer = self.values[node.inputs[0]], self.modules[node.name]
+        of_rows = isinstance(layer, nn.BatchNorm1d) and isinstance(value, Channels) and value.rank in (2, None)
+        if isinstance(value, Channels) and value.last and not of_rows:
+            return self._opaque(node)
+        return self._follow(node, layer.num_features)
 
-    def _norm(self, node: Node) -> _Channels | None:
-        return self._follow(node, self.modules[node.name].num_features)
+    def _depthwise(self, node: Node) -> Value:
+        value = self.values[node.inputs[0]]
+        if isinstance(value, Channels) and not value.last:
+            return self._follow(node, self.modules[node.name].out_channels)
+        return self._grouped(node)
 
-    def _depthwise(self, node: Node) -> _Channels | None:
-        return self._follow(node, self.modules[node.name].out_channels)
+    def _layernorm(self, node: Node) -> Value:
+        value, layer = self.values[node.inputs[0]], self.modules[node.name]
+        if isinstance(value, Channels) and not (value.last and len(layer.normalized_shape) == 1 and not value.flat):
+            return self._opaque(node)
+        return self._follow(node, layer.normalized_shape[0], "width")
 
-    def _layernorm(self, node: Node) -> _Channels | None:
-        return self._follow(node, self.modules[node.name].normalized_shape[0], "width")
-
-    def _embeddings(self, node: Node) -> _Channels:
+    def _embeddings(self, node: Node) -> Value:
         """Three tables and a norm, all of one width."""
         layer = self.modules[node.name]
         group = self._new_group(layer.word_embeddings.embedding_dim, "width")
         tables = ("word_embeddings", "position_embeddings", "token_type_embeddings", "LayerNorm")
         group.members += [Member(f"{node.name}.{table}", "out") for table in tables]
-        return _Channels(((group, 1),), last=True)
+        return Channels((group,), last=True, rank=3)
 
-    def _attention(self, node: Node) -> _Channels:
+    def _attention(self, node: Node) -> Value:
         """A head is a block of rows in query, key and value, and a block of columns of the output."""
         layer = self.modules[node.name]
         group = self._new_group(layer.num_attention_heads, "head")
         for projection in ("query", "key", "value"):
             name = f"{node.name}.{projection}"
-            self._read(name, self.values[node.inputs[0]], getattr(layer, projection).in_features, last=True)
+            self._read(replace(node, name=name), getattr(layer, projection).in_features, last=True)
             group.members.append(Member(name, "out", IndexMap(0, layer.attention_head_size)))
-        return _Channels(((group, layer.attention_head_size),), last=True)
+        return Channels((group,), last=True, rank=3, flat=True)
 
-    def _channelwise(self, node: Node) -> _Channels | None:
-        return self.values[node.inputs[0]]
-
-    def _flatten(self, node: Node) -> _Channels | None:
+    def _pointwise(self, node: Node) -> Value:
         value = self.values[node.inputs[0]]
-        return None if value is None else _Channels(value.segments, last=True, flat=value.flat or not value.last)
+        return value if isinstance(value, Channels) else self._opaque(node)
 
-    def _elementwise(self, node: Node) -> _Channels:
+    def _spatial(self, node: Node) -> Value:
+        """Pooling over pixels; ``detail`` is the number of their dimensions, if the operation has one."""
+        value = self.values[node.inputs[0]]
+        over_pixels = isinstance(value, Channels) and not value.last and node.detail in (None, (value.rank or 0) - 2)
+        return value if over_pixels else self._opaque(node)
+
+    def _flatten(self, node: Node) -> Value:
+        value = self.values[node.inputs[0]]
+        flattened = value.flattened() if isinstance(value, Channels) else None
+        return self._opaque(node) if flattened is None else flattened
+
+    def _batch_flatten(self, node: Node) -> Value:
+        rows = self.values[node.inputs[1]]
+        same = isinstance(rows, BatchSize) and rows.lineage == self.lineages[node.inputs[0]]
+        return self._flatten(replace(node, inputs=node.inputs[:1])) if same else self._opaque(node)
+
+    def _mean(self, node: Node) -> Value:
+        """The mean over all pixels leaves ``(examples, channels)``, or one pixel if dimensions are kept."""
+        value, (dims, keep) = self.values[node.inputs[0]], node.detail
+        if not isinstance(value, Channels) or value.last or value.rank is None:
+            return self._opaque(node)
+        if {value.axis(dim) for dim in dims} != set(range(2, value.rank)):
+            return self._opaque(node)
+        return value if keep else replace(value, last=True, rank=2)
+
+    def _elementwise(self, node: Node) -> Value:
         """Added or multiplied channel by channel: both inputs have the same channels."""
-        one, other = (self._require(key) for key in node.inputs[:2])
-        shapes = [[(group.root().channels, repeat) for group, repeat in value.segments] for value in (one, other)]
-        if shapes[0] != shapes[1] or one.last != other.last:
-            raise CouplingError(f"the step {node.name!r} joins channels that do not match one by one; {POINTER}")
-        for (left, _), (right, _) in zip(one.segments, other.segments, strict=True):
-            _merge(left.root(), right.root())
+        one, other = (self.values[key] for key in node.inputs)
+        if not (isinstance(one, Channels) and isinstance(other, Channels)) or not _one_by_one(one, other):
+            return self._opaque(node)
+        for left, right in zip(one.segments, other.segments, strict=True):
+            merge(left.root(), right.root())
         return one
 
-    def _concat(self, node: Node) -> _Channels:
-        values = [self._require(key) for key in node.inputs]
-        if len({(value.last, value.flat) for value in values}) != 1:
-            raise CouplingError(f"the step {node.name!r} concatenates values of different kinds; {POINTER}")
+    def _concat(self, node: Node) -> Value:
+        values = [value for value in map(self.values.get, node.inputs) if isinstance(value, Channels)]
+        first = values[0] if values else None
+        if first is None or len(values) < len(node.inputs):
+            return self._opaque(node)
+        if len({(value.last, value.rank) for value in values}) > 1 or not _along_channels(first, node.detail):
+            return self._opaque(node)
+        # each part may be flattened with another number of pixels, so only one position for each channel is understood
+        flat = first.flat and len(values) == 1
         segments = tuple(segment for value in values for segment in value.segments)
-        return _Channels(segments, values[0].last, values[0].flat)
+        return replace(first, segments=segments, flat=flat)
 
-    def _require(self, key: str) -> _Channels:
-        value = self.values[key]
-        if value is None:
-            raise CouplingError(f"the input {key!r} of the model is added or given out as it is; {POINTER}")
-        return value
+    def _shape(self, node: Node) -> Value:
+        value = self.values[node.inputs[0]]
+        return Shape(value if isinstance(value, Channels) else None)
 
-    def _make(self, layer: str, channels: int, unit: str, *, last: bool, reason: str = "") -> _Channels:
+    def _size(self, node: Node) -> Value:
+        return self._size_along(node, self.values[node.inputs[0]], node.detail)
+
+    def _item(self, node: Node) -> Value:
+        value = self.values[node.inputs[0]]
+        if not isinstance(value, Shape):
+            return self._opaque(node)
+        if isinstance(node.detail, int):
+            return self._size_along(node, value.of, node.detail)
+        pixels = node.detail in (slice(2, None), slice(-2, None)) and value.of and value.of.rank == 4
+        return None if pixels and value.of and not value.of.last else self._opaque(node)
+
+    def _size_along(self, node: Node, value: Value, dim: int) -> Value:
+        """The size of a tensor along a dimension; along that of its channels it would change."""
+        axis = value.axis(dim) if isinstance(value, Channels) else dim
+        if axis == 0:
+            return BatchSize(self.lineages[node.inputs[0]])
+        if isinstance(value, Channels) and (axis is None or value.dimension in (axis, None)):
+            return self._opaque(node)
+        return None
+
+    def _fact(self, node: Node) -> Value:
+        return None
+
+    def _make(
+        self, node: Node, channels: int, unit: str, *, last: bool, rank: int | None, reason: str = ""
+    ) -> Channels:
         group = self._new_group(channels, unit, reason)
-        group.members.append(Member(layer, "out"))
-        return _Channels(((group, 1),), last)
+        group.members.append(Member(node.name, "out"))
+        if node.name in self.made_by:
+            merge(self.made_by[node.name].root(), group)
+        self.made_by.setdefault(node.name, group)
+        return Channels((group,), last, rank)
 
-    def _follow(self, node: Node, channels: int, unit: str = "") -> _Channels | None:
+    def _follow(self, node: Node, channels: int, unit: str = "") -> Value:
         """A layer that works on each channel of its input by itself, and has parameters for each."""
         value = self.values[node.inputs[0]]
-        if value is None:
-            return None
-        self._attach(node.name, value, channels, "out")
-        for group, _ in value.segments if unit else ():
+        if not isinstance(value, Channels) or not self._attach(node, value, channels, "out"):
+            return self._opaque(node)
+        for group in value.segments if unit else ():
             group.root().unit = unit
         return value
 
-    def _read(self, layer: str, value: _Channels | None, width: int, *, last: bool, reason: str = "") -> None:
-        if value is None:
-            return
-        if value.last != last:
-            raise CouplingError(f"the layer {layer!r} does not read the channels of what it is given; {POINTER}")
-        self._attach(layer, value, width, "in")
-        for group, _ in value.segments if reason else ():
-            group.root().reasons.append(reason)
+    def _read(self, node: Node, width: int, *, last: bool, rank: int | None = None, reason: str = "") -> None:
+        value = self.values[node.inputs[0]]
+        placed = isinstance(value, Channels) and value.last == last and (rank is None or value.rank == rank)
+        if isinstance(value, Channels) and not (placed and self._attach(node, value, width, "in")):
+            value.keep_whole(f"the layer {node.name!r} reads them in another order")
+        elif isinstance(value, Shape):
+            self._opaque(node)
+        if isinstance(value, Channels) and reason:
+            value.keep_whole(reason)
 
-    def _attach(self, layer: str, value: _Channels, width: int, side: str) -> None:
-        """Add a member for each segment along a dimension of ``width`` positions."""
+    def _attach(self, node: Node, value: Channels, width: int, side: str) -> bool:
+        """Add a member for each segment along a dimension of ``width`` positions; False if they do not fit."""
         spread, rest = divmod(width, value.width)
         if rest or spread < 1 or (spread > 1 and not value.flat):
-            raise CouplingError(f"the layer {layer!r} expects {width} channels and is given {value.width}; {POINTER}")
+            return False
         offset = 0
-        for group, repeat in value.segments:
-            group.root().members.append(Member(layer, side, IndexMap(offset, repeat * spread)))
-            offset += group.root().channels * repeat * spread
+        for group in value.segments:
+            group.root().members.append(Member(node.name, side, IndexMap(offset, spread)))
+            offset += group.root().channels * spread
+        return True
 
 
-def _merge(one: _GroupDraft, other: _GroupDraft) -> None:
-    first, second = sorted((one, other), key=lambda group: group.order)
-    if first is second:
-        return
-    first.members += second.members
-    first.reasons += second.reasons
-    first.unit = "width" if "width" in (first.unit, second.unit) else first.unit
-    second.parent, second.members = first, []
+def _one_by_one(one: Channels, other: Channels) -> bool:
+    """Whether two values have the same channels in the same places."""
+    counts = [[group.root().channels for group in value.segments] for value in (one, other)]
+    ranks = None in (one.rank, other.rank) or one.rank == other.rank
+    return counts[0] == counts[1] and one.last == other.last and one.flat == other.flat and ranks
+
+
+def _along_channels(value: Channels, dim: int) -> bool:
+    """Whether ``dim`` is the dimension of the channels."""
+    return dim == -1 if value.last and dim < 0 else value.axis(dim) == value.dimension is not None
