@@ -36,13 +36,7 @@ MODELS: dict[str, Part] = {
     "adaroundW2A4": parts.adaround(2, 4),
     "W3A4": parts.train("W3A4"),
 }
-PARTS = {
-    **MODELS,
-    "choices": parts.choices,
-    "sensitivity": parts.sensitivity,
-    "mixed": parts.mixed,
-    "two_bits": parts.two_bits,
-}
+PARTS = {**MODELS, "choices": parts.choices, "sensitivity": parts.sensitivity, "mixed": parts.mixed}
 
 
 def ship(results: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from torch import nn
 from course_lib import data, models, quantization, storage, training
 from course_lib.core import memory
 from course_lib.quantization import qat
-from course_lib.quantization.bit_allocation import EDGE_BITS, bits_per_layer
+from course_lib.quantization.bit_allocation import bits_per_layer
 from course_lib.quantization.mse_scale import best_input_params
 
 RUNS = resuming.RUNS / "quantization_qat"
@@ -42,7 +42,6 @@ class Recipe:
     estimator: str = "lsq"
     freeze_norms_after: float = 0.5
     distil: bool = True
-    edge_bits: int | None = EDGE_BITS
 
 
 RECIPES = {
@@ -86,15 +85,10 @@ def round_to_nearest(bits: int) -> Part:
 
 
 def rounded_to_nearest(
-    model: nn.Module,
-    splits: data.Splits,
-    method: str,
-    bits: int | Mapping[str, int],
-    input_bits: int,
-    edge_bits: int | None = EDGE_BITS,
+    model: nn.Module, splits: data.Splits, method: str, bits: int | Mapping[str, int], input_bits: int
 ) -> nn.Module:
-    """``model`` with weights and inputs rounded to nearest; ``edge_bits`` for the first and last layer."""
-    inputs = best_input_params(model, splits.train, bits_per_layer(model, input_bits, edge_bits), CALIBRATION)
+    """``model`` with weights and inputs rounded to nearest; 8 bits for the first and last layer."""
+    inputs = best_input_params(model, splits.train, bits_per_layer(model, input_bits), CALIBRATION)
     weights = {}
     for name, width in bits_per_layer(model, bits).items():
         weight = model.get_submodule(name).get_parameter("weight").detach()
@@ -143,35 +137,6 @@ def train(name: str) -> Part:
         checkpoint.unlink(missing_ok=True)
 
     return part
-
-
-def two_bits(splits: data.Splits) -> Iterator[Row]:
-    """Weights and inputs of 2 bits in every layer, the first and the last included: nearest, AdaRound and QAT.
-
-    Settings are those of the rows with wider edges; nothing was chosen for these.
-    """
-    widths = dict.fromkeys(bits_per_layer(resnet18(), 2, None), 2)
-    facts = {"bits": 2, "input_bits": 2, "edge_bits": 2}
-
-    def nearest() -> nn.Module:
-        return rounded_to_nearest(resnet18(), splits, "best step", widths, 2, edge_bits=None)
-
-    def by_adaround() -> nn.Module:
-        return quantization.adaround(
-            resnet18(), splits.train, bits=2, input_bits=2, edge_bits=None, progress=False
-        ).model  # fmt: skip
-
-    def trained() -> nn.Module:
-        return train_by(Recipe(2, 2, images=8_000, edge_bits=None), splits).model
-
-    for method, make in {"nearest, best step": nearest, "AdaRound": by_adaround, "QAT": trained}.items():
-        name = f"{method}, W2A2 in every layer"
-
-        def measure(name: str = name, method: str = method, make: Callable[[], nn.Module] = make) -> Row:
-            seconds, model = timed(make)
-            return row_of(name, model, splits, method=method, **facts, seconds=seconds)
-
-        yield resuming.measured_once(RUNS / f"{name}.json", measure)
 
 
 def choices(splits: data.Splits) -> Iterator[Row]:
