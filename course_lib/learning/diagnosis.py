@@ -19,7 +19,7 @@ from typing import Any
 Edit = tuple[str, str]
 Fails = Callable[[str, Any], "Failure | None"]
 
-TOLERANCE = 2e-3
+TOLERANCE = 5e-4
 _NUMBER = re.compile(r"-?\d[\d,]*\.?\d*(?:e[-+]?\d+)?")
 _UNSTABLE = re.compile(r" \(line \d.*|\(\d[\d,]* of \d[\d,]* entries differ\)")
 
@@ -94,5 +94,11 @@ def _alike(known: Failure, found: Failure) -> bool:
     texts = [_UNSTABLE.sub("", one.problem) for one in (known, found)]
     if _NUMBER.sub("#", texts[0]) != _NUMBER.sub("#", texts[1]):
         return False
-    numbers = [[float(one.replace(",", "")) for one in _NUMBER.findall(text)] for text in texts]
-    return all(math.isclose(*pair, rel_tol=TOLERANCE, abs_tol=1e-9) for pair in zip(*numbers, strict=True))
+    return all(_close(*pair) for pair in zip(*(_NUMBER.findall(text) for text in texts), strict=True))
+
+
+def _close(one: str, other: str) -> bool:
+    """Whether two numbers, as they were printed, are equal but for rounding errors; whole numbers must be equal."""
+    exact = "." not in one and "." not in other
+    values = [float(text.replace(",", "")) for text in (one, other)]
+    return math.isclose(*values, rel_tol=0.0 if exact else TOLERANCE, abs_tol=1e-9)

@@ -148,7 +148,8 @@ def expect_tensor(
     hint: str | None = None,
 ) -> None:  # fmt: skip
     """Fail unless ``got`` is a tensor, of this shape and dtype where they are given."""
-    expect(is_tensor(got), f"{what} should be a tensor, yours is {describe_any(got)}", given=given, hint=hint)
+    advice = "is there a return statement?" if got is None else hint
+    expect(is_tensor(got), f"{what} should be a tensor, yours is {describe_any(got)}", given=given, hint=advice)
     for name, wanted in (("dtype", dtype), ("shape", None if shape is None else tuple(shape))):
         if wanted is not None:
             found = getattr(got, name) if name == "dtype" else tuple(got.shape)
