@@ -30,8 +30,10 @@ def expect_symmetric(given: Any, weight: Tensor, bits: int) -> None:
 
 def _expect_integers(integers: Any, expected: Tensor, where: str) -> None:
     advice = "round first, then `.to(torch.int32)`: the cast alone truncates"
+    if isinstance(integers, Tensor) and not (integers == integers.round()).all():
+        advice = "return the integers, not the rounded values"
     expect_tensor("the integers", integers, dtype=torch.int32, hint=advice)
-    advice = "round to the nearest (torch.round, halves to even) and clamp to the range of the integers"
+    advice = "round to the nearest integer (torch.round, halves to even)"
     expect_equal("integers", integers, expected, given=where, hint=advice)
 
 
@@ -46,7 +48,8 @@ def expect_params(given: Any, low: float, high: float, bits: int) -> None:
     }
     advice = likely_mistake(as_float(scale), mistakes, "scale is the width of the range divided by the number of steps")
     expect_close("scale", as_float(scale), expected_scale, rtol=1e-6, given=where, hint=advice)
-    expect(type(zero_point) is int, f"the zero-point should be a Python int, got {type(zero_point).__name__}")
+    expect(type(zero_point) is int, f"the zero-point should be a Python int, got {type(zero_point).__name__}",
+           hint="a number of steps: round it")  # fmt: skip
     advice = "it is round(-low / scale) of the widened range, a number from 0 to 2**bits - 1"
     expect_equal("zero-point", zero_point, expected_zero, given=where, hint=advice)
 
@@ -68,6 +71,7 @@ def expect_kmeans(given: Any, weight: Tensor, start: Tensor, steps: int) -> None
     where = f"{weight.numel()} values, {len(start)} centroids, steps={steps}"
     advice = "each centroid moves to the mean of its nearest values; a centroid without values does not move"
     expect_close("centroids", centroids, expected, given=where, hint=advice)
-    expect_tensor("the codes", codes, dtype=torch.int64, hint="argmin returns int64")
+    advice = "return the codes, not the values: argmin gives them, as int64"
+    expect_tensor("the codes", codes, dtype=torch.int64, hint=advice)
     advice = "codes belong to the returned centroids: assign again after the last update"
     expect_equal("codes", codes, expected_codes, given=where, hint=advice)
