@@ -54,7 +54,7 @@ def exact_cases(which: int) -> list[tuple[Any, ...]]:
 
 def random_batches(generator: torch.Generator, count: int) -> list[Tensor]:
     """Batches whose scale and mean change from one to the next."""
-    return [torch.randn(4, 5, generator=generator) * (1 + index) - 0.3 * index for index in range(count)]
+    return [torch.randn(4, 5, generator=generator) * (2, 3, 1)[index % 3] - 0.3 * index for index in range(count)]
 
 
 def positive_values(generator: torch.Generator, tail: float) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from course_lib.learning.answer import Answer
 from course_lib.learning.exercises.lesson_06 import cases, reference
-from course_lib.learning.expect import expect, expect_close, expect_equal, expect_parts, expect_tensor
+from course_lib.learning.expect import CheckFailed, expect, expect_close, expect_equal, expect_parts, expect_tensor
 from course_lib.learning.values import describe
 
 
@@ -43,7 +43,11 @@ def observed(answer: Answer, momentum: float, batches: list[Tensor]) -> Any:
         expect(callable(getattr(observer, name, None)), f"the observer has no method {name}")
     for batch in batches:
         Answer(observer.observe)(batch)
-    given = Answer(observer.range)()
+    try:
+        given = Answer(observer.range)()
+    except CheckFailed as failure:
+        failure.hint = "0 is falsy: a range that begins at 0 was observed; ask `is None`"
+        raise
     return [float(end) for end in expect_parts(given, 2, "low and high, from range()")]
 
 
