@@ -90,7 +90,8 @@ START = Answers(
         ),
         "not renumbered": changed(_START, (_NUMBERED, "pass")),
         "layers that are not chosen stay": changed(
-            _START, ("                continue", "                kept[name] = tensor.clone()\n            continue")
+            _START,
+            ("                continue", "                kept[name] = tensor.clone()\n                continue"),
         ),
         "numbered from 1": changed(_START, ("chosen.index(int(number))}", "chosen.index(int(number)) + 1}")),
         "only the layers": changed(_START, ("        kept[name]", "            kept[name]")),

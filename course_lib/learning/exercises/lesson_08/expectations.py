@@ -7,8 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from course_lib.learning.answer import Answer
 from course_lib.learning.exercises.lesson_08 import reference
-from course_lib.learning.expect import expect, expect_close, expect_equal, expect_parts, expect_tensor, likely_mistake
+from course_lib.learning.expect import (
+    CheckFailed,
+    expect,
+    expect_close,
+    expect_equal,
+    expect_parts,
+    expect_tensor,
+    likely_mistake,
+)
 from course_lib.learning.values import describe_any
 
 
@@ -42,8 +51,14 @@ def _step_hint(got: Tensor, weight: Tensor, factor: Tensor, column: int, expecte
     )
 
 
-def expect_factor(got: Any, rows: Tensor, damping: float) -> None:
-    """The upper Cholesky factor of the inverse of the damped Hessian."""
+def expect_factor(answer: Answer, rows: Tensor, damping: float) -> None:
+    """The upper Cholesky factor of the inverse of the damped Hessian, which is positive definite."""
+    try:
+        got = answer(rows, damping)
+    except CheckFailed as failure:
+        if "ValueError" in failure.problem:
+            failure.hint = "this H is positive definite, but single precision cannot see it: compute in float64"
+        raise
     width, given = rows.shape[1], f"inputs of shape {tuple(rows.shape)} and damping {damping}"
     expect_tensor("the factor", got, shape=(width, width))
     lower = got.tril(-1).abs().sum().item() if width > 1 else 0.0

@@ -55,8 +55,7 @@ def layer_map(student_layers, teacher_layers):
         {
             "chosen layers are renumbered from 0": [(_RENAMED, "pass")],
             "layers that are not chosen are left out": [
-                ("                continue", "                pass"),
-                (_RENAMED, f"{_RENAMED} if int(number) in chosen else name"),
+                ("                continue", "                kept[name] = tensor.clone()\n                continue")
             ],
             "the first chosen layer gets the number 0, not 1": [
                 ("chosen.index(int(number))}", "chosen.index(int(number)) + 1}")

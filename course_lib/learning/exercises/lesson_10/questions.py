@@ -11,6 +11,7 @@ from course_lib.learning.answer import Answer
 from course_lib.learning.exercises.lesson_10 import reference
 from course_lib.learning.expect import expect, expect_close, expect_equal, expect_raises, expect_unchanged
 from course_lib.learning.questions import probe, question
+from course_lib.learning.values import describe
 
 EXCLUDED = ("course_lib.distillation",)
 MOST_LAYERS = 48
@@ -39,13 +40,15 @@ Chain = tuple[nn.Module, list[nn.Module], Tensor]
 @question("10.1")
 def check_layer_map(answer: Answer) -> None:
     """All sizes up to 48, and students with no layer or too many."""
-    for theirs in (3, 6, *range(1, MOST_LAYERS + 1)):
-        for ours in range(1, theirs + 1):
+    for theirs in (11, 6, *range(1, MOST_LAYERS + 1)):
+        for ours in range(4 if theirs == 11 else 1, theirs + 1):
             given = f"student_layers = {ours}, teacher_layers = {theirs}"
             found = answer(ours, theirs)
             expect(isinstance(found, tuple), f"the map should be a tuple, yours is {type(found).__name__}", given=given)
             expected = reference.layer_map(ours, theirs)
-            expect_equal("map", found, expected, given=given, hint="count from 0, end with the last")
+            advice, shown = "count from 0, end with the last", f"expected {expected}, got {describe(found)}"
+            expect(tuple(found) == expected, f"map: {shown}", given=given, hint=advice)
+            expect_equal("map", found, expected, given=given, hint=advice)
     for ours, theirs in ((0, 6), (7, 6), (-1, 3)):
         expect_raises(ValueError, answer, ours, theirs, hint="there is no such map: raise ValueError")
 
@@ -64,7 +67,7 @@ def probe_layer_map(answer: Answer, generator: torch.Generator) -> Any:
 def check_student_state(answer: Answer) -> None:
     """Names, values and copies, with more than ten layers too."""
     generator = torch.Generator().manual_seed(0)
-    for layers, chosen in ((6, (1, 3, 5)), (12, (1, 11)), (3, (0, 1, 2)), (12, (10,)), (4, (2, 3))):
+    for layers, chosen in ((6, (2, 4, 5)), (6, (1, 3, 5)), (12, (1, 11)), (3, (0, 1, 2)), (12, (10,)), (4, (2, 3))):
         state = _state(layers, generator)
         given = f"a teacher of {layers} layers, chosen = {chosen}"
         found, wanted = answer.in_place(state, chosen), reference.student_state(state, chosen)
@@ -161,7 +164,13 @@ def probe_attention_loss(answer: Answer, generator: torch.Generator) -> Any:
 @question("10.5")
 def check_distil_in_stages(answer: Answer) -> None:
     """Weights of every stage, agreement with the original, and unchanged originals."""
-    tried = ((1, 0.5, 2.0, 4, 0.2), (2, 1.0, 1.0, 3, 0.1), (3, 0.5, 4.0, 2, 0.3), (3, 0.0, 2.0, 4, 0.2))
+    tried = (
+        (1, 0.5, 2.0, 4, 0.2),
+        (2, 0.3, 1.0, 3, 0.1),
+        (2, 1.0, 1.0, 3, 0.1),
+        (3, 0.5, 4.0, 2, 0.3),
+        (3, 0.0, 2.0, 4, 0.2),
+    )
     for seed, (count, weight, temperature, steps, rate) in enumerate(tried):
         teacher, students, inputs = _chain(count, torch.Generator().manual_seed(seed))
         before = _numbers([teacher, *students])
