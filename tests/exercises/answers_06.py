@@ -265,7 +265,7 @@ CLIP = Answers(
         "the smallest of equals": clip().replace("min(candidates, key=error)", "min(sorted(candidates), key=error)"),
     },
     advice={
-        "the largest error": "the smallest is asked",
+        "the largest error": "smallest is asked",
         "nothing is clipped": "the largest candidate has the largest error",
         "clipped values do not count": "count their error too",
         "only clipped values count": "Rounding has an error too",

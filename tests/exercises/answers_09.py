@@ -291,7 +291,7 @@ EPOCH = Answers(
         "teacher in training mode": "teacher.eval() first",
         "student in eval mode": "student.train()",
         "gradients pile up": "they add up",
-        "gradients are cleared before the step": "cleared before backward, not after it",
+        "gradients are cleared before the step": "cleared before backward",
         "never steps": "is there an optimizer.step()",
         "returns the last loss": "not the last loss",
         "returns the sum": "not the sum",

@@ -100,7 +100,7 @@ def probe_headline_assumptions(answer: Answer, generator: torch.Generator) -> An
 @question("01.4")
 def check_bits_per_weight(answer: Answer) -> None:
     """Full groups, groups that end early, and groups wider than a row."""
-    layouts = [(4, 128, 4, 128), (8, 256, 4, 32), (3, 10, 2, 4), (5, 7, 8, 64), (1, 1, 3, 1)]
+    layouts = [(4, 128, 4, 128), (2, 128, 4, 64), (8, 256, 4, 32), (3, 10, 2, 4), (5, 7, 8, 64), (1, 1, 3, 1)]
     for rows, columns, bits, group_size in layouts:
         for scale_bits, zero_point_bits in [(16, 0), (16, 4), (32, 8)]:
             arguments = (rows, columns, bits, group_size, scale_bits, zero_point_bits)

@@ -38,7 +38,7 @@ EXACT = [
     (269305607, 70027593, 33), (1165647629, 28735547, 59), (363923597, 93586875, 60), (457968781, 146893243, 119),
     (110301409, 630312159, 123), (43070867, 1653395301, 126), (121933739, 897977597, 194), (1641943307, 80399709, 234),
 ]  # fmt: skip
-"""Sum, multiplier and result for a shift of 49: the product is an odd number one below a half, which float64 rounds up."""
+"""Sum, multiplier and result for a shift of 49: the product is one below a half, which float64 rounds up."""
 EXACT_SHIFT = 49
 
 
@@ -87,7 +87,7 @@ class Residual(nn.Module):
 
 
 def residual_network(seed: int) -> nn.Module:
-    """A small network with a nested block, dropout, a layer that is not quantized, a channel of zeros; in training mode."""
+    """In training mode; with a nested block, dropout, a layer that is not quantized, and a channel of zeros."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = nn.Sequential(

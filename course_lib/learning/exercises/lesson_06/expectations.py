@@ -57,8 +57,8 @@ def expect_clip(given: Any, values: Tensor, bits: int) -> None:
     best = min(candidates, key=lambda clip: clip_error(values, bits, clip))
     expect(isinstance(given, int | float), f"return one of the candidates, a number; got {type(given).__name__}")
     where = f"{len(values)} values up to {values.max():.1f}, bits={bits}"
-    expect(any(abs(given - one) < 1e-6 for one in candidates), f"{describe(given)} is not one of the candidates", given=where,
-           hint="return the candidate itself, not its place or its error")  # fmt: skip
+    listed, advice = any(abs(given - one) < 1e-6 for one in candidates), "return the candidate itself"
+    expect(listed, f"{describe(given)} is not one of the candidates", given=where, hint=advice)
     found, least = clip_error(values, bits, float(given)), clip_error(values, bits, best)
     problem = f"clipping at {given:.3g} gives a squared error of {found:.4g}, at {best:.3g} only {least:.4g}"
     advice = "the scale is clip / (2**bits - 1); the error of values above the clip counts, too"

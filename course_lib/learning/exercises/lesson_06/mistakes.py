@@ -134,7 +134,7 @@ MISTAKES = {
     "06.4": Mistakes(
         "best_clip",
         {
-            "a high clip rounds coarsely: the largest candidate has the largest error here, and the smallest is asked": [
+            "a high clip rounds coarsely: the largest candidate has the largest error here; the smallest is asked": [
                 (_MIN, "return max(candidates)")
             ],
             "rounding has an error too, not only clipping": [
@@ -190,7 +190,7 @@ MISTAKES = {
             "a channel of zeros gets the scale 1: 0 / 0 is not a number": [
                 ("torch.where(scale > 0, scale, 1.0)", "scale")
             ],
-            "every layer uses the range of the last one: a closure looks its variables up when it runs, so bind the range "
+            "every layer uses the range of the last one: a closure looks its variables up when it runs; bind the range "
             "as a default (`ends=ends[layer]`)": [
                 (_HOOK, "lambda one, inputs: (self._rounded(inputs[0], *ends[layer]),)")
             ],

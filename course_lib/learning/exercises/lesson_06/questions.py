@@ -140,7 +140,7 @@ def probe_clip(answer: Answer, generator: torch.Generator) -> Any:
         yield as_float(answer(values, bits, candidates))
     candidates = (1 + torch.randperm(9, generator=generator)).tolist()
     first = [float(one) for one in candidates if one not in (1, 9)]
-    yield as_float(answer(torch.zeros(4), 4, first[:1] + [1.0, 9.0] + first[1:]))
+    yield as_float(answer(torch.zeros(4), 4, [*first[:1], 1.0, 9.0, *first[1:]]))
 
 
 @question("06.5")

@@ -35,7 +35,7 @@ def expect_step_gradient(answer: Answer, x: Tensor, scale: float, qmin: int, qma
     """The gradient with respect to the step size."""
     expected = float(reference.step_gradient(x, scale, qmin, qmax, upstream))
     given = answer(x, scale, qmin, qmax, upstream)
-    advice = "qmin below the range, qmax above it, round(x / scale) - x / scale inside; times upstream, summed"
+    advice = "`qmin` below the range, `qmax` above it, round(x / scale) - x / scale inside; times upstream, summed"
     given = float(given) if isinstance(given, Tensor) and given.numel() == 1 else given
     expect_close("gradient of the step size", given, expected, rtol=1e-4, atol=1e-6, hint=advice)
 

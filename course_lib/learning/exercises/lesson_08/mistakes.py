@@ -20,7 +20,7 @@ MISTAKES = {
     "08.1": Mistakes(
         "gptq_step",
         {
-            "the later columns have not changed: row j of the factor (not column j) says how they compensate for the error": [
+            "the later columns have not changed: row j of the factor (not column j) says how they compensate": [
                 (_ON, "")
             ],
             "divide the error by the factor's entry on the diagonal": [(f" {_ERROR}", "")],

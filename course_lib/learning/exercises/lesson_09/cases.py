@@ -29,7 +29,7 @@ class Distillation:
         return cls(teacher.train(), student.eval(), batches)
 
     def networks(self) -> tuple[nn.Module, nn.Module, torch.optim.Optimizer]:
-        """Copies of teacher and student, and an optimizer of the student's copy, which has gradients of an earlier step."""
+        """Copies of both, and an optimizer of the student's copy, which has gradients of an earlier step."""
         teacher, student = copy.deepcopy(self.teacher), copy.deepcopy(self.student)
         for parameter in student.parameters():
             parameter.grad = torch.ones_like(parameter)

@@ -45,7 +45,7 @@ def expect_loss(
     mistakes = {
         "the soft part lacks T²": alpha * soft / temperature**2 + (1 - alpha) * task,
         "divide the soft part by the examples only, not by the classes": alpha * soft / classes + (1 - alpha) * task,
-        "alpha belongs to the teacher, 1 - alpha to the labels": alpha * task + (1 - alpha) * soft,
+        "`alpha` belongs to the teacher, 1 - alpha to the labels": alpha * task + (1 - alpha) * soft,
         "the sum over examples should be a mean": alpha * soft * len(labels) + (1 - alpha) * task,
         "teacher and student are swapped in the divergence": alpha * swapped + (1 - alpha) * task,
         "T² belongs to the soft part only": alpha * soft + (1 - alpha) * task * temperature**2,
@@ -126,7 +126,7 @@ def expect_feature_loss(module: nn.Module, linear: nn.Linear, widths: tuple[int,
 
 @torch.no_grad()
 def expect_example(answer: Answer) -> None:
-    """A student that is projected to 0 and a teacher that is 3 everywhere: a loss of 9, however much padding there is."""
+    """A student projected to 0 and a teacher that is 3 everywhere: a loss of 9, however much padding there is."""
     module = feature_module(answer, (2, 3))
     for parameter in module.parameters():
         parameter.zero_()

@@ -144,8 +144,8 @@ def check_attention_loss(answer: Answer) -> None:
         expect(apart, "a gradient reaches the teacher", given=given, hint="detach its maps")
     student = torch.tensor([[[[1.0, 0.0], [0.0, 1.0]]]])
     teacher = torch.tensor([[[[0.8, 0.2], [0.4, 0.6]]]])
-    for mask, expected in ((torch.tensor([[1, 1]]), 0.1), (torch.tensor([[1, 0]]), 0.04)):
-        expect_close("loss", answer(student, teacher, mask), expected, given="the example of the text", hint=advice)
+    for words, wanted in ((torch.tensor([[1, 1]]), 0.1), (torch.tensor([[1, 0]]), 0.04)):
+        expect_close("loss", answer(student, teacher, words), wanted, given="the example of the text", hint=advice)
     for missing in ((None, teacher), (student, None)):
         expect_raises(ValueError, answer, *missing, mask, hint="a missing map is an error, not a loss of 0")
 

@@ -64,7 +64,7 @@ MISTAKES = {
             "a share of the energy is asked, not a share of the ranks": [
                 (_KEPT, "max(1, round(share * len(squares)))")
             ],
-            "the energy is the sum of the squares of the singular values: add them up, do not compare single values with the largest": [
+            "the energy is a sum of the squares: add them up, do not compare single values with the largest": [
                 (_KEPT, "max(1, int((squares.sqrt() >= (1 - share) * squares[0].sqrt()).sum()))")
             ],
             "`share` is what stays, not what is lost": [(_KEPT, "int((kept < 1 - share).sum()) + 1")],
