@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
+import re
 import importlib
 import re
 from pathlib import Path

@@ -72,7 +72,7 @@ EXAMPLES: dict[str, list[Example]] = {
     "04.2": [where(lambda scores, ratio, multiple: (len(scores), ratio, multiple) == (12, 0.5, 4),
                    holds=lambda kept: len(kept) == 8)],
     "04.3": [where(lambda state, stem, inner: (stem, inner) == ([0, 2], [1]),
-                   holds=lambda small: [*small["conv2.weight"].shape, *small["fc.weight"].shape] == [1, 2, 3, 3, 5, 8])],
+                   holds=lambda one: [*one["conv2.weight"].shape, *one["fc.weight"].shape] == [1, 2, 3, 3, 5, 8])],
     "04.4": [where(first_and_last_of_three,
                    holds=lambda small: small["query.weight"].shape[0] == small["output.weight"].shape[1] == 4)],
     "04.5": [of(T([[1.0, -4.0, 2.0, 3.0, 0.0, 0.0, 0.0, 5.0]]), gives=T([[0, 1, 0, 1, 1, 0, 0, 1]]).bool())],

@@ -46,7 +46,7 @@ def exact_cases(which: int) -> list[tuple[Any, ...]]:
     """Arguments of ``integer_linear`` for which single and double precision give a wrong result."""
     nothing = torch.zeros(1, 2, dtype=torch.uint8), 0, torch.ones(1, 2, dtype=torch.int8)
     total, multiplier, _ = EXACT[which % len(EXACT)]
-    beyond = 2**24 + 1 + 2 * which
+    beyond = 2**24 + 1 + 4 * which  # single precision rounds it down
     upper = -(-(2 * 127 + 1) * 2**46 // beyond)
     pairs = [(beyond, upper, 47), (total, multiplier, EXACT_SHIFT)]
     return [(*nothing, torch.tensor([bias], dtype=torch.int32), factor, shift, 0) for bias, factor, shift in pairs]

@@ -86,7 +86,7 @@ def limit_gradient(student_logits, teacher_logits):
         "train_epoch",
         {
             "clear the gradients before each backward: they add up": [(_CLEAR, "")],
-            "the weights have not moved: is there an optimizer.step(), and are gradients cleared before backward, not after it?": [
+            "the weights have not moved: is there an optimizer.step(), with gradients cleared before backward?": [
                 (_CLEAR, ""),
                 (_STEP, _CLEAR + _STEP),
             ],
