@@ -1,8 +1,8 @@
 """Print the values of a learner's function as one canonical line.
 
 This module is in the sandbox beside the notebook, and the reference lines are made with it outside. It decides
-nothing: a kernel in which it was changed still has to print the right values. Lists and tuples are written the same
-way, dictionaries and sets are sorted, every other type must be exact.
+nothing: a kernel in which it was changed still has to print the right values. Dictionaries and sets are sorted. Lists
+and tuples are written alike, so are all floating dtypes, and a tensor without dimensions is a number, as in the checks.
 
 Numbers are rounded so that another correct computation prints the same. A float keeps ``DIGITS`` digits; the entries
 of a tensor are rounded at the last digit of its largest entry. A reference value too near a rounding edge is listed
@@ -24,7 +24,6 @@ from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
 DIGITS = 4
-SHORT_DIGITS = {"float16": 2, "bfloat16": 1}
 EDGE = 0.05
 TINY = 1e-9
 BESIDE = 4e-6
@@ -65,8 +64,10 @@ class Writer:
         if kind is dict:
             keys = sorted(value, key=lambda key: (type(key).__name__, str(key)))
             return "{" + ",".join(f"{self.write(key)}:{self.write(value[key])}" for key in keys) + "}"
-        if kind.__name__ in ("Tensor", "Parameter", "ndarray"):
+        if kind.__name__ in ("Tensor", "Parameter"):
             return self._tensor(value)
+        if kind.__name__ == "ndarray":
+            return f"array {self._tensor(value)}"
         raise TypeError(f"a value of type {kind.__name__} cannot be written")
 
     def _float(self, value: float) -> str:
@@ -95,6 +96,8 @@ class Writer:
         return whole
 
     def _tensor(self, value: Any) -> str:
+        if not value.shape:
+            return self.write(_entries(value)[0])
         dtype = str(value.dtype).removeprefix("torch.")
         shape = ",".join(str(size) for size in value.shape)
         entries = _entries(value)
@@ -102,8 +105,8 @@ class Writer:
             text = "".join("01"[entry] for entry in entries) if dtype == "bool" else ",".join(map(str, entries))
             return f"{dtype}[{shape}]:{text}"
         largest = max((abs(entry) for entry in entries if math.isfinite(entry)), default=0.0)
-        exponent = self._exponent(largest) - SHORT_DIGITS.get(dtype, DIGITS) + 1 if largest >= TINY else 0
-        return f"{dtype}[{shape}]e{exponent}:" + ",".join(self._entries(entries, exponent))
+        exponent = self._exponent(largest) - DIGITS + 1 if largest >= TINY else 0
+        return f"float[{shape}]e{exponent}:" + ",".join(self._entries(entries, exponent))
 
     def _entries(self, entries: Iterable[float], exponent: int) -> Iterable[str]:
         for entry in entries:
@@ -127,8 +130,8 @@ def prepare() -> None:
     import torch
 
     names = ("set_default_dtype", "set_default_device", "set_grad_enabled", "manual_seed", "set_num_threads",
-             "use_deterministic_algorithms", "set_printoptions", "set_float32_matmul_precision",
-             "set_flush_denormal")  # fmt: skip
+             "are_deterministic_algorithms_enabled", "use_deterministic_algorithms", "set_printoptions",
+             "set_float32_matmul_precision", "set_flush_denormal")  # fmt: skip
     _pristine.update({name: getattr(torch, name) for name in names})
     _pristine.update(
         threads=torch.get_num_threads(), float32=torch.float32, anomaly=torch.autograd.set_detect_anomaly,
@@ -144,7 +147,8 @@ def reset() -> None:
     _pristine["set_default_device"](None)
     _pristine["set_grad_enabled"](True)
     _pristine["set_num_threads"](_pristine["threads"])
-    _pristine["use_deterministic_algorithms"](False)
+    if _pristine["are_deterministic_algorithms_enabled"]():
+        _pristine["use_deterministic_algorithms"](False)  # imports a compiler, which takes a second
     _pristine["set_float32_matmul_precision"]("highest")
     _pristine["set_flush_denormal"](False)
     _pristine["set_printoptions"](profile="default")

@@ -78,8 +78,8 @@ def expect(condition: Any, message: str, *, given: Any = None, hint: str | None 
 def expect_equal(what: str, got: Any, expected: Any, *, given: Any = None, hint: str | None = None) -> None:
     """Fail unless ``got`` has exactly the values of ``expected``.
 
-    Tensors must agree in shape and dtype; a tensor without dimensions counts as a number where a number is
-    expected; lists and tuples are equivalent; a boolean is not a number; NaN equals NaN.
+    Tensors must agree in shape and dtype, but any floating dtype is as good as another; for the other types see
+    ``difference``. NaN equals NaN.
     """
     _compare(what, got, expected, None, given, hint)
 
@@ -96,8 +96,8 @@ def expect_close(
 ) -> None:
     """Fail unless ``|got - expected| <= atol + rtol * |expected|`` everywhere.
 
-    Defaults: rtol 1e-4 and atol 1e-6, but 0 where ``expected`` is an integer (counts must be exact). Tensors
-    must agree in shape and in the kind of their dtype (floating, integer, boolean), not in its precision.
+    Defaults: rtol 1e-4 and atol 1e-6, but 0 where ``expected`` is an integer (counts must be exact). Shapes and
+    types must agree as in ``expect_equal``.
     """
     _compare(what, got, expected, (rtol, atol), given, hint)
 
@@ -161,6 +161,13 @@ def as_float(value: Any) -> float:
     got = value.item() if is_tensor(value) and value.dim() == 0 else value
     expect(type(got) in (int, float), f"expected a number, got {describe_any(value)}")
     return float(got)
+
+
+def as_whole(value: Any) -> int:
+    """An ``int``, or a whole number in a tensor without dimensions, as an ``int``; a float is none."""
+    got = value.item() if is_tensor(value) and value.dim() == 0 else value
+    expect(type(got) is int, f"expected a whole number, an int, got {describe_any(value)}")
+    return got
 
 
 def expect_whole(what: str, got: Any, expected: int, *, hint: str | None = None) -> None:

@@ -207,7 +207,7 @@ def global_masks(weights, sparsity):
         "a list": "return a dictionary",
         "rounds once per layer": "Round once for the whole model",
         "layers sorted by name": "not by name",
-        "layers sorted by size": "not by size",
+        "layers sorted by size": "in the order of the dictionary",
     },
     right={
         "sorted triples": """
@@ -549,7 +549,7 @@ class StructuredPruner:
         "the sparsity of the constructor everywhere": "not the one of the constructor",
         "linear layers only": "Convolutions are pruned too",
         "only layers at the top": "use modules(), not children()",
-        "norms are pruned too": "no biases and no norms",
+        "norms are pruned too": "not everything that has a weight",
         "a linear schedule": "this one is linear",
         "the last round stops short": "already has the final sparsity",
         "one round divides by zero": "steps - 1 is 0",

@@ -102,7 +102,7 @@ ASYMMETRIC = Answers(
         "zero not in the range": "must contain zero",
         "as many steps as integers": "2**bits - 1 steps",
         "the wrong sign": "mind the sign",
-        "no integer": "should be a Python int",
+        "no integer": "an int, got",
         "cut off": "do not cut it off",
         "from the high end": "not from the high end",
         "signed": "they are not signed",
@@ -304,7 +304,7 @@ BITS = Answers(
         "eight bits": "The first layer holds most of the weights",
         "one bit": "from 2 to 8",
         "two numbers": "return three values",
-        "fractions": "bits are whole numbers",
+        "fractions": "expected a whole number",
         "last layer first": "The first layer holds most of the weights",
     },
     right={

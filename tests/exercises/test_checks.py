@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import functools
-import re
-import re
 import importlib
 import re
 from pathlib import Path

@@ -12,6 +12,7 @@ import pytest
 from course_lib.grading import building, probe_runtime, probes
 from course_lib.grading.assignment import Assignment, Reference
 from course_lib.grading.judge import judge
+from course_lib.learning.answer import Answer
 from tests.exercises.test_checks import RIGHT, TRIED, WRONG, answer, graded_source
 
 KEY, SEEDS = b"the key of these tests", 20
@@ -24,15 +25,17 @@ def assignment(lesson: str) -> Assignment:
 
 
 @functools.cache
+def reference(question: str, place: int) -> Reference:
+    """What the solution prints for one seed of the pool."""
+    exercise, solution = assignment(question[:2]), answer(question, graded_source(question, solved=True))
+    draws = [probes.seed(KEY, exercise.name, question, place, draw) for draw in range(probes.REDRAWS)]
+    one = probes.reference(solution, exercise.module, exercise.questions[question].probe, draws)
+    return Reference(one["seed"], one["line"], tuple(one["floors"]))
+
+
 def references(question: str) -> list[Reference]:
     """What the solution prints for each seed of a pool of ``SEEDS``."""
-    exercise, solution = assignment(question[:2]), answer(question, graded_source(question, solved=True))
-    made = []
-    for place in range(SEEDS):
-        draws = [probes.seed(KEY, exercise.name, question, place, draw) for draw in range(probes.REDRAWS)]
-        one = probes.reference(solution, exercise.module, exercise.questions[question].probe, draws)
-        made.append(Reference(one["seed"], one["line"], tuple(one["floors"])))
-    return made
+    return [reference(question, place) for place in range(SEEDS)]
 
 
 def passes(question: str, tried: Any, reference: Reference) -> bool:
@@ -41,7 +44,7 @@ def passes(question: str, tried: Any, reference: Reference) -> bool:
     asked = exercise.questions[question]
     try:
         if asked.is_data:
-            printed = json.dumps(probe_runtime.tagged(tried()), allow_nan=False)
+            printed = json.dumps(probe_runtime.tagged(Answer(tried)()), allow_nan=False)
             return judge(exercise.module, asked.probe, printed, reference.seed, reference.line, reference.floors)
         values = probe_runtime.values(exercise.module, asked.probe, tried, reference.seed)
         return probe_runtime.Writer(reference.floors).write(values) == reference.line

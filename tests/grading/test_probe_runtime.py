@@ -32,10 +32,14 @@ def line(value, floors=()):
         (-123.456, "-1235e-1"),
         (torch.tensor([[True, False]]), "bool[1,2]:10"),
         (torch.tensor([1, -2]), "int64[2]:1,-2"),
-        (torch.tensor([1.0, 0.5, 0.0]), "float32[3]e-3:1000,500,0"),
-        (torch.zeros(0, 2), "float32[0,2]e0:"),
-        (torch.tensor([100.0]).half(), "float16[1]e1:10"),
-        (torch.tensor([math.inf, 2.0]), "float32[2]e-3:inf,2000"),
+        (torch.tensor([1.0, 0.5, 0.0]), "float[3]e-3:1000,500,0"),
+        (torch.tensor([1.0, 0.5, 0.0]).double(), "float[3]e-3:1000,500,0"),
+        (torch.zeros(0, 2), "float[0,2]e0:"),
+        (torch.tensor([100.0]).half(), "float[1]e-1:1000"),
+        (torch.tensor([math.inf, 2.0]), "float[2]e-3:inf,2000"),
+        (torch.tensor(7.0), "7000e-3"),
+        (torch.tensor(7, dtype=torch.int8), "7"),
+        (torch.tensor([1.0]).numpy(), "array float[1]e-3:1000"),
     ],
 )
 def test_values_are_written_as(value, text):

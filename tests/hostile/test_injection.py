@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from course_lib.grading import classroom, feedback
+from course_lib.grading import class_files, feedback
 from course_lib.grading.outcome import Status
 from course_lib.grading.results import GradedQuestion, GradedSubmission
 from course_lib.grading.shortcut_detection import Flag, FlagKind
@@ -45,7 +45,7 @@ def test_an_error_message_is_only_text(grader, tmp_path, kind):
     assert not verdict.passed and verdict.status in ("error", "wrong", "stopped")
     question = GradedQuestion(TARGET, 0.0, 3.0, Status.ERROR, verdict.details, (Flag(FlagKind.SOLUTION, KINDS[kind]),))
     result = GradedSubmission(KINDS[kind], "bwrap", "k", "01", questions=(question,))
-    classroom.write([result], tmp_path, {})
+    class_files.write([result], tmp_path)
     (page,) = (tmp_path / "feedback").glob("*.html")
     found, harmless = Tags(), Tags()
     found.feed(page.read_text(encoding="utf-8"))

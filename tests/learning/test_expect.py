@@ -67,7 +67,8 @@ def test_expect_passes_a_true_boolean_of_any_library(condition):
 @pytest.mark.parametrize(
     ("got", "wanted"),
     [
-        (3, 3), (3.0, 3), (torch.tensor(3), 3), (numpy.int64(3), 3), (True, True), ("a", "a"), (None, None),
+        (3, 3), (3, 3.0), (torch.tensor(3), 3), (3, torch.tensor(3)), (numpy.int64(3), 3),
+        (torch.ones(2).double(), torch.ones(2)), (True, True), ("a", "a"), (None, None),
         ([1, 2], (1, 2)), (torch.Size([2]), [2]), ({"a": [1]}, {"a": (1,)}), (float("nan"), float("nan")),
         (torch.tensor([1, 2]), torch.tensor([1, 2])), (torch.tensor([float("nan")]), torch.tensor([float("nan")])),
         (torch.zeros(0, 3), torch.zeros(0, 3)), (torch.bool, torch.bool), (numpy.ones(2), numpy.ones(2)),
@@ -102,7 +103,10 @@ def test_equal_values_pass(got, wanted):
         ([1, 0], torch.tensor([1, 0]), "the value: expected a tensor of shape (2,), got [1, 0]"),
         (torch.ones(2, 3), torch.ones(3, 2), "the value: expected shape (3, 2), got (2, 3)"),
         (torch.ones(2), torch.ones(2).bool(), "the value: expected dtype torch.bool, got torch.float32"),
-        (torch.ones(2).double(), torch.ones(2), "the value: expected dtype torch.float32, got torch.float64"),
+        (torch.ones(2), torch.tensor([1, 1]), "the value: expected dtype torch.int64, got torch.float32"),
+        (numpy.float64(2), torch.tensor(1), "the value: expected the whole number 1, an int, got 2.0"),
+        (3.0, 3, "the value: expected the whole number 3, an int, got 3.0"),
+        (numpy.ones(2), torch.ones(2), "the value: expected a tensor of shape (2,), got float64 array of shape (2,)"),
         (
             torch.eye(2).to_sparse(),
             torch.eye(2),

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from course_lib.learning.exercises.lesson_01 import reference
 from course_lib.learning.exercises.lesson_01.playground import GROUP_SIZE, PLANS, relative_error
-from course_lib.learning.expect import expect, likely_mistake
+from course_lib.learning.expect import as_float, as_whole, expect, expect_parts, likely_mistake
 from course_lib.learning.values import describe
 
 
@@ -52,9 +52,17 @@ def plan_gigabytes(plan: tuple[float, int], parameters: float = 175e9) -> float:
     return parameters * ((1 if sparsity > 0 else 0) + (1 - sparsity) * value_bits) / 8e9
 
 
+def as_plan(given: Any) -> tuple[float, int]:
+    """A learner's plan as a pair of numbers; the sparsity of a float32 tensor is rounded to that of ``PLANS``."""
+    sparsity, bits = expect_parts(given, 2, "sparsity and bits")
+    return round(as_float(sparsity), 6), as_whole(bits)
+
+
 def expect_plan(where: str, given: Any, weight: Tensor, budget_gb: float, parameters: float = 175e9) -> None:
     """A plan that fits the budget, with the smallest error, and of equal errors the smallest size."""
-    expect(given in PLANS, f"expected one of PLANS, a pair (sparsity, bits), got {describe(given)}", given=where)
+    known = type(given) in (list, tuple) and len(given) == 2 and as_plan(given) in PLANS
+    expect(known, f"expected one of PLANS, a pair (sparsity, bits), got {describe(given)}", given=where)
+    given = as_plan(given)
     best = reference.best_plan(weight, budget_gb, parameters)
     assert best is not None, "the check asks only for budgets that some plan fits"
     size, smallest = plan_gigabytes(given, parameters), plan_gigabytes(best, parameters)

@@ -9,8 +9,14 @@ from torch import Tensor
 
 from course_lib.learning.answer import Answer
 from course_lib.learning.exercises.lesson_01 import reference
-from course_lib.learning.exercises.lesson_01.expectations import encoded_bytes, expect_plan, pass_hint, size_hint
-from course_lib.learning.expect import draw, expect, expect_close, expect_equal, expect_parts, expect_whole
+from course_lib.learning.exercises.lesson_01.expectations import (
+    as_plan,
+    encoded_bytes,
+    expect_plan,
+    pass_hint,
+    size_hint,
+)
+from course_lib.learning.expect import as_float, draw, expect, expect_close, expect_equal, expect_parts, expect_whole
 from course_lib.learning.questions import probe, question
 from course_lib.learning.values import describe
 
@@ -118,7 +124,7 @@ def probe_bits_per_weight(answer: Answer, generator: torch.Generator) -> Any:
         bits, scale_bits, zero_point_bits = (
             draw(generator, low, high, 1)[0] for low, high in [(2, 8), (8, 32), (0, 8)]
         )
-        yield answer(rows, columns, bits, group_size, scale_bits, zero_point_bits)
+        yield as_float(answer(rows, columns, bits, group_size, scale_bits, zero_point_bits))
 
 
 @question("01.5")
@@ -148,12 +154,15 @@ def check_pass_seconds(answer: Answer) -> None:
 @probe("01.5")
 def probe_pass_seconds(answer: Answer, generator: torch.Generator) -> Any:
     """Seconds and bounds of random models and machines."""
-    yield list(answer(2**20, 8, 4, 16, 128))
+    cases: list[tuple[float, ...]] = [(2**20, 8, 4, 16, 128)]
     for batch_size in (1, 2, 8, 64, 256):
         parameters, bandwidth, peak = draw(generator, 10**6, 10**9, 1)[0], *draw(generator, 10, 900, 2)
-        yield from [list(answer(parameters, bits, batch_size, bandwidth, peak)) for bits in (4, 16, 32)]
-    bits, bandwidth = (torch.rand(2, generator=generator) * torch.tensor([4.0, 40.0]) + 2.25).tolist()
-    yield from [list(answer(7e9, bits, 1, bandwidth, 1e4)), list(answer(7e9, bits, 64, 1e4, 10 + bandwidth))]
+        cases += [(parameters, bits, batch_size, bandwidth, peak) for bits in (4, 16, 32)]
+    width, speed = (torch.rand(2, generator=generator) * torch.tensor([4.0, 40.0]) + 2.25).tolist()
+    cases += [(7e9, width, 1, speed, 1e4), (7e9, width, 64, 1e4, 10 + speed)]
+    for case in cases:
+        seconds, bound = answer(*case)
+        yield [as_float(seconds), bound]
 
 
 @question("01.6")
@@ -177,7 +186,7 @@ def probe_best_plan(answer: Answer, generator: torch.Generator) -> Any:
     for weight in _plan_weights(generator).values():
         budgets = [20 + 60 * torch.rand(1, generator=generator).item() for _ in range(3)]
         plans += [answer(weight.clone(), budget) for budget in (350.0, 90.0, 68.0, *budgets)]
-    return [list(plan) if isinstance(plan, tuple) else plan for plan in plans]
+    return [plan if plan is None else as_plan(plan) for plan in plans]
 
 
 def _plan_weights(generator: torch.Generator) -> dict[str, Tensor]:

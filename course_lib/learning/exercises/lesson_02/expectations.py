@@ -27,7 +27,7 @@ def expect_choice(chosen: Any, layers: list[cases.Layer], budget: float, given: 
         message = f"no choice meets this budget, so return None; you returned {describe(chosen)}"
         expect(chosen is None, message, given=given)
         return
-    expect(type(chosen) is list, f"expected a list of names, got {describe(chosen)}", given=given)
+    expect(type(chosen) in (list, tuple), f"expected a list of names, got {describe(chosen)}", given=given)
     known = {one["name"] for one in layers}
     expect(known.issuperset(chosen), "the list holds something that is not the name of a layer", given=given)
     expect(len(set(chosen)) == len(chosen), "a layer is named twice; it can be compressed once", given=given)

@@ -17,7 +17,7 @@ from course_lib.learning.exercises.lesson_02.expectations import (
     mac_hint,
     parameter_hint,
 )
-from course_lib.learning.expect import draw, expect, expect_close, expect_equal, expect_parts, expect_whole
+from course_lib.learning.expect import as_float, draw, expect, expect_close, expect_equal, expect_parts, expect_whole
 from course_lib.learning.questions import probe, question
 
 
@@ -71,11 +71,16 @@ def check_attainable(answer: Answer) -> None:
 def probe_attainable(answer: Answer, generator: torch.Generator) -> Any:
     """Positions of random layers on random machines."""
     for case in [(1024, 1024, 1024, 1, 64.0, 64.0), (0, 4096, 64, 8, 100.0, 20.0)]:
-        yield list(answer(*case))
+        yield _attained(answer(*case))
     for batch_size, macs_per_weight in itertools.product((1, 2, 16, 128), (1, 9, 3000)):
         weights, activations = draw(generator, 10**3, 10**6, 2)
         peak, bandwidth = (float(draw(generator, low, high, 1)[0]) for low, high in [(40, 900), (5, 90)])
-        yield list(answer(weights * macs_per_weight, 4 * weights, 4 * activations, batch_size, peak, bandwidth))
+        yield _attained(answer(weights * macs_per_weight, 4 * weights, 4 * activations, batch_size, peak, bandwidth))
+
+
+def _attained(given: Any) -> list[Any]:
+    intensity, gflops, bound = given
+    return [as_float(intensity), as_float(gflops), bound]
 
 
 @question("02.4")
@@ -109,7 +114,7 @@ def probe_measure(answer: Answer, generator: torch.Generator) -> Any:
         times = {f"model {index}": (90 * slow[index] + 1 + quick[index]).tolist() for index in range(count)}
         machine = cases.SimulatedMachine(times)
         measured = answer(machine.runners, runs, warmup, machine.clock)
-        yield [{name: list(pair) for name, pair in measured.items()}, machine.order]
+        yield [{name: [as_float(one) for one in pair] for name, pair in measured.items()}, machine.order]
 
 
 @question("02.5")
@@ -131,7 +136,7 @@ def probe_whole_speedup(answer: Answer, generator: torch.Generator) -> Any:
         latencies = (0.1 + 9 * torch.rand(count, generator=generator)).tolist()
         factor, layer = draw(generator, 2, 40, 1)[0] / 4, draw(generator, 0, count - 1, 1)[0]
         speedup, limit = answer(latencies, layer, factor)
-        yield [speedup, "infinite" if limit == math.inf else limit]
+        yield [as_float(speedup), "infinite" if limit == math.inf else as_float(limit)]
 
 
 @question("02.6")
@@ -147,4 +152,4 @@ def probe_choose_layers(answer: Answer, generator: torch.Generator) -> Any:
     """Choices for random tables, sorted by name."""
     for layers, budget in cases.layer_tables(generator).values():
         chosen = answer(layers, budget)
-        yield sorted(chosen) if isinstance(chosen, list) else chosen
+        yield sorted(chosen) if isinstance(chosen, list | tuple) else chosen

@@ -23,7 +23,6 @@ from course_lib.learning.exercises.lesson_03.expectations import (
 from course_lib.learning.exercises.lesson_03.playground import TARGET_ACCURACY, TARGET_ZEROS, try_sparsities
 from course_lib.learning.expect import as_float, cases, expect, expect_close, expect_parts, expect_unchanged
 from course_lib.learning.questions import probe, question
-from course_lib.learning.values import describe_any
 
 EXCLUDED = ("torch.nn.utils.prune", "course_lib.pruning")
 MOST_OF_THE_FIRST = 0.9
@@ -191,9 +190,7 @@ def probe_layer_sparsities(answer: Answer, generator: torch.Generator) -> Any:
 def _choice(given: Any) -> tuple[float, ...]:
     """The learner's three numbers, validated."""
     choice = expect_parts(given, 3, "the sparsity of each layer such as (0.5, 0.5, 0.5)")
-    expect(
-        all(type(value) in (int, float) for value in choice), f"each sparsity is a number; got {describe_any(given)}"
-    )
+    choice = tuple(map(as_float, choice))
     advice = "sparsities are fractions: 0.85, not 85"
     if all(-1 <= value <= 1 for value in choice):
         advice = "0 keeps a whole layer, there is nothing below; 1 would remove it"

@@ -23,12 +23,8 @@ def expect_kept(kept: Any, scores: Tensor, ratio: float, multiple: int) -> None:
     """Indices of the highest scores in increasing order, as many as the nearest multiple."""
     expected = reference.channels_to_keep(scores, ratio, multiple)
     where = f"{len(scores)} channels, a ratio of {ratio:.3g} and a multiple of {multiple}"
-    expect(
-        isinstance(kept, list),
-        f"return a list of indices, yours is a {type(kept).__name__}",
-        given=where,
-        hint="`tolist()` makes one",
-    )
+    listed, advice = isinstance(kept, list | tuple), "`tolist()` makes one"
+    expect(listed, f"return a list of indices, yours is a {type(kept).__name__}", given=where, hint=advice)
     advice = "the nearest multiple (halves go up), at least one multiple, at most all channels"
     expect_equal("number of kept channels", len(kept), len(expected), given=where, hint=advice)
     advice = "keep the highest scores, of equals the lower index; return the indices in increasing order"
@@ -52,7 +48,8 @@ def _expect_tensors(found: Any, expected: dict[str, Tensor], where: str, advice:
     expect(isinstance(found, dict), f"return a dictionary of tensors, yours is a {type(found).__name__}")
     expect_equal("names of the tensors", sorted(found), sorted(expected), given=where, hint="keep every name")
     for name, tensor in expected.items():
-        expect_tensor(name, found[name], shape=tensor.shape, given=where, hint=advice)
+        if tensor.dim():
+            expect_tensor(name, found[name], shape=tensor.shape, given=where, hint=advice)
         expect_equal(name, found[name], tensor, given=where, hint=f"the shape is right, the entries are not: {advice}")
 
 

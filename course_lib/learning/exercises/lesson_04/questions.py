@@ -22,7 +22,7 @@ from course_lib.learning.exercises.lesson_04.playground import (
     ResidualNet,
     try_widths,
 )
-from course_lib.learning.expect import cases, expect, expect_parts, expect_unchanged
+from course_lib.learning.expect import as_whole, cases, expect, expect_parts, expect_unchanged
 from course_lib.learning.questions import probe, question
 from course_lib.learning.values import describe_any
 
@@ -200,9 +200,9 @@ def _attention(generator: torch.Generator, heads: int, size: int) -> dict[str, T
 def _choice(given: Any) -> tuple[int, int]:
     """The learner's two numbers, validated."""
     first, second = expect_parts(given, 2, "the neurons of each hidden layer such as (150, 50)")
+    first, second = as_whole(first), as_whole(second)
     for count, limit in zip((first, second), NEURONS, strict=True):
-        good = type(count) is int and 1 <= count <= limit
+        good = 1 <= count <= limit
         problem = f"the layers have {NEURONS[0]} and {NEURONS[1]} neurons; got {describe_any(given)}"
-        fraction = isinstance(count, float)
-        expect(good, problem, hint="whole numbers of neurons, not fractions" if fraction else "first layer first")
+        expect(good, problem, hint="first layer first")
     return first, second

@@ -14,7 +14,7 @@ from course_lib.learning.exercises.lesson_05.expectations import (
     expect_symmetric,
 )
 from course_lib.learning.exercises.lesson_05.playground import TARGET_ACCURACY, TARGET_BITS, try_bits
-from course_lib.learning.expect import as_float, cases, expect, expect_parts, expect_unchanged
+from course_lib.learning.expect import as_float, as_whole, cases, expect, expect_parts, expect_unchanged
 from course_lib.learning.questions import probe, question
 from course_lib.learning.values import describe_any
 
@@ -40,9 +40,14 @@ def probe_symmetric(answer: Answer, generator: torch.Generator) -> Any:
     """Integers and scales of random tensors, of halves, of zeros; and the tensors afterwards."""
     for bits in (2, 3, 5, 8):
         weight = torch.randn((5, 7), generator=generator) * (1 + 3 * torch.rand(1, generator=generator))
-        yield from [answer.in_place(weight, bits), weight]
+        yield from [_with_scale(answer.in_place(weight, bits)), weight]
     halves = torch.cat([torch.arange(-13, 14) / 2, torch.tensor([7.0])])
-    yield from [answer(halves, 4), answer(torch.zeros(4), 8)]
+    yield from [_with_scale(answer(halves, 4)), _with_scale(answer(torch.zeros(4), 8))]
+
+
+def _with_scale(given: Any) -> list[Any]:
+    integers, scale = given
+    return [integers, as_float(scale)]
 
 
 @question("05.2")
@@ -146,6 +151,6 @@ def probe_bits(answer: Answer, generator: torch.Generator) -> Any:
 def _choice(given: Any) -> tuple[int, ...]:
     """The learner's three numbers, validated."""
     choice = expect_parts(given, 3, "the bits of each layer such as (4, 4, 4)")
-    good = all(type(value) is int and 2 <= value <= 8 for value in choice)
-    expect(good, f"bits are whole numbers from 2 to 8; got {describe_any(given)}")
-    return choice
+    bits = tuple(map(as_whole, choice))
+    expect(all(2 <= value <= 8 for value in bits), f"bits are whole numbers from 2 to 8; got {describe_any(given)}")
+    return bits

@@ -9,7 +9,15 @@ from torch import Tensor, nn
 
 from course_lib.learning.answer import Answer
 from course_lib.learning.exercises.lesson_06 import cases, reference
-from course_lib.learning.expect import CheckFailed, expect, expect_close, expect_equal, expect_parts, expect_tensor
+from course_lib.learning.expect import (
+    CheckFailed,
+    as_float,
+    expect,
+    expect_close,
+    expect_equal,
+    expect_parts,
+    expect_tensor,
+)
 from course_lib.learning.values import describe
 
 
@@ -48,14 +56,14 @@ def observed(answer: Answer, momentum: float, batches: list[Tensor]) -> Any:
     except CheckFailed as failure:
         failure.hint = "0 is falsy: a range that begins at 0 was observed; ask `is None`"
         raise
-    return [float(end) for end in expect_parts(given, 2, "low and high, from range()")]
+    return [as_float(end) for end in expect_parts(given, 2, "low and high, from range()")]
 
 
 def expect_clip(given: Any, values: Tensor, bits: int) -> None:
     """A candidate with the smallest squared error."""
     candidates = cases.clip_candidates(values)
     best = min(candidates, key=lambda clip: clip_error(values, bits, clip))
-    expect(isinstance(given, int | float), f"return one of the candidates, a number; got {type(given).__name__}")
+    given = as_float(given)
     where = f"{len(values)} values up to {values.max():.1f}, bits={bits}"
     listed, advice = any(abs(given - one) < 1e-6 for one in candidates), "return the candidate itself"
     expect(listed, f"{describe(given)} is not one of the candidates", given=where, hint=advice)

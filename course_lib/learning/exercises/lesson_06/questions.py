@@ -95,7 +95,8 @@ def check_observer(answer: Answer) -> None:
     Answer(second.observe)(batches[1])
     advice = "two observers must not share their range: store it in `self`, in `__init__`"
     expected = observed(Answer(reference.MovingAverageObserver), 0.5, batches[:1])
-    expect_close("range of the first of two observers", Answer(first.range)(), expected, hint=advice)
+    found = [as_float(end) for end in Answer(first.range)()]
+    expect_close("range of the first of two observers", found, expected, hint=advice)
     expect_raises(ValueError, Answer(answer.raw(0.1).range), hint="before the first batch, range() raises a ValueError")
 
 
@@ -107,7 +108,7 @@ def probe_observer(answer: Answer, generator: torch.Generator) -> Any:
         momentum = 0.05 + 0.9 * torch.rand(1, generator=generator).item()
         batches = cases.random_batches(generator, count)
         for some in (batches, [batch.relu() for batch in batches]):  # ReLU: the range begins at 0
-            values.append([float(end) for end in observed(answer, momentum, some)])
+            values.append(observed(answer, momentum, some))
     try:
         answer.raw(0.1).range()
     except Exception as error:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from course_lib.learning.answer import Answer
 from course_lib.learning.exercises.lesson_07 import cases, reference
-from course_lib.learning.expect import expect, expect_close, expect_equal, expect_parts
+from course_lib.learning.expect import as_whole, expect, expect_close, expect_equal, expect_parts
 
 
 def expect_straight_through(answer: Answer, x: Tensor, scale: float, qmin: int, qmax: int) -> None:
@@ -70,6 +70,7 @@ def expect_choice(answer: Answer, options: cases.Options, budget: int) -> None:
     advice = "layer name → bits: a dictionary tells which layer has how many"
     expect(isinstance(chosen, dict), f"expected a dictionary, got {type(chosen).__name__}", given=given, hint=advice)
     expect_equal("layers of the choice", sorted(chosen), sorted(options), given=given)
+    chosen = {name: as_whole(bits) for name, bits in chosen.items()}
     for name, bits in chosen.items():
         expect(bits in options[name], f"{name} has no option of {bits} bits", given=given)
     size, damage = cases.bytes_and_damage(options, chosen)

@@ -17,7 +17,7 @@ from course_lib.learning.exercises.lesson_07.expectations import (
     expect_straight_through,
     expect_trained,
 )
-from course_lib.learning.expect import expect_equal, expect_unchanged
+from course_lib.learning.expect import as_float, as_whole, expect_equal, expect_unchanged
 from course_lib.learning.questions import probe, question
 
 EXCLUDED = ("torch.fake_quantize_per_tensor_affine", "torch.ao.quantization", "course_lib.quantization")
@@ -49,6 +49,8 @@ def probe_fake_quantize(answer: Answer, generator: torch.Generator) -> Any:
         (gradient,) = torch.autograd.grad(result, x, torch.randn(4, 6, generator=generator))
         halves = torch.randint(-40, 40, (12,), generator=generator) / 8
         yield from [result.detach(), gradient, answer(halves, 0.25, qmin, qmax).detach()]
+    one = torch.randn((), generator=generator).requires_grad_()
+    yield torch.autograd.grad(answer.in_place(one, 0.5, -4, 3), one)[0]
 
 
 @question("07.2")
@@ -72,7 +74,7 @@ def probe_step_gradient(answer: Answer, generator: torch.Generator) -> Any:
         for size, sign in ((3, 1), (40, 1), (3, -1), (40, -1)):
             scale = float(0.1 + torch.rand((), generator=generator))
             x = sign * 2 * scale * qmax * torch.rand(size, 2, generator=generator)
-            yield float(answer(x, scale, qmin, qmax, 0.5 + torch.rand(size, 2, generator=generator)))
+            yield as_float(answer(x, scale, qmin, qmax, 0.5 + torch.rand(size, 2, generator=generator)))
 
 
 @question("07.3")
@@ -148,7 +150,7 @@ def probe_choose_bits(answer: Answer, generator: torch.Generator) -> Any:
     for share in (0.35, 0.45, 0.5, 0.55, 0.75, 1.0, 0.0):
         options = cases.random_options(5, generator)
         chosen = answer(options, cases.budget_for(options, share))
-        yield chosen and cases.bytes_and_damage(options, {name: chosen[name] for name in options})
+        yield chosen and cases.bytes_and_damage(options, {name: as_whole(chosen[name]) for name in options})
 
 
 @question("07.6")

@@ -16,7 +16,7 @@ from course_lib.learning.exercises.lesson_08.expectations import (
     expect_step,
 )
 from course_lib.learning.exercises.lesson_08.playground import GROUP_SIZES, LARGEST_ERROR, METHODS, MOST_BITS, try_plan
-from course_lib.learning.expect import as_float, expect, expect_parts, expect_raises, expect_unchanged
+from course_lib.learning.expect import as_float, as_whole, expect, expect_parts, expect_raises, expect_unchanged
 from course_lib.learning.questions import probe, question
 from course_lib.learning.values import describe_any
 
@@ -125,9 +125,11 @@ def probe_file_bytes(answer: Answer, generator: torch.Generator) -> Any:
     for _ in range(6):
         rows, groups, size, bits = (int(torch.randint(low, 9, (), generator=generator)) for low in (1, 1, 1, 2))
         for symmetric in (True, False):
-            yield from [answer((rows, groups * size), bits, size, symmetric)]
-            yield from [answer((rows, groups * size), bits, None, symmetric)]
-            yield from [answer((2 * rows + 1, 3), 3, 3, symmetric)]
+            for shape, width, group_size in (
+                ((rows, groups * size), bits, size), ((rows, groups * size), bits, None), ((2 * rows + 1, 3), 3, 3),
+            ):  # fmt: skip
+                found = answer(shape, width, group_size, symmetric)
+                yield {**found, "bits_per_weight": as_float(found["bits_per_weight"])}
     yield from [answer.refuses((4, 11), 4, 2, True)]
 
 
@@ -207,6 +209,7 @@ def _choice(given: Any) -> tuple[str, int, int | None]:
     """The learner's method, bits and group size, validated."""
     method, bits, group_size = expect_parts(given, 3, "method, bits and group size")
     expect(method in METHODS, f"the method is one of {', '.join(METHODS)}; got {describe_any(method)}")
-    expect(type(bits) is int and bits in (2, 3, 4), f"bits are 2, 3 or 4; got {describe_any(bits)}")
-    expect(group_size in GROUP_SIZES, f"the group size is one of {GROUP_SIZES}; got {describe_any(group_size)}")
+    bits, group_size = as_whole(bits), None if group_size is None else as_whole(group_size)
+    expect(bits in (2, 3, 4), f"bits are 2, 3 or 4; got {bits!r}")
+    expect(group_size in GROUP_SIZES, f"the group size is one of {GROUP_SIZES}; got {group_size!r}")
     return method, bits, group_size

@@ -19,13 +19,14 @@ def expect_soft(found: Any, logits: Tensor, temperature: float) -> None:
     expected = reference.soft_targets(logits, temperature)
     advice = "softmax over the classes of logits / temperature"
     if isinstance(found, Tensor) and found.shape == logits.shape and found.numel():
+        single = found.float()
         if not torch.isfinite(found).all():
             advice = "exp of a large logit overflows; subtract the largest logit of the row first, or use torch.softmax"
-        elif torch.allclose(found, reference.soft_targets(logits, 1.0), atol=1e-6):
+        elif torch.allclose(single, reference.soft_targets(logits, 1.0), atol=1e-6):
             advice = "the temperature has no effect yet: it divides the logits"
-        elif torch.allclose(found, reference.soft_targets(logits, 1 / temperature), atol=1e-6):
+        elif torch.allclose(single, reference.soft_targets(logits, 1 / temperature), atol=1e-6):
             advice = "the temperature divides the logits; you multiply"
-        elif torch.allclose(found.sum(dim=0), torch.ones(logits.shape[1]), atol=1e-4):
+        elif torch.allclose(single.sum(dim=0), torch.ones(logits.shape[1]), atol=1e-4):
             advice = "your columns add up to 1; each row is one example and must add up to 1"
     where = f"logits of shape {tuple(logits.shape)} at temperature {temperature:g}"
     expect_close("probabilities", found, expected, given=where, hint=advice)

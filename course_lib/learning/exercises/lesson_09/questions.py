@@ -18,7 +18,7 @@ from course_lib.learning.exercises.lesson_09.expectations import (
     feature_module,
     filled_like,
 )
-from course_lib.learning.expect import cases, expect, expect_raises, expect_unchanged
+from course_lib.learning.expect import as_float, cases, expect, expect_raises, expect_unchanged
 from course_lib.learning.questions import probe, question
 
 EXCLUDED = ("course_lib.distillation",)
@@ -146,7 +146,7 @@ def probe_train_epoch(answer: Answer, generator: torch.Generator) -> Any:
         teacher, student, optimizer = setting.networks()
         loss = answer.in_place(teacher, student, setting.batches, optimizer, alpha, 1 + 4 * temperature)
         unchanged = all(parameter.grad is None for parameter in teacher.parameters())
-        yield from [float(loss), unchanged, student.training]
+        yield from [as_float(loss), unchanged, student.training]
         yield from [*student.state_dict().values(), *teacher.state_dict().values()]
     teacher, student, optimizer = Distillation.drawn(generator).networks()
     yield answer.refuses(teacher, student, [], optimizer, 0.5, 2.0)
