@@ -507,7 +507,7 @@ def widths():
         "nothing removed": "make it narrower",
         "the second layer alone": "make it narrower",
         "too much of the first": "The first layer lost too many",
-        "fractions": "not fractions",
+        "fractions": "expected a whole number",
         "more than there are": "First layer first",
         "three numbers": "return two values",
         "what it should reach instead of widths": "return two values",

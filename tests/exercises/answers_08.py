@@ -454,7 +454,7 @@ PLAN = Answers(
         "a method that is none": "the method is one of",
         "a group that is none": "the group size is one of",
         "two things": "return three values",
-        "bits as text": "bits are 2, 3 or 4",
+        "bits as text": "expected a whole number",
     },
     right={
         "larger groups": "def plan():\n    return 'gptq', 3, 256\n",
