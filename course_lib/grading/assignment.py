@@ -178,6 +178,8 @@ class Exercise:
         wanted = tree_shaking.imported(self.exercise)
         probes = wanted.setdefault(tree_shaking.questions_of(self.lesson), set())
         probes.update(one.probe for one in self.questions.values())
+        if self.lesson:
+            probes.update(tree_shaking.exclusions(self.modules, self.lesson))
         secrets = {name for one in self.questions.values() for name in defined(one.stub)}
         modules = tree_shaking.shake(self.modules, wanted, secrets)
         packages = dict.fromkeys(["__init__", *(f"{name.split('.')[0]}.__init__" for name in modules)], "")

@@ -169,8 +169,9 @@ def values(module: str, function: str, answer: Callable[..., Any], seed: int) ->
     from course_lib.learning.answer import Answer
 
     reset()
-    probe = getattr(importlib.import_module(module), function)
-    found = probe(Answer(answer), torch.Generator().manual_seed(seed))
+    questions = importlib.import_module(module)
+    wrapped = Answer(answer, getattr(questions, "EXCLUDED", ()))
+    found = getattr(questions, function)(wrapped, torch.Generator().manual_seed(seed))
     return list(found) if inspect.isgenerator(found) else found
 
 

@@ -17,6 +17,7 @@ from nbformat import NotebookNode
 from course_lib.grading import cells
 
 PACKAGE = "course_lib.learning.exercises"
+EXCLUDED = "EXCLUDED"
 
 
 class ShakeError(ValueError):
@@ -59,6 +60,11 @@ def probes(folder: Path, lesson: str) -> dict[str, str]:
     """Question id → name of its probe function, read from the questions without importing them."""
     module = _Module(folder, questions_of(lesson))
     return {question: name for name, question in module.probes.items()}
+
+
+def exclusions(folder: Path, lesson: str) -> set[str]:
+    """The name of the constant with what a lesson's answers must not use, if its questions have one."""
+    return {EXCLUDED} & _Module(folder, questions_of(lesson)).statements.keys()
 
 
 def imported(notebook: NotebookNode) -> dict[str, set[str]]:

@@ -6,18 +6,15 @@ import dis
 import functools
 import inspect
 import linecache
-import sysconfig
-from collections.abc import Callable
-from pathlib import Path
-from types import FrameType, TracebackType
+from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import Any
 
+from course_lib.learning.excluded import excluded_use, is_learners
 from course_lib.learning.expect import CheckFailed, NotAttempted
 from course_lib.learning.values import UnusableResult, clone, describe, describe_any, describe_call, plain
 
 LONGEST_SOURCE = 60
-_OURS = str(Path(__file__).resolve().parents[1])
-_LIBRARIES = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 class Answer:
@@ -26,19 +23,27 @@ class Answer:
     A call passes copies of tensors, containers and modules, so that the function cannot change the check's objects;
     ``in_place`` passes the objects themselves. Results are reduced by ``values.plain``.
 
+    Args:
+        function: the learner's function or class.
+        excluded: dotted names of library functions that it must not use (``learning.excluded``).
+
     Raises:
-        CheckFailed: if ``function`` is not callable, does not take these arguments, raises, or returns
-            something that cannot be compared.
+        CheckFailed: if ``function`` is not callable, uses something excluded, does not take these arguments, raises,
+            or returns something that cannot be compared.
         NotAttempted: if it raises ``NotImplementedError``.
     """
 
-    def __init__(self, function: Any) -> None:
+    def __init__(self, function: Any, excluded: Sequence[str] = ()) -> None:
         if not callable(function):
             problem = f"the answer should be a function, got {describe_any(function)}"
             raise CheckFailed(problem, hint="pass the function itself, without calling it: no brackets after its name")
+        if used := excluded_use(function, excluded):
+            problem = f"your answer uses `{used}`, which is what this exercise rebuilds, so it does not count"
+            raise CheckFailed(problem, hint="write the steps yourself")
         self.function: Callable[..., Any] = function
         self.given: str | None = None
         self.returned: str | None = None
+        self.calls = 0
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -60,6 +65,7 @@ class Answer:
     def raw(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function without converting its exceptions, except that of an unanswered stub."""
         self.returned = None
+        self.calls += 1
         self.given = self._bind(args, kwargs)
         try:
             return self.function(*args, **kwargs)
@@ -120,7 +126,7 @@ def learner_frame(error: BaseException) -> TracebackType | None:
     """The innermost traceback entry that is the learner's own code, not the course's or a library's."""
     found, step = None, error.__traceback__
     while step is not None:
-        if _is_learners(step.tb_frame):
+        if is_learners(step.tb_frame.f_code.co_filename):
             found = step
         step = step.tb_next
     return found
@@ -131,12 +137,7 @@ def is_stub(error: NotImplementedError) -> bool:
     step = error.__traceback__
     while step is not None and step.tb_next is not None:
         step = step.tb_next
-    if step is None or not _is_learners(step.tb_frame):
+    if step is None or not is_learners(step.tb_frame.f_code.co_filename):
         return False
     instructions = dis.get_instructions(step.tb_frame.f_code)
     return any(one.offset == step.tb_lasti and one.opname == "RAISE_VARARGS" for one in instructions)
-
-
-def _is_learners(frame: FrameType) -> bool:
-    name = frame.f_code.co_filename
-    return not (name.startswith("<frozen") or name.startswith((_OURS, *_LIBRARIES)))

@@ -7,13 +7,24 @@ first (``values.plain``), so that an object with its own ``__eq__`` does not pas
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from course_lib.learning.difference import difference
-from course_lib.learning.values import UnusableResult, clone, describe, describe_any, describe_call, is_tensor, plain
+from course_lib.learning.values import (
+    UnusableResult,
+    clone,
+    describe,
+    describe_any,
+    describe_call,
+    is_tensor,
+    plain,
+    shorten,
+)
 
-LONGEST_LINE = 420
+LONGEST_LINE, LONGEST_INPUT, SHORTEST_INPUT = 420, 170, 40
+_PLAIN_START = re.compile(r"[a-z]{2,}(?=[,;:?]?(\s+[\w`'\"(]|\s*$))|a\s|i\s")
 NUMBERS = ("no", "one", "two", "three", "four")
 
 
@@ -43,10 +54,11 @@ class CheckFailed(AssertionError):
 
     def __str__(self) -> str:
         start = f"{self.question} not yet: " if self.question else ""
-        given = f", for {self.given}" if self.given else ""
-        hint = f". {self.hint[:1].upper()}{self.hint[1:]}" if self.hint else ""
-        line = " ".join(f"{start}{self.problem}{given}{hint}".split())
-        return line if len(line) <= LONGEST_LINE else line[: LONGEST_LINE - 1] + "…"
+        hint = f". {_sentence(self.hint)}" if self.hint else ""
+        room = LONGEST_LINE - len(f"{start}{self.problem}, for {hint}")
+        shown = shorten(self.given or "", max(SHORTEST_INPUT, min(LONGEST_INPUT, room)))
+        given = f", for {shown}" if shown else ""
+        return shorten(" ".join(f"{start}{self.problem}{given}{hint}".split()), LONGEST_LINE)
 
     def _render_traceback_(self) -> list[str]:
         return [str(self)]
@@ -136,7 +148,8 @@ def expect_tensor(
     hint: str | None = None,
 ) -> None:  # fmt: skip
     """Fail unless ``got`` is a tensor, of this shape and dtype where they are given."""
-    expect(is_tensor(got), f"{what} should be a tensor, yours is {describe_any(got)}", given=given, hint=hint)
+    advice = "is there a return statement?" if got is None else hint
+    expect(is_tensor(got), f"{what} should be a tensor, yours is {describe_any(got)}", given=given, hint=advice)
     for name, wanted in (("dtype", dtype), ("shape", None if shape is None else tuple(shape))):
         if wanted is not None:
             found = getattr(got, name) if name == "dtype" else tuple(got.shape)
@@ -202,6 +215,11 @@ def _compare(what: str, got: Any, expected: Any, tolerance: Any, given: Any, hin
     if found:
         joint = " " if found.startswith(("at ", "under ")) else ": "
         raise CheckFailed(f"{what}{joint}{found}", _given(given), hint)
+
+
+def _sentence(text: str) -> str:
+    """``text`` with a capital letter, unless it begins with code, such as ``student.train()`` or ``w - e``."""
+    return text[:1].upper() + text[1:] if _PLAIN_START.match(text) else text
 
 
 def _names(function: Any, count: int) -> list[str]:

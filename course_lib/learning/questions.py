@@ -9,7 +9,9 @@ from __future__ import annotations
 import html
 import importlib
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,10 +21,11 @@ from typing import Any
 import yaml
 
 from course_lib.core.palette import LIGHT
-from course_lib.learning import progress
+from course_lib.learning import diagnosis, progress
 from course_lib.learning.answer import Answer
 from course_lib.learning.expect import CheckFailed, NotAttempted
 from course_lib.learning.style import soften
+from course_lib.learning.values import loaded
 
 Check = Callable[[Any], None]
 Probe = Callable[[Any, Any], Any]
@@ -74,9 +77,18 @@ class Question:
         return self.id[:2]
 
     @property
+    def excluded(self) -> tuple[str, ...]:
+        """Dotted names of the library functions that an answer must not use."""
+        return getattr(sys.modules[self.check.__module__], EXCLUDED, ())
+
+    @property
     def probe(self) -> Probe | None:
         """The function ``(answer, generator) -> values`` whose values the grader prints, if one is declared."""
         return _probes.get(self.id)
+
+
+EXCLUDED = "EXCLUDED"
+"""Name of the constant beside a lesson's questions: the library functions that its answers must not use."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +201,7 @@ def check(id: str, answer: Any) -> Passed:
     """
     entry = find(id)
     try:
-        _run(entry, answer)
+        _advised(entry, answer)
     except NotAttempted:
         soften("baseline")
         raise NotAttempted(id) from None
@@ -202,10 +214,33 @@ def check(id: str, answer: Any) -> Passed:
     return Passed(id, entry.title, entry.points)
 
 
-def _run(entry: Question, answer: Any) -> None:
-    wrapped = Answer(answer)
+def _advised(entry: Question, answer: Any) -> None:
+    """Run a check; the hint of a failure is that of the known mistake which fails in the same way, if there is one."""
+    wrapped = Answer(answer, entry.excluded)
     try:
-        entry.check(wrapped)
+        _run(entry, wrapped)
+    except CheckFailed as failure:
+        found = diagnosis.Failure(wrapped.calls, failure.problem)
+        failure.hint = diagnosis.advice(entry.id, found, _failure) or failure.hint
+        raise
+
+
+def _failure(id: str, function: Any) -> diagnosis.Failure | None:
+    """How the check of a question fails for ``function``; None if it does not fail with a ``CheckFailed``."""
+    wrapped = Answer(function)
+    try:
+        _run(find(id), wrapped)
+    except CheckFailed as failure:
+        return diagnosis.Failure(wrapped.calls, failure.problem)
+    except Exception:
+        return None
+    return None
+
+
+def _run(entry: Question, wrapped: Answer) -> None:
+    try:
+        with _reproducible():
+            entry.check(wrapped)
     except CheckFailed as failure:
         failure.given = failure.given or wrapped.given
         raise
@@ -218,3 +253,15 @@ def _run(entry: Question, answer: Any) -> None:
         problem = f"your function returned {wrapped.returned}, which is not what it should return"
         hint = "is there a return statement?" if wrapped.returned == "None" else f"the check raised {error!r}"
         raise CheckFailed(problem, wrapped.given, hint) from error
+
+
+@contextmanager
+def _reproducible() -> Iterator[None]:
+    """The same random numbers for dropout in every check; torch's global generator is unchanged afterwards."""
+    torch = loaded("torch")
+    if torch is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield

@@ -91,7 +91,7 @@ def describe(value: Any) -> str:
     if kind is int:
         return f"{value:,}" if abs(value) < 10**30 else "a very large integer"
     if kind in _EXACT:
-        return _shorten(repr(value))
+        return shorten(repr(value))
     if torch is not None and kind in (torch.Tensor, torch.nn.Parameter):
         return _describe_tensor(value.detach())
     if torch is not None and kind in (torch.dtype, torch.device):
@@ -167,7 +167,7 @@ def _describe_sequence(entries: Any, opening: str, closing: str) -> str:
     shown = [entry if opening == "{" else describe(entry) for entry in entries[:SHOWN_ENTRIES]]
     rest = f", … {len(entries)} in all" if len(entries) > SHOWN_ENTRIES else ""
     comma = "," if opening == "(" and len(entries) == 1 else ""
-    return opening + _shorten(", ".join(shown), 2 * SHOWN_CHARACTERS) + comma + rest + closing
+    return opening + shorten(", ".join(shown), 2 * SHOWN_CHARACTERS) + comma + rest + closing
 
 
 def _describe_object(value: Any, kind: type) -> str:
@@ -179,5 +179,6 @@ def _describe_object(value: Any, kind: type) -> str:
     return f"an object of type {name}"
 
 
-def _shorten(text: str, limit: int = SHOWN_CHARACTERS) -> str:
+def shorten(text: str, limit: int = SHOWN_CHARACTERS) -> str:
+    """``text``, or its beginning and an ellipsis if it is longer than ``limit`` characters."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from course_lib.grading import building, cells
 
@@ -17,11 +17,13 @@ class Answers:
         name: the function that the learner defines.
         wrong: label → source of a plausible wrong answer (off by one, wrong axis, sign, hard-coded result, …).
         right: label → source of a correct answer that is written differently from the solution.
+        advice: label of a wrong answer → words of the message that name its mistake.
     """
 
     name: str
     wrong: Mapping[str, str]
     right: Mapping[str, str]
+    advice: Mapping[str, str] = field(default_factory=dict)
 
 
 @functools.cache

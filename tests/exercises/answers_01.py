@@ -53,6 +53,16 @@ def dense_bytes(shapes, dtype):
     return float(sum(math.ceil(math.prod(shape) * bits / 8) for shape in shapes))
 """,
     },
+    advice={
+        "bits instead of bytes": "Eight bits are one byte",
+        "int4 counted as a whole byte": "Two 4-bit values share one byte",
+        "rounded up once for the sum": "round up per tensor, not once for the sum",
+        "rounded down": "round up, not down",
+        "a scalar holds nothing": "holds one value",
+        "the dimensions are added": "do not add them",
+        "always fp32": "depend on `dtype`",
+        "a float": "return an int",
+    },
     right={
         "integer arithmetic": """
 def dense_bytes(shapes, dtype):
@@ -108,6 +118,22 @@ ENCODING = Answers(
         ),
         "sorted by name": _sizes(returned='min([("dense", dense), ("bitmask", bitmask), ("csr", csr)])'),
         "the pair is swapped": _sizes(returned='min([(dense, "dense"), (bitmask, "bitmask"), (csr, "csr")])'),
+        "csr wins a tie with the bitmask": _sizes(
+            returned='min([("dense", dense), ("csr", csr), ("bitmask", bitmask)], key=lambda pair: pair[1])'
+        ),
+    },
+    advice={
+        "the mask is free": "also stores one bit for each entry",
+        "a byte of mask for each entry": "not one byte",
+        "the mask is rounded down": "up to a whole byte",
+        "the positions of csr are free": "a column number of 4 bytes",
+        "one row pointer too few": "rows + 1 row pointers",
+        "no row pointers": "CSR also stores row pointers",
+        "a tie goes to the last": "equally small: the first in the order",
+        "the largest": "not the largest",
+        "sorted by name": "compares the names first",
+        "the pair is swapped": "The name comes first",
+        "csr wins a tie with the bitmask": "equally small: the first in the order dense, bitmask, csr",
     },
     right={
         "comparisons": """
@@ -139,6 +165,19 @@ HEADLINE = Answers(
         "quality": "def headline_assumptions(): return {'A', 'E'}",
         "nothing": "def headline_assumptions(): return set()",
         "one string": "def headline_assumptions(): return 'AB'",
+        "the same sparsity everywhere": "def headline_assumptions(): return {'A', 'B', 'D'}",
+        "memory traffic": "def headline_assumptions(): return {'F'}",
+    },
+    advice={
+        "only the number format": "without knowing which weights remain",
+        "only the positions": "how many bytes a remaining weight has",
+        "speed as well": "C is about time",
+        "everything": "C is about time",
+        "quality": "E is about accuracy",
+        "nothing": "how many bytes a remaining weight has",
+        "one string": "return a set of letters",
+        "the same sparsity everywhere": "D only says how the zeros are spread",
+        "memory traffic": "F is about time",
     },
     right={
         "the other order": "def headline_assumptions(): return {'B', 'A'}",
@@ -172,6 +211,16 @@ GROUPS = Answers(
         "all bits, not per weight": _bits(
             "rows * columns * bits + rows * math.ceil(columns / group_size) * (scale_bits + zero_point_bits)"
         ),
+    },
+    advice={
+        "scales and zero-points are free": "stored too",
+        "zero-points are free": "also stores a zero-point",
+        "no partly filled groups": "not full costs a whole scale",
+        "groups rounded down": "up, not down",
+        "groups run over the ends of rows": "never reaches into the next row",
+        "groups along the columns": "Groups lie along a row",
+        "one scale for the matrix": "not the whole matrix",
+        "all bits, not per weight": "divide by their number",
     },
     right={
         "one row is enough": _bits("bits + -(-columns // group_size) * (scale_bits + zero_point_bits) / columns"),
@@ -218,6 +267,25 @@ SECONDS = Answers(
         "the batch is forgotten": _seconds(_READING, _CALCULATING.replace(" * batch_size", ""), _SLOWER),
         "a tie is memory-bound": _seconds(_READING, _CALCULATING, _SLOWER.replace(">", ">=")),
         "a giga is 2**30": _seconds(_READING.replace("1e9", "2**30"), _CALCULATING.replace("1e9", "2**30"), _SLOWER),
+        "bits are whole": _seconds(_READING.replace("bits", "int(bits)"), _CALCULATING, _SLOWER),
+        "bandwidth and peak are whole": _seconds(
+            _READING.replace("bandwidth_gbs", "int(bandwidth_gbs)"),
+            _CALCULATING.replace("peak_gflops", "int(peak_gflops)"),
+            _SLOWER,
+        ),
+    },
+    advice={
+        "the two clocks are added": "added the two times",
+        "the faster clock": "not the shorter",
+        "the bounds are swapped": "names are swapped",
+        "one operation for each weight": "two operations",
+        "bits are not turned into bytes": "bits divided by the bandwidth, which is in bytes",
+        "weights are read for every input": "one reading serves the whole batch",
+        "the batch is forgotten": "Each input of the batch",
+        "a tie is memory-bound": "equally long",
+        "a giga is 2**30": "10**9 bytes",
+        "bits are whole": "`bits` need not be a whole number",
+        "bandwidth and peak are whole": "need not be whole numbers",
     },
     right={
         "the maximum": _seconds(
@@ -264,6 +332,21 @@ PLAN = Answers(
         ),
         "always 175 billion": _PLANNING.replace("return parameters / 8e9", "return 175e9 / 8e9"),
         "never says that nothing fits": _PLANNING.replace("return None", "return 0.95, 2"),
+        "strictly less than the budget": _PLANNING.replace("<= budget_gb", "< budget_gb"),
+    },
+    advice={
+        "the mask is free": "one bit of mask",
+        "the scales are free": "16 / 128 bit for its scale",
+        "16-bit plans pay for scales": "16 bits has no scales",
+        "dense plans pay for a mask": "without pruning has no mask",
+        "a scale for each weight that is gone, too": "needs no scale",
+        "quantization only": "Plans that prune may be better",
+        "pruning only": "fewer bits may be better",
+        "the largest that fits": "not the sizes",
+        "ties are ignored": "not the smallest of the plans with this error",
+        "always 175 billion": "depends on `parameters`",
+        "never says that nothing fits": "so return None",
+        "strictly less than the budget": "exactly the budget fits",
     },
     right={
         "sorted": _PLANNING.replace(

@@ -33,6 +33,16 @@ PARAMETERS = Answers(
         "one bias": _parameters("out_channels * (in_channels // groups) * height * width + int(bias)"),
         "a float": _parameters("out_channels * in_channels / groups * height * width + (out_channels if bias else 0)"),
     },
+    advice={
+        "no bias": "adds one number for each output channel",
+        "always a bias": "nothing to add",
+        "a bias for each input": "not for each input channel",
+        "groups are ignored": "sees only in_channels / groups",
+        "groups divide twice": "not also the number of filters",
+        "a square kernel": "Height and width of the kernel may differ",
+        "one bias": "not only one of them",
+        "a float": "return an int",
+    },
     right={
         "PyTorch counts": """
 from torch import nn
@@ -83,6 +93,24 @@ MACS = Answers(
         "FLOPs instead of MACs": _macs(returned="2 * batch_size * out_channels * rows * columns * work"),
         "a bias is added": _macs(returned="batch_size * out_channels * rows * columns * (work + 1)"),
         "parameters instead": _macs(returned="out_channels * work"),
+        "height and width of the stride are swapped": _macs(
+            "(size[0] + 2 * padding[0] - kernel_size[0]) // stride[1] + 1",
+            "(size[1] + 2 * padding[1] - kernel_size[1]) // stride[0] + 1",
+        ),
+    },
+    advice={
+        "padding on one side": "on both sides",
+        "the last position is missing": "add 1 after the division",
+        "rounded up": "rounded down, not up",
+        "the stride is ignored": "fewer positions: divide by it",
+        "as large as the input": "need not be as large as the image",
+        "a square image": "Rows and columns may differ",
+        "the batch is forgotten": "Each image of the batch",
+        "groups are ignored": "sees only in_channels / groups",
+        "FLOPs instead of MACs": "counts once, not twice",
+        "a bias is added": "bias does not count",
+        "parameters instead": "number of weights; each is used at every position",
+        "height and width of the stride are swapped": "height first, then width",
     },
     right={
         "positions are counted": """
@@ -135,6 +163,18 @@ ATTAINABLE = Answers(
         "the ridge is memory-bound": _attainable(
             bound='"memory" if intensity <= peak_gflops / bandwidth_gbs else "compute"'
         ),
+    },
+    advice={
+        "one operation for each MAC": "is two operations",
+        "the batch is forgotten": "Weights move once for the whole batch",
+        "weights travel for every input": "Weights move once for the whole batch",
+        "activations travel once": "Activations move for each input",
+        "activations are forgotten": "Activations move too",
+        "no lid": "never above the peak",
+        "always the peak": "the smaller of bandwidth times intensity and the peak",
+        "the larger one": "the smaller of bandwidth times intensity and the peak",
+        "the bounds are swapped": "names are swapped",
+        "the ridge is memory-bound": "Exactly on the ridge",
     },
     right={
         "two clocks": """
@@ -197,6 +237,23 @@ def measure(runners, runs, warmup, clock):
         "swapped": _measure(summary="tuple(numpy.percentile(run, [95, 50]))"),
         "one shot": _measure(counted="run[-1:]"),
         "no model is run": "def measure(runners, runs, warmup, clock): return {name: (1.0, 1.0) for name in runners}",
+        "a clock of its own": _measure()
+        .replace("clock()", "time.perf_counter()")
+        .replace("import numpy", "import numpy, time"),
+    },
+    advice={
+        "one model after the other": "take turns",
+        "the warm-up counts": "warm-up rounds do not count",
+        "the warm-up is taken from the runs": "(warmup + runs)",
+        "the last runs are dropped": "left out the last rounds",
+        "seconds": "answer is in milliseconds",
+        "the mean": "not the mean",
+        "the best": "not the shortest time",
+        "the slowest as p95": "not the longest time",
+        "swapped": "median comes first",
+        "one shot": "not only the last one",
+        "no model is run": "call each function of `runners`",
+        "a clock of its own": "clock of your own",
     },
     right={
         "warm-up in a loop of its own": """
@@ -261,6 +318,18 @@ SPEEDUP = Answers(
         "the share as limit": _speedup(_WHOLE, "total / part if part else math.inf"),
         "one layer has no limit of its own": _speedup(_WHOLE, "total / (total - part) if total > part else factor"),
         "the next layer": _speedup(_WHOLE).replace("latencies_ms[layer]", "latencies_ms[layer - 1]"),
+    },
+    advice={
+        "the factor itself": "Only one layer is that much faster",
+        "the factor times the share": "share times the factor",
+        "the layer is slower": "takes latency / factor",
+        "the wrong way round": "not the other way round",
+        "the layer is gone": "only for the limit it takes no time",
+        "the layer counts twice": "old time is still counted",
+        "no limit": "The other layers remain",
+        "the share as limit": "not by that of this one",
+        "one layer has no limit of its own": "the limit is math.inf",
+        "the next layer": "index that counts from 0",
     },
     right={
         "by share": """
@@ -331,6 +400,19 @@ CHOICE = Answers(
         "the budget must not be reached exactly": _CHOOSING.replace("latency <= budget_ms", "latency < budget_ms"),
         "never out of reach": _CHOOSING.replace("return best", "return best or []"),
         "at least one layer": _CHOOSING.replace("range(len(layers) + 1)", "range(1, len(layers) + 1)"),
+    },
+    advice={
+        "greedy by saving per damage": "greedy",
+        "the slowest first": "greedy",
+        "the least damage first": "greedy choice can go too far",
+        "every layer": "Not every layer has to be compressed",
+        "nothing": "An empty choice makes nothing faster",
+        "the fewest layers": "fewest layers",
+        "compressed layers take no time": "still takes latency_ms / factor",
+        "the others are compressed": "a chosen layer takes latency_ms / factor",
+        "the budget must not be reached exactly": "exactly that long fits",
+        "never out of reach": "return None",
+        "at least one layer": "The empty choice is allowed",
     },
     right={
         "every subset by its bits": """

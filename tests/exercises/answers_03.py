@@ -58,6 +58,37 @@ def magnitude_mask(weight, sparsity):
     return pruned.reshape(weight.shape)
 """,
         "nothing is returned": changed(_MASK, ("    return mask.reshape(weight.shape)\n", "")),
+        "in single precision": changed(_MASK, ("weight.abs()", "weight.float().abs()")),
+        "the course's own function": "from course_lib import pruning\n"
+        "def magnitude_mask(weight, sparsity):\n    return pruning.magnitude_mask(weight, sparsity)\n",
+        "the library's function": """
+from torch.nn.utils import prune
+def magnitude_mask(weight, sparsity):
+    if weight.numel() == 0:
+        return torch.ones_like(weight, dtype=torch.bool)
+    layer = nn.Module()
+    layer.weight = nn.Parameter(weight.detach().clone())
+    prune.l1_unstructured(layer, "weight", amount=round(sparsity * weight.numel()))
+    return layer.weight_mask.bool()
+""",
+    },
+    advice={
+        "keeps the small weights": "keep the weights below the threshold",
+        "no absolute value": "did you take abs()",
+        "a threshold drops all that are equal to it": "a threshold alone drops too many",
+        "a quantile as threshold": "a threshold alone drops too many",
+        "rounds down": "is Python's round",
+        "equal magnitudes: the higher index goes": "lower index in row order",
+        "row by row": "not row by row",
+        "numbers instead of booleans": "Booleans, True and False, not numbers",
+        "changes its input": "changed its input",
+        "view fails on a transposed weight": "Use .reshape(...) instead",
+        "fails on an empty weight": "A weight can be empty",
+        "returns the pruned weight": "not the pruned weight",
+        "nothing is returned": "Is there a return statement",
+        "in single precision": "in the precision of the weight",
+        "the course's own function": "uses `course_lib.pruning",
+        "the library's function": "uses `torch.nn.utils.prune",
     },
     right={
         "sorted in plain Python": """
@@ -150,6 +181,33 @@ def global_masks(weights, sparsity):
     pieces = mask.split([weight.numel() for weight in weights.values()])
     return {name: piece.reshape(weights[name].shape) for name, piece in zip(weights, pieces)}
 """,
+        "layers sorted by name": """
+def global_masks(weights, sparsity):
+    names = sorted(weights)
+    row = torch.cat([weights[name].flatten() for name in names])
+    pieces = magnitude_mask(row, sparsity).split([weights[name].numel() for name in names])
+    return {name: piece.reshape(weights[name].shape) for name, piece in zip(names, pieces)}
+""",
+        "layers sorted by size": """
+def global_masks(weights, sparsity):
+    names = sorted(weights, key=lambda name: weights[name].numel())
+    row = torch.cat([weights[name].flatten() for name in names])
+    pieces = magnitude_mask(row, sparsity).split([weights[name].numel() for name in names])
+    return {name: piece.reshape(weights[name].shape) for name, piece in zip(names, pieces)}
+""",
+    },
+    advice={
+        "layer by layer": "layer-wise pruning",
+        "every layer scaled to its largest weight": "do not scale the layers",
+        "no absolute value": "take the absolute value first",
+        "a threshold that equal weights cross together": "also among equal magnitudes",
+        "keeps the small weights": "True means keep",
+        "layers in alphabetical order": "not by name backwards",
+        "masks stay flat": "should have shape",
+        "a list": "return a dictionary",
+        "rounds once per layer": "Round once for the whole model",
+        "layers sorted by name": "not by name",
+        "layers sorted by size": "in the order of the dictionary",
     },
     right={
         "sorted triples": """
@@ -196,6 +254,17 @@ def cubic_sparsity(step, total_steps, initial, final):
         "ends swapped": changed(_SCHEDULE, ("final + (initial - final)", "initial + (final - initial)")),
         "whole-number division": changed(_SCHEDULE, ("step / total", "step // total")),
         "one step too early": changed(_SCHEDULE, ("step / total", "(step + 1) / total")),
+    },
+    advice={
+        "a straight line": "That is linear",
+        "the cube of the part that is done": "cube is taken of the remaining part",
+        "a square": "looks like a square",
+        "not held at the ends": "after the last step `final`",
+        "held at the end only": "Before step 0 the sparsity is `initial`",
+        "starts at zero": "where is `initial` used",
+        "ends swapped": "Start and end are swapped",
+        "whole-number division": "`//` rounds down",
+        "one step too early": "the next step",
     },
     right={
         "the three cases": """
@@ -262,6 +331,17 @@ def storage_facts(weight):
         "break_even": least if least <= weight.numel() else None,
     }
 """,
+    },
+    advice={
+        "mask bytes rounded down": "up to whole bytes",
+        "always four bytes": "depend on the dtype",
+        "pays for the zeros": "are those that are not zero",
+        "forgets the mask": "mask have to be stored too",
+        "equal counts as smaller": "not equally large",
+        "never None": "the answer is None",
+        "break-even as a share": "not a fraction",
+        "only positive values count": "Negative values are stored too",
+        "one byte per entry of the mask": "not one byte",
     },
     right={
         "tries every number of zeros": """
@@ -438,6 +518,52 @@ class StructuredPruner:
         "gradual pruning returns nothing": changed(
             _REPAIRED, ("            self.zero(pairs)\n        return pruned", "            self.zero(pairs)")
         ),
+        "ranked again after training": changed(
+            _REPAIRED,
+            (
+                "            train_epoch(pruned)\n            self.zero(pairs)",
+                "            train_epoch(pruned)\n            self.zero(self.cut(pruned, sparsity))",
+            ),
+        ),
+        "everything with a weight": changed(
+            _REPAIRED, ("isinstance(one, (nn.Conv2d, nn.Linear))", "getattr(one, 'weight', None) is not None")
+        ),
+        "the library's function on a copy": changed(
+            _REPAIRED,
+            (
+                "            row = layer.weight.flatten()\n"
+                "            row[row.abs().argsort(stable=True)[: round(self.sparsity * len(row))]] = 0\n"
+                "            layer.weight.copy_(row.view_as(layer.weight))\n",
+                "            torch.nn.utils.prune.l1_unstructured(layer, 'weight', amount=self.sparsity)\n"
+                "            torch.nn.utils.prune.remove(layer, 'weight')\n",
+            ),
+        ),
+    },
+    advice={
+        "the published snippet": "uses `torch.nn.utils.prune",
+        "the snippet, with its model returned": "uses `torch.nn.utils.prune",
+        "the snippet on a copy, masks left behind": "uses `torch.nn.utils.prune",
+        "the model that was handed in is changed": "the original is still needed",
+        "a shallow copy": "copy.deepcopy(self.model)",
+        "strategies stack": "calls do not add up",
+        "the sparsity of the constructor everywhere": "not the one of the constructor",
+        "linear layers only": "Convolutions are pruned too",
+        "only layers at the top": "use modules(), not children()",
+        "norms are pruned too": "not everything that has a weight",
+        "a linear schedule": "this one is linear",
+        "the last round stops short": "already has the final sparsity",
+        "one round divides by zero": "steps - 1 is 0",
+        "masks do not hold while training": "again after train_epoch",
+        "pruned after training only": "before train_epoch, too",
+        "a share of what is left": "not of those that are left",
+        "never trains": "calls train_epoch(model) once",
+        "trains the model that was handed in": "original model was changed",
+        "layer-wise where it should be global": "share one ranking here",
+        "weights become plain tensors": "should stay nn.Parameters",
+        "gradual pruning returns nothing": "is there a return statement",
+        "ranked again after training": "Zero the same weights again",
+        "everything with a weight": "not everything that has a weight",
+        "the library's function on a copy": "uses `torch.nn.utils.prune",
     },
     right={
         "one class without the earlier answers": _REPAIRED,
@@ -491,6 +617,17 @@ BUDGET = Answers(
         "two numbers": "def layer_sparsities():\n    return 0.86, 0.85\n",
         "a dictionary": "def layer_sparsities():\n    return {'first': 0.86, 'second': 0.85, 'third': 0.2}\n",
         "negative": "def layer_sparsities():\n    return 0.97, 0.9, -0.5\n",
+    },
+    advice={
+        "the same share everywhere": "Which small layer has a high sparsity",
+        "too few zeros": "must hold most of the zeros",
+        "last layer first": "must hold most of the zeros",
+        "per cent": "0.85, not 85",
+        "too much from the first layer": "The first layer has lost too much",
+        "a whole layer gone": "1 would remove it",
+        "two numbers": "return three values",
+        "a dictionary": "return three values",
+        "negative": "there is nothing below",
     },
     right={
         "the last layer whole": "def layer_sparsities():\n    return 0.86, 0.82, 0.0\n",

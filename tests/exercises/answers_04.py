@@ -51,6 +51,25 @@ def channel_scores(producer, consumer):
     votes = [producer.flatten(1).norm(dim=1), consumer.transpose(0, 1).flatten(1).norm(dim=1)]
     return sum(vote / vote.max() if vote.max() > 0 else torch.ones_like(vote) for vote in votes) / 2
 """,
+        "ones if either layer is zero": """
+def channel_scores(producer, consumer):
+    a, b = producer.flatten(1).norm(dim=1), consumer.transpose(0, 1).flatten(1).norm(dim=1)
+    if a.sum() == 0 or b.sum() == 0:
+        return torch.ones(len(a))
+    return (a / a.mean() + b / b.mean()) / 2
+""",
+    },
+    advice={
+        "the producer alone": "The consumer has a vote too",
+        "not divided by the mean": "Divide the norms of each layer",
+        "divided by the mean after adding": "before you add, not after",
+        "the sum of both votes": "not their sum",
+        "L1 instead of L2": "not a sum of magnitudes",
+        "squared norms": "is the root of the sum of squares",
+        "rows of the consumer": "slice of the second dimension",
+        "a silent layer gives NaN": "no mean to divide by",
+        "divided by the largest": "not by the largest",
+        "ones if either layer is zero": "the other still votes",
     },
     right={
         "a loop over channels": """
@@ -119,6 +138,17 @@ def channels_to_keep(scores, ratio, multiple):
     count = min(len(scores), max(multiple, multiple * math.floor((1 - ratio) * len(scores) / multiple + 0.5)))
     return sorted(scores.argsort(descending=True, stable=True)[:count].tolist())
 """,
+    },
+    advice={
+        "the least important": "these are the lowest",
+        "in order of importance": "in increasing order, not in order of importance",
+        "rounds down": "do not always round down",
+        "ignores the multiple": "multiple of `multiple`",
+        "leaves none": "at least one `multiple`",
+        "Python's round sends halves to even numbers": "round() takes the even one",
+        "of equals the higher index stays": "lower index stays",
+        "a tensor": "return a list of indices",
+        "the ratio that goes": "not the one that goes",
     },
     right={
         "sorted pairs": """
@@ -205,6 +235,17 @@ SHRINK = Answers(
     return {name: tensor for name, tensor in small.items() if "num_batches" not in name}
 """,
     },
+    advice={
+        "the second convolution of the block keeps its outputs": "conv3 puts its result into the stream",
+        "the block's inputs stay": "conv2 reads the stream",
+        "running statistics are forgotten": "running statistics of a norm",
+        "the flatten is forgotten": "four columns of each channel",
+        "pixels come first in the flatten": "channel by channel",
+        "the last norm belongs to the block": "bn3 normalises what goes into the stream",
+        "the first channels stay": "not the first ones",
+        "the answers are cut too": "five classes remain",
+        "the counter of BatchNorm is dropped": "num_batches_tracked stays",
+    },
     right={
         "layer by layer": SHRINK_START + "\n    return small\n",
         "index_select and a table": """
@@ -283,6 +324,30 @@ def keep_heads(layer, heads, keep):
     small["output.weight"] = layer["output.weight"][:, rows]
     return small
 """,
+        "whichever dimension fits": """
+def keep_heads(layer, heads, keep):
+    size = len(layer["query.bias"]) // heads
+    rows = [head * size + offset for head in keep for offset in range(size)]
+    small = {}
+    for name, tensor in layer.items():
+        if tensor.shape[0] == heads * size and name != "output.bias":
+            small[name] = tensor[rows]
+        elif tensor.dim() > 1:
+            small[name] = tensor[:, rows]
+        else:
+            small[name] = tensor
+    return small
+""",
+    },
+    advice={
+        "rows instead of blocks": "not a single row",
+        "heads interleaved": "are neighbours",
+        "the output layer loses rows": "columns, not rows",
+        "the output layer stays": "loses the same columns",
+        "biases are forgotten": "biases of query, key and value",
+        "the kept heads go": "names the heads that stay",
+        "the value keeps all heads": "value layer has heads too",
+        "whichever dimension fits": "also where its weight is square",
     },
     right={
         "views by head": """
@@ -366,6 +431,19 @@ def two_four_mask(weight):
     mask[:, ::2] = True
     return mask
 """,
+        "the course's own function": "from course_lib.pruning import two_four_mask\n",
+    },
+    advice={
+        "no absolute value": "take abs() first",
+        "the smaller two stay": "not the two smallest",
+        "half of the row": "not half of a whole row",
+        "fours along the outputs": "along the inputs",
+        "a threshold keeps equals": "keeps all equal magnitudes",
+        "one of four": "Two of each four",
+        "of equals the right one stays": "further to the left stay",
+        "numbers instead of booleans": "not numbers",
+        "every second weight": "not the same in every four",
+        "the course's own function": "uses `course_lib.pruning",
     },
     right={
         "sorted in plain Python": """
@@ -423,6 +501,16 @@ def widths():
 def widths():
     return {"work": 0.4, "accuracy": 0.83}
 """,
+    },
+    advice={
+        "the same share of both": "make it narrower",
+        "nothing removed": "make it narrower",
+        "the second layer alone": "make it narrower",
+        "too much of the first": "The first layer lost too many",
+        "fractions": "expected a whole number",
+        "more than there are": "First layer first",
+        "three numbers": "return two values",
+        "what it should reach instead of widths": "return two values",
     },
     right={
         "a list": """

@@ -38,7 +38,22 @@ SYMMETRIC = Answers(
             last="return integers.int(), float(scale)",
         ),
     },
+    advice={
+        "no absolute value": "take abs() first",
+        "as many stairs as integers": "not 2**(bits-1)",
+        "cut off instead of rounded": "the cast alone cuts off",
+        "rounded down": "not always down",
+        "halves away from zero": "Halves go to the even neighbour",
+        "unsigned": "signed: zero stays 0",
+        "zeros divided by zero": "zeros gets the scale 1",
+        "floats": "to(torch.int32)",
+        "a scale for each row": "max(abs(weight)) divided by the largest integer",
+        "swapped": "The integers come first",
+        "changes its input": "changed its input",
+    },
     right={
+        "without a clamp": symmetric(integers="torch.round(weight / scale)"),
+        "with a clamp": symmetric(),
         "NumPy": """
 import numpy
 def quantize_symmetric(weight, bits):
@@ -83,7 +98,26 @@ ASYMMETRIC = Answers(
         "no width": asymmetric(empty="pass"),
         "only the high end is widened": asymmetric(widen="high = max(high, 0.0)"),
     },
+    advice={
+        "zero not in the range": "must contain zero",
+        "as many steps as integers": "2**bits - 1 steps",
+        "the wrong sign": "mind the sign",
+        "no integer": "an int, got",
+        "cut off": "do not cut it off",
+        "from the high end": "not from the high end",
+        "signed": "they are not signed",
+        "no width": "A range without width gives (1.0, 0)",
+        "only the high end is widened": "must contain zero",
+    },
     right={
+        "in single precision, as the course's own choose_params": """
+def scale_and_zero_point(low, high, bits):
+    low, high = torch.tensor(low).clamp(max=0), torch.tensor(high).clamp(min=0)
+    scale = (high - low) / (2**bits - 1)
+    if scale == 0:
+        return 1.0, 0
+    return scale.item(), int((-low / scale).round().clamp(0, 2**bits - 1))
+""",
         "with torch": """
 def scale_and_zero_point(low, high, bits):
     ends = torch.tensor([low, high, 0.0], dtype=torch.float64)
@@ -146,6 +180,17 @@ def group_quantize(weight, bits, group_size):
         "shape of the groups": groups(last="return integers.to(torch.int32), scale"),
         "scales in one row": groups(last="return integers.reshape(weight.shape).to(torch.int32), scale.flatten()"),
         "cut off": groups(last="return (runs / scale[:, :, None]).reshape(weight.shape).to(torch.int32), scale"),
+    },
+    advice={
+        "groups down the columns": "not every n-th entry",
+        "one scale for a row": "not one for the row",
+        "no absolute value": "take abs() first",
+        "zeros divided by zero": "A group of zeros gets the scale 1",
+        "another largest integer": "not 2**(bits-1)",
+        "the values instead of the integers": "not the rounded values",
+        "shape of the groups": "shape of the matrix again",
+        "scales in one row": "[rows, columns // group_size]",
+        "cut off": "the cast alone cuts off",
     },
     right={
         "group by group": """
@@ -211,6 +256,18 @@ KMEANS = Answers(
         "the values instead of the codes": kmeans().replace("codes.reshape(weight.shape)", "centroids[codes]"),
         "no update": kmeans(rounds="range(0)"),
     },
+    advice={
+        "codes of the round before": "assign again after the last update",
+        "a mean of nothing": "has no mean: it does not move",
+        "the middle between the ends": "not to the middle",
+        "one round too many": "one round too many",
+        "the start is changed": "changed its input",
+        "without absolute value": "take abs() of the difference",
+        "the farthest": "not to the farthest",
+        "one row of codes": "shape of the weight",
+        "the values instead of the codes": "not the values",
+        "no update": "have not moved",
+    },
     right={
         "squares": kmeans(assign="torch.stack([(values - c) ** 2 for c in centroids]).argmin(dim=0)"),
         "with bincount": """
@@ -239,6 +296,16 @@ BITS = Answers(
         "two numbers": "def bits_per_layer():\n    return 3, 2\n",
         "fractions": "def bits_per_layer():\n    return 2.9, 2.9, 2.9\n",
         "last layer first": "def bits_per_layer():\n    return 8, 2, 3\n",
+    },
+    advice={
+        "the same everywhere": "The first layer holds most of the weights",
+        "two bits everywhere": "too few for the first layer",
+        "the wrong layer starved": "too few for the first layer",
+        "eight bits": "The first layer holds most of the weights",
+        "one bit": "from 2 to 8",
+        "two numbers": "return three values",
+        "fractions": "expected a whole number",
+        "last layer first": "The first layer holds most of the weights",
     },
     right={
         "a list": "def bits_per_layer():\n    return [3, 2, 5]\n",

@@ -30,6 +30,21 @@ FOLD = Answers(
         "the wrong sign": fold(shift="(start + mean) * gain + beta"),
         "along the inputs": fold(view="(1, -1) + (1,) * (weight.dim() - 2)"),
         "only the weight": fold().replace(", (start - mean) * gain + beta", ""),
+        "eps outside of the root": fold(gain="gamma / (torch.sqrt(var) + eps)"),
+    },
+    advice={
+        "the variance instead of its root": "not by the variance",
+        "an eps of its own": "not one of your own",
+        "without eps": "`eps` is missing",
+        "without gamma": "`gamma` is missing",
+        "the bias does not pass through the norm": "goes through the norm too",
+        "the mean is not scaled": "The mean is multiplied too",
+        "the bias is forgotten": "old bias is missing",
+        "beta is scaled too": "it is not multiplied",
+        "the wrong sign": "mind the sign",
+        "along the inputs": "first dimension of the weight",
+        "only the weight": "the new weight and the new bias",
+        "eps outside of the root": "under the root",
     },
     right={
         "channel by channel": f"""{HEAD}    rows, shifts = [], []
@@ -72,6 +87,30 @@ INTEGER = Answers(
         "not transposed": linear(
             sums="((x.int() - zero_x)[:, None] * weight.int()[None]).sum(1)[:, : len(weight)] + bias"
         ),
+        "single precision": linear(
+            sums="(x.float() - zero_x) @ weight.float().T + bias.float()",
+            scaled="torch.floor(sums * (multiplier / 2.0**shift) + 0.5)",
+        ),
+        "sums in single precision": linear(sums="((x.float() - zero_x) @ weight.float().T + bias).long()"),
+        "double precision": linear(
+            sums="(x.double() - zero_x) @ weight.double().T + bias",
+            scaled="torch.floor(sums * multiplier / 2.0**shift + 0.5)",
+        ),
+    },
+    advice={
+        "no zero-point of the input": "(x - zero_x)",
+        "uint8 wraps around": "wraps around when you subtract",
+        "no bias": "The bias belongs to the sums",
+        "rounds down": "`>>` rounds down",
+        "the product in 32 bits": "needs 64 bits",
+        "no clamp": "clamp first",
+        "clamped before the zero-point": "before the clamp, not after",
+        "no zero-point of the output": "zero_y has to be added",
+        "int32 out": "dtype torch.uint8",
+        "not transposed": "multiply with the transpose",
+        "single precision": "compute",
+        "sums in single precision": "float32 holds whole numbers only up to 2**24",
+        "double precision": "float64 holds whole numbers only up to 2**53",
     },
     right={
         "in 64 bits from the start": linear(sums="(x.long() - zero_x) @ weight.long().T + bias.long()"),
@@ -147,6 +186,26 @@ class MovingAverageObserver:
             raise ValueError("nothing")
         return sum(self.lows) / len(self.lows), sum(self.highs) / len(self.highs)
 """,
+        "zero is falsy in observe": observer().replace(
+            "if self.low is None:\n            self.low", "if not self.low:\n            self.low"
+        ),
+        "zero is falsy in range": observer().replace(
+            "if self.low is None:\n            raise", "if not self.low:\n            raise"
+        ),
+    },
+    advice={
+        "old and new swapped": "The old range weighs 1 - momentum",
+        "min and max, not averaged": "do not keep the extremes",
+        "starts at zero": "does not start at 0",
+        "only the high end moves": "low as well",
+        "the last batch": "not only the last one",
+        "magnitudes": "not the largest magnitude",
+        "nothing seen is zero": "raises a ValueError",
+        "another error": "raises a ValueError",
+        "what is remembered is shared": "not in the class",
+        "the mean of all batches": "something else than a moving average",
+        "zero is falsy in observe": "0 is falsy",
+        "zero is falsy in range": "0 is falsy",
     },
     right={
         "a tensor of both ends": """
@@ -202,6 +261,21 @@ CLIP = Answers(
         "the error instead of the clip": clip().replace(
             "return min(candidates, key=error)", "return error(min(candidates, key=error))"
         ),
+        "the last of equals": clip().replace("min(candidates, key=error)", "min(candidates[::-1], key=error)"),
+        "the smallest of equals": clip().replace("min(candidates, key=error)", "min(sorted(candidates), key=error)"),
+    },
+    advice={
+        "the largest error": "smallest is asked",
+        "nothing is clipped": "the largest candidate has the largest error",
+        "clipped values do not count": "count their error too",
+        "only clipped values count": "Rounding has an error too",
+        "no clamp": "become the last level",
+        "a percentile": "A percentile does not look at the error",
+        "signed steps": "The integers are unsigned",
+        "the place instead of the value": "not its place",
+        "the error instead of the clip": "not its error",
+        "the last of equals": "first candidate in the list",
+        "the smallest of equals": "do not sort the candidates",
     },
     right={
         "a table of all": """
@@ -279,7 +353,7 @@ QUANTIZER = Answers(
         "not the nested layers": quantizer(layers="twin.children()"),
         "weights per tensor": quantizer(scale="w.abs().max().repeat(len(w))"),
         "weights rounded before the calibration": quantizer(
-            before="for layer in layers:\n            layer.weight.copy_(torch.round(layer.weight * 4) / 4)"
+            before="for layer in layers:\n            layer.weight.copy_(rounded_weight(layer.weight))"
         ),
         "weights as they were": quantizer(weight="layer.weight"),
         "activations as they were": quantizer(ends="ends=(0, 0)").replace("(rounded(inputs[0], *ends),)", "inputs"),
@@ -287,6 +361,33 @@ QUANTIZER = Answers(
         "a range without zero": quantizer(widen="pass"),
         "seven bits": quantizer(steps="127"),
         "no model": quantizer(last="return twin.state_dict()"),
+        "everything with a weight": quantizer().replace(
+            "isinstance(layer, (nn.Conv2d, nn.Linear))", "hasattr(layer, 'weight')"
+        ),
+        "a channel of zeros divides by zero": quantizer().replace("torch.where(s > 0, s, 1.0)", "s"),
+        "a late-binding closure": quantizer(ends="*rest").replace("*ends),)", "*ranges[layer]),)"),
+        "new inputs are not clamped": quantizer().replace(".clamp(0, 255)", ""),
+    },
+    advice={
+        "changes the original": "original model was changed",
+        "calibrated with dropout": "Dropout was active",
+        "stays in training mode": "should be in eval mode",
+        "the first batch only": "not only the first",
+        "the last batch only": "overwrites the range",
+        "no linear layer": "Linear layers are quantized too",
+        "not the nested layers": "use modules(), not children()",
+        "weights per tensor": "you use one for the whole weight",
+        "weights rounded before the calibration": "Calibrate before the weights are rounded",
+        "weights as they were": "weights are not rounded yet",
+        "activations as they were": "inputs of the layers are not rounded yet",
+        "the range of the last layer for all": "range of the last one",
+        "a range without zero": "must contain zero",
+        "seven bits": "8 bits are 255 steps",
+        "no model": "Return the model itself",
+        "everything with a weight": "not everything that has a weight",
+        "a channel of zeros divides by zero": "A channel of zeros gets the scale 1",
+        "a late-binding closure": "range of the last one",
+        "new inputs are not clamped": "can be outside the range",
     },
     right={
         "as asked": quantizer(),
@@ -315,7 +416,7 @@ class Quantizer:
             zero = round(-everything.min().item() / step)
             weight = one.weight.data
             size = weight.reshape(len(weight), -1).abs().max(1).values / 127
-            size = size.reshape(-1, *[1] * (weight.dim() - 1))
+            size = torch.where(size > 0, size, 1.0).reshape(-1, *[1] * (weight.dim() - 1))
             one.weight.data = torch.round(weight / size) * size
             one.forward = self.rounding(one.forward, step, zero)
         return twin

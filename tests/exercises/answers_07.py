@@ -35,6 +35,22 @@ def fake_quantize(x, scale, qmin, qmax):
     return scale * steps + (rounded - scale * steps).detach()
 """,
         "symmetric range": changed(_STRAIGHT, ("clamp(qmin, qmax)", "clamp(-qmax, qmax)")),
+        "the library's function": """
+def fake_quantize(x, scale, qmin, qmax):
+    return torch.fake_quantize_per_tensor_affine(x, scale, 0, qmin, qmax)
+""",
+    },
+    advice={
+        "plain rounding: no gradient at all": "gradient of round",
+        "everything detached": "add the rounding error as a constant",
+        "the gradient passes outside the range too": "Outside the range the gradient is 0",
+        "no clamp": "end at qmin and qmax",
+        "rounds down": "not always down",
+        "halves always go up": "Halves go to the even neighbour",
+        "integers instead of values": "Multiply the integers with the scale",
+        "gradient multiplied by the scale": "not the scale",
+        "symmetric range": "not at -qmax",
+        "the library's function": "uses `torch.fake_quantize_per_tensor_affine`",
     },
     right={
         "a mask": """
@@ -98,6 +114,17 @@ def step_gradient(x, scale, qmin, qmax, upstream):
             _STEP, ("steps.clamp(qmin, qmax))", "torch.full_like(steps, float(qmax)))")
         ),
     },
+    advice={
+        "only what lies inside": "Values outside the range contribute too",
+        "only what lies outside": "Values inside the range contribute too",
+        "sign turned around inside": "not v - round(v)",
+        "the rounded integer inside": "not the rounded integer alone",
+        "no factor": "by the root of N · qmax",
+        "a mean": "a mean divides by N",
+        "no root": "not by N · qmax",
+        "upstream forgotten": "its entry of upstream",
+        "below the range counts as above": "contributes qmin",
+    },
     right={
         "autograd with straight-through rounding": """
 def step_gradient(x, scale, qmin, qmax, upstream):
@@ -157,6 +184,21 @@ def train_mode(model, norms_frozen):
         "counts norms that are not frozen": changed(_MODES, (" if norms_frozen else 0", "")),
         "only norms of images": changed(_MODES, ("(nn.BatchNorm1d, nn.BatchNorm2d)", "nn.BatchNorm2d")),
         "no count": changed(_MODES, ("    return len(norms) if norms_frozen else 0\n", "")),
+        "every kind of norm": changed(
+            _MODES, ("isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d))", "'Norm' in type(module).__name__")
+        ),
+    },
+    advice={
+        "everything in eval mode": "model.train() first",
+        "only direct children": "use modules(), not children()",
+        "parameters frozen instead of statistics": "requires_grad has nothing to do with it",
+        "parameters frozen as well": "requires_grad has nothing to do with it",
+        "train() comes last": "not after",
+        "never thawed": "must train again",
+        "counts norms that are not frozen": "0 if no norm is frozen",
+        "only norms of images": "BatchNorm1d is frozen too",
+        "no count": "Is there a return statement",
+        "every kind of norm": "other norms are not counted",
     },
     right={
         "flag by flag": """
@@ -217,6 +259,21 @@ def fold_and_quantize(weight, norm, bits):
             (".flatten(1).amax(dim=1)", ".amax(dim=(0, 2, 3))"),
             ("scale.view(-1, 1, 1, 1)", "scale.view(1, -1, 1, 1)"),
         ),
+        "eps outside of the root": changed(
+            _FOLD, ("(norm.running_var + norm.eps).sqrt()", "(norm.running_var.sqrt() + norm.eps)")
+        ),
+    },
+    advice={
+        "rounded first, folded into the scale": "Fold first, then round",
+        "one scale for all channels": "not one for all",
+        "eps forgotten": "`eps` is missing",
+        "variance instead of its root": "not by the variance",
+        "mean not multiplied": "The mean is multiplied",
+        "2^(bits-1) steps": "not 2**(bits-1)",
+        "a channel of zeros divides by zero": "A channel of zeros gets the scale 1",
+        "cut off instead of rounded": "Round before the cast",
+        "input channels": "first dimension of the weight",
+        "eps outside of the root": "`eps` is added to the variance, under the root",
     },
     right={
         "channel by channel": """
@@ -277,6 +334,28 @@ def choose_bits(options, budget):
         "the worst layer decides": changed(_CHOICE, ("sum(damage for", "max(damage for")),
         "an empty dictionary when nothing fits": changed(_CHOICE, ("best, least = None", "best, least = {}")),
         "a list of widths": changed(_CHOICE, ("dict(zip(options, widths, strict=True))", "list(widths)")),
+        "all layers offer the same widths": """
+def choose_bits(options, budget):
+    best, least = None, float("inf")
+    first = next(iter(options.values()))
+    for widths in itertools.product(first, repeat=len(options)):
+        pairs = [options[layer].get(bits, (10**9, 0)) for layer, bits in zip(options, widths)]
+        if sum(size for size, _ in pairs) <= budget and sum(damage for _, damage in pairs) < least:
+            best, least = dict(zip(options, widths)), sum(damage for _, damage in pairs)
+    return best
+""",
+    },
+    advice={
+        "the most bits, whatever they cost": "All layers together must fit",
+        "the same width everywhere": "may have different numbers of bits",
+        "the fewest bits": "more bits do less damage",
+        "must be below the budget": "Exactly as many bytes",
+        "the largest damage": "not the largest",
+        "the fullest budget": "The fullest file",
+        "the worst layer decides": "you look at the worst layer",
+        "an empty dictionary when nothing fits": "the answer is None",
+        "a list of widths": "a dictionary tells",
+        "all layers offer the same widths": "fits too",
     },
     right={
         "dynamic programming over bytes": """
@@ -374,6 +453,27 @@ TRAINING = Answers(
         "left in training mode": changed(_LOOP, ("return trained.eval()", "return trained")),
         "another optimizer": changed(_LOOP, ("torch.optim.SGD", "torch.optim.Adam")),
         "nothing is returned": changed(_LOOP, ("    return trained.eval()\n", "    trained.eval()\n")),
+        "with momentum": changed(_LOOP, ("lr=learning_rate)", "lr=learning_rate, momentum=0.9)")),
+    },
+    advice={
+        "the model itself is trained": "copy.deepcopy(model)",
+        "norms follow the batches": "norms are frozen",
+        "never rounded at the end": "written into the copy",
+        "rounded at the end only": "not only at the end",
+        "precise weights are overwritten in each step": "small steps get lost",
+        "no gradient through the rounding": "pass straight through",
+        "always four bits": "`bits` determines the grid",
+        "always two epochs": "how often the batches are used",
+        "always eight bits": "it is not always 8",
+        "one scale for the whole weight": "you use one for the whole weight",
+        "a loss of its own": "loss function that is given",
+        "gradients add up": "they add up",
+        "one epoch only": "not only once",
+        "only linear layers": "Convolutions are rounded too",
+        "left in training mode": "End with .eval()",
+        "another optimizer": "torch.optim.SGD is asked",
+        "nothing is returned": "Is there a return statement",
+        "with momentum": "without momentum",
     },
     right={
         "weights swapped in and out": """

@@ -54,6 +54,24 @@ STEP = Answers(
         "its input is changed": changed(_STEP, ("weight.clone()", "weight")),
         "only the column comes back": changed(_STEP, ("return changed", "return rounded")),
     },
+    advice={
+        "nothing is handed on": "later columns have not changed",
+        "not divided by the diagonal": "entry on the diagonal",
+        "the wrong sign": "The sign is wrong",
+        "a column of the factor": "not column j",
+        "not clamped": "Clamp the codes",
+        "one code too many": "The largest code is 2**bits - 1",
+        "clamped before the zero-point": "before the clamp, not after",
+        "rounds down": "not always down",
+        "the zero-point is forgotten on the way back": "on the way back",
+        "the column keeps its old value": "gets its rounded values",
+        "codes instead of values": "values, not codes",
+        "one column too far": "begin at column + 1",
+        "the square of the diagonal": "not by its square",
+        "earlier columns move, too": "columns before are finished",
+        "its input is changed": "changed its input",
+        "only the column comes back": "should have shape",
+    },
     right={
         "row by row": """
 def gptq_step(weight, factor, column, scale, zero_point, bits):
@@ -138,6 +156,24 @@ def inverse_factor(rows, damping):
                 "        return inverse_factor(rows, 0.01)",
             ),
         ),
+        "in single precision": changed(_FACTOR, ("rows.double()", "rows.float()"), ("torch.float64", "torch.float32")),
+    },
+    advice={
+        "the lower factor": "lower triangle unless",
+        "not inverted": "not of H itself",
+        "the transpose of a lower factor of the Hessian": "not of H itself",
+        "the inverse of the factor": "factor the inverse of H",
+        "damping as it is": "multiplied with the mean of the diagonal",
+        "the largest entry instead of the mean": "not its largest entry",
+        "the mean of the whole matrix": "not of the whole matrix",
+        "everything is damped": "Only the diagonal is damped",
+        "no damping": "The damping is missing",
+        "divided by the number of samples": "do not divide by their number",
+        "samples and inputs swapped": "rows.T @ rows",
+        "the inverse itself": "upper Cholesky factor is asked",
+        "torch's own error": "raise a ValueError",
+        "damps on its own where it must refuse": "raise a ValueError",
+        "in single precision": "ompute in float64",
     },
     right={
         "from the lower factor, by substitution": """
@@ -201,6 +237,23 @@ SEARCH = Answers(
         ),
         "only the smallest error": changed(_SEARCH, (", errors\n", ", min(errors)\n")),
         "one bit too many": changed(_SEARCH, ("bits) / scales", "bits + 1) / scales")),
+    },
+    advice={
+        "the largest input": "not the largest",
+        "no absolute value": "take abs() first",
+        "sizes of the weights": "not from the weights",
+        "never scaled down again": "again after rounding",
+        "scaled the wrong way round": "not the other way round",
+        "not scaled at all": "no effect yet",
+        "error of the weights": "not that of the weights",
+        "mean over the outputs as well": "you take a mean over both",
+        "sum over the rows": "not their sum",
+        "absolute instead of squared": "The change is squared",
+        "the worst alpha": "not the largest",
+        "the place of the alpha": "not its place",
+        "the last of equal ones": "Of equal errors the first",
+        "only the smallest error": "one for each exponent",
+        "one bit too many": "`bits` bits",
     },
     right={
         "with the Hessian": """
@@ -267,6 +320,25 @@ BYTES = Answers(
             _BYTES, ('        raise ValueError(f"{size} does not divide {columns}")', "        pass")
         ),
         "a row is no group": changed(_BYTES, ("group_size or columns", "group_size or 1")),
+        "bits per weight before the bytes are rounded up": changed(
+            _BYTES,
+            ("8 * total / (rows * columns)", "bits + groups * (16 + (0 if symmetric else bits)) / (rows * columns)"),
+        ),
+    },
+    advice={
+        "rounds down": "round the codes up, not down",
+        "whole bytes for every row": "not in each row",
+        "four bytes per scale": "two bytes (fp16)",
+        "one scale per row": "not each row",
+        "one byte per zero-point": "not a byte",
+        "zero-points of eight bits packed in pairs": "round the zero-points up",
+        "zero-points are always there": "has no zero-points",
+        "zero-points where they are not": "symmetric ones do not",
+        "scales do not count": "count in the bits per weight",
+        "bytes per weight": "A byte is 8 bits",
+        "never refuses": "raise a ValueError",
+        "a row is no group": "a row is one group",
+        "bits per weight before the bytes are rounded up": "after rounding up",
     },
     right={
         "a row of groups": """
@@ -327,6 +399,19 @@ SMOOTH = Answers(
             _SMOOTH, ("return weight * factors, gain / factors, shift / factors", "return weight * factors")
         ),
     },
+    advice={
+        "the shift is forgotten": "divide it as well",
+        "the wrong way round": "gain and shift divided",
+        "alpha for the weights": "1 - alpha that of the weights",
+        "the mean instead of the largest": "not the mean",
+        "no absolute value": "before the maximum",
+        "multiplied instead of divided": "Divide by the power of max|w|",
+        "one factor for the layer": "factor of its own",
+        "nothing moves": "Nothing has changed",
+        "always one half": "The exponent depends on",
+        "its inputs are changed": "changed its input",
+        "the weight alone": "return three values",
+    },
     right={
         "with a diagonal matrix": """
 def smooth(weight, rows, gain, shift, alpha):
@@ -359,6 +444,17 @@ PLAN = Answers(
         "a group that is none": "def plan():\n    return 'gptq', 3, 100\n",
         "two things": "def plan():\n    return 'gptq', 3\n",
         "bits as text": "def plan():\n    return 'gptq', '3', 128\n",
+    },
+    advice={
+        "too many bits": "the budget is",
+        "groups that are too small": "A smaller group has more scales",
+        "to nearest": "One method compensates",
+        "two bits in small groups": "2 bits are too few",
+        "two bits in rows": "2 bits are too few",
+        "a method that is none": "the method is one of",
+        "a group that is none": "the group size is one of",
+        "two things": "return three values",
+        "bits as text": "expected a whole number",
     },
     right={
         "larger groups": "def plan():\n    return 'gptq', 3, 256\n",

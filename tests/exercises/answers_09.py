@@ -35,6 +35,17 @@ def soft_targets(logits, temperature):
         ),
         "logarithms": changed(_SOFT, ("torch.softmax", "torch.log_softmax")),
     },
+    advice={
+        "multiplies by the temperature": "you multiply",
+        "columns instead of rows": "columns add up to 1",
+        "no temperature": "no effect yet",
+        "divides the probabilities": "not the probabilities",
+        "overflows": "overflows",
+        "takes any temperature": "raise ValueError",
+        "only zero is refused": "raise ValueError",
+        "changes its input": "changed its input",
+        "logarithms": "not their logarithms",
+    },
     right={
         "a quotient of exponentials, safely": """
 def soft_targets(logits, temperature):
@@ -93,6 +104,26 @@ def distillation_loss(student_logits, teacher_logits, labels, alpha, temperature
                 "return (alpha * soft + (1 - alpha) * F.cross_entropy(student_logits, labels)).item()",
             ),
         ),
+        "a quotient and its logarithm": changed(
+            _LOSS,
+            (
+                'F.kl_div(log_student, targets, reduction="batchmean")',
+                "(targets * (targets / soft_targets(student_logits, temperature)).log()).sum(dim=1).mean()",
+            ),
+        ),
+    },
+    advice={
+        "reduction mean": "not by the classes",
+        "no T squared": "lacks T²",
+        "alpha on the labels": "belongs to the teacher",
+        "divergence the other way round": "swapped in the divergence",
+        "task at the temperature": "without temperature",
+        "trains the teacher": "teacher_logits.detach()",
+        "cross entropy with soft targets instead of the divergence": "minus the entropy",
+        "probabilities where logarithms belong": "use log_softmax",
+        "the logarithm of a softmax": "use log_softmax",
+        "a plain number": "Return a scalar tensor",
+        "a quotient and its logarithm": "use log_softmax",
     },
     right={
         "summed by hand": """
@@ -134,6 +165,15 @@ def limit_gradient(student_logits, teacher_logits):
 def limit_gradient(student_logits, teacher_logits):
     return (torch.softmax(student_logits, dim=1) - torch.softmax(teacher_logits, dim=1)) / len(student_logits)
 """,
+    },
+    advice={
+        "not centred": "Subtract each row's mean",
+        "no division by the classes": "number of classes as well",
+        "no division by the examples": "number of examples as well",
+        "the sign": "The sign is wrong",
+        "centred over the examples": "not that of a column",
+        "a finite temperature": "no temperature is large enough",
+        "the gradient at temperature 1": "not the gradient at temperature 1",
     },
     right={
         "centred one by one": """
@@ -182,6 +222,16 @@ class FeatureLoss(nn.Module):
             _FEATURES, ("self.projection(student)", "self.projection(student.detach())")
         ),
     },
+    advice={
+        "a new projection at every step": "random in each step",
+        "padding counts": "Padding counts in the mean",
+        "padding counts in the divisor": "not by that of all positions",
+        "sum over the width": "not the sum",
+        "trains the teacher": "teacher.detach()",
+        "projects the teacher": "not the teacher",
+        "no bias": "has a bias",
+        "the student gets no gradient": "do not detach it",
+    },
     right={
         "only the real tokens are picked": """
 class FeatureLoss(nn.Module):
@@ -226,6 +276,30 @@ EPOCH = Answers(
         "student and teacher swapped": changed(_EPOCH, ("targets = teacher(inputs)", "targets = student(inputs)")),
         "goes over the data twice": changed(_EPOCH, ("in batches:", "in batches + batches:")),
         "empty batches give zero": changed(_EPOCH, ("raise ValueError(", "return 0.0  # ")),
+        "the mean over examples": changed(
+            _EPOCH,
+            (
+                "sum(losses) / len(losses)",
+                "sum(one * len(pair[1]) for one, pair in zip(losses, batches)) / sum(len(pair[1]) for pair in batches)",
+            ),
+        ),
+        "gradients are cleared after the step only": changed(
+            _EPOCH, (_CLEARED, ""), ("        optimizer.step()\n", "        optimizer.step()\n" + _CLEARED)
+        ),
+    },
+    advice={
+        "teacher in training mode": "teacher.eval() first",
+        "student in eval mode": "student.train()",
+        "gradients pile up": "they add up",
+        "gradients are cleared before the step": "cleared before backward",
+        "never steps": "is there an optimizer.step()",
+        "returns the last loss": "not the last loss",
+        "returns the sum": "not the sum",
+        "student and teacher swapped": "come from the teacher",
+        "goes over the data twice": "each batch once",
+        "empty batches give zero": "raise ValueError",
+        "the mean over examples": "however many examples",
+        "gradients are cleared after the step only": "not after the step",
     },
     right={
         "detached targets, and modes that train() sets": changed(

@@ -25,6 +25,39 @@ def layer_map(student_layers, teacher_layers):
 def layer_map(student_layers, teacher_layers):
     return (1, 3, 5)
 """,
+        "rounded to the nearest": changed(
+            _MAP,
+            (
+                "(layer + 1) * teacher_layers // student_layers - 1",
+                "round((layer + 1) * teacher_layers / student_layers) - 1",
+            ),
+        ),
+        "a quotient of floats, then multiplied": changed(
+            _MAP,
+            (
+                "(layer + 1) * teacher_layers // student_layers - 1",
+                "int((layer + 1) * (teacher_layers / student_layers)) - 1",
+            ),
+        ),
+        "a fraction of floats, then multiplied": changed(
+            _MAP,
+            (
+                "(layer + 1) * teacher_layers // student_layers - 1",
+                "int((layer + 1) / student_layers * teacher_layers) - 1",
+            ),
+        ),
+    },
+    advice={
+        "counted from 1": "subtract 1 at the end",
+        "the first layers": "teacher's first layers",
+        "the last layers": "teacher's last layers",
+        "divided before it is multiplied": "Multiply before you divide",
+        "starts with the first layer": "do not start with the first",
+        "impossible sizes pass": "raise ValueError",
+        "only the map of the example": "depends on both numbers",
+        "rounded to the nearest": "not `round`",
+        "a quotient of floats, then multiplied": "can be a little too small",
+        "a fraction of floats, then multiplied": "can be a little too small",
     },
     right={
         "a loop": """
@@ -57,7 +90,8 @@ START = Answers(
         ),
         "not renumbered": changed(_START, (_NUMBERED, "pass")),
         "layers that are not chosen stay": changed(
-            _START, ("                continue", "                kept[name] = tensor.clone()\n            continue")
+            _START,
+            ("                continue", "                kept[name] = tensor.clone()\n                continue"),
         ),
         "numbered from 1": changed(_START, ("chosen.index(int(number))}", "chosen.index(int(number)) + 1}")),
         "only the layers": changed(_START, ("        kept[name]", "            kept[name]")),
@@ -73,6 +107,15 @@ def student_state(state, chosen):
                 kept[name.replace(f"{start}{number}", f"{start}{place}", 1)] = tensor.clone()
     return kept
 """,
+    },
+    advice={
+        "tensors are shared": "Clone every tensor",
+        "only what is no layer is copied": "Clone every tensor",
+        "not renumbered": "renumbered from 0",
+        "layers that are not chosen stay": "left out",
+        "numbered from 1": "not 1",
+        "only the layers": "is kept too",
+        "beginnings of names": "1 matches 11",
     },
     right={
         "split at dots": """
@@ -121,6 +164,22 @@ TRIPLE = Answers(
         "divided by all positions": changed(_TRIPLE, (".sum() / mask.sum()", ".mean()")),
         "the teacher learns": changed(_TRIPLE, (".detach()", "")),
         "cosine instead of its distance": changed(_TRIPLE, ("1 - F.cosine", "F.cosine")),
+        "a mean of the sentences' means": changed(
+            _TRIPLE, ("(distance * mask).sum() / mask.sum()", "((distance * mask).sum(1) / mask.sum(1)).mean()")
+        ),
+        "a weight is forgotten": changed(_TRIPLE, ("weights[1] * task", "task")),
+    },
+    advice={
+        "mean over all entries": "batchmean",
+        "T squared is missing": "multiplied by T²",
+        "divergence the wrong way round": "wrong way round",
+        "the task is softened too": "at temperature 1",
+        "padding counts": "Padding does not count",
+        "divided by all positions": "not by that of all positions",
+        "the teacher learns": "etach the teacher",
+        "cosine instead of its distance": "1 - cosine: states",
+        "a mean of the sentences' means": "not a mean of the sentences' means",
+        "a weight is forgotten": "its own weight",
     },
     right={
         "by hand": """
@@ -164,6 +223,24 @@ ATTENTION = Answers(
         "absolute difference": changed(_MAPS, (".square()", ".abs()")),
         "summed over heads": changed(_MAPS, (".mean(dim=1)", ".sum(dim=1)")),
         "the first head only": changed(_MAPS, (".mean(dim=1)", "[:, 0]")),
+        "a mean of the sentences' means": changed(
+            _MAPS,
+            (
+                "(difference.square() * pairs).sum() / pairs.sum()",
+                "((difference.square() * pairs).sum((1, 2)) / pairs.sum((1, 2))).mean()",
+            ),
+        ),
+    },
+    advice={
+        "padding counts": "Padding does not count",
+        "only rows are masked": "the columns too",
+        "divided by all pairs": "not by that of all pairs",
+        "the teacher learns": "Detach its maps",
+        "zero where a map is missing": "not a loss of 0",
+        "absolute difference": "difference is squared",
+        "summed over heads": "do not add them up",
+        "the first head only": "not only the first",
+        "a mean of the sentences' means": "not a mean of the sentences' means",
     },
     right={
         "chosen pairs": """
@@ -222,6 +299,29 @@ CHAIN = Answers(
                 "        target = target + (1 - original_weight) * F.softmax(previous / temperature, dim=1)",
             ),
         ),
+        "the student is not divided by T": changed(_CHAIN, ("learner(inputs) / temperature", "learner(inputs)")),
+        "the target is not divided by T": changed(_CHAIN, ("mixed / temperature", "mixed")),
+        "another optimizer": changed(_CHAIN, ("torch.optim.SGD", "torch.optim.Adam")),
+    },
+    advice={
+        "the original is forgotten": "The original helps in every stage",
+        "weights swapped": "1 - w to the stage before",
+        "the teacher drops out": "dropout changed its logits",
+        "students are changed": "Work on copies",
+        "the teacher's mode is changed": "Work on copies",
+        "students in eval mode": "learns in training mode",
+        "always temperature 2": "temperature that is given",
+        "always three steps": "`steps` says",
+        "always the same learning rate": "learning rate that is given",
+        "gradients pile up": "they add up",
+        "T squared is missing": "multiplied by T²",
+        "only the last student": "not only the last",
+        "agreement with the student before": "not with the stage before",
+        "left in training mode": "stays in it",
+        "probabilities are mixed": "do not mix probabilities",
+        "the student is not divided by T": "student's logits are divided by T",
+        "the target is not divided by T": "target's logits are divided by T",
+        "another optimizer": "Plain SGD is asked",
     },
     right={
         "updates by hand": """

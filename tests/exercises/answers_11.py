@@ -26,6 +26,17 @@ BREAK_EVEN = Answers(
         "a fraction": _rank("rows * columns / (rows + columns)"),
         "hard-coded": _rank("460"),
     },
+    advice={
+        "equal counts as smaller": "equal is not smaller",
+        "rounded": "Do not round to the nearest",
+        "rounded up": "ound down",
+        "half of the shorter side": "only for a square matrix",
+        "the shorter side": "full rank",
+        "never below one": "the answer is 0",
+        "one too low": "One more still holds fewer",
+        "a fraction": "whole number",
+        "hard-coded": "depends on rows and columns",
+    },
     right={
         "a loop": """
 def break_even_rank(rows, columns):
@@ -100,6 +111,29 @@ def svd_layer(layer, rank):
         nn.Linear(layer.in_features, rank, bias=False), nn.Linear(rank, layer.out_features, bias=bias)
     )
 """,
+        "the original's bias itself": """
+def svd_layer(layer, rank):
+    U, S, V = torch.linalg.svd(layer.weight.detach(), full_matrices=False)
+    pair = nn.Sequential(
+        nn.Linear(layer.in_features, rank, bias=False), nn.Linear(rank, layer.out_features, bias=layer.bias is not None)
+    )
+    pair[0].weight.data, pair[1].weight.data = S[:rank, None] * V[:rank], U[:, :rank].clone()
+    if layer.bias is not None:
+        pair[1].bias = layer.bias
+    return pair
+""",
+    },
+    advice={
+        "singular values twice": "counts once",
+        "no singular values": "singular values are missing",
+        "the smallest ones": "not the smallest",
+        "rows of U": "V is already transposed",
+        "bias twice": "second layer only",
+        "bias lost": "is missing in the second layer",
+        "a ReLU between": "Put nothing between",
+        "one layer of that rank": "return two linear layers",
+        "untrained layers": "Keep the largest singular values",
+        "the original's bias itself": "layer.bias.detach().clone()",
     },
     right={
         "singular values first": _layer(
@@ -156,6 +190,19 @@ def rank_for_energy(weight, share):
     return int((squares.cumsum(0) / squares.sum() >= share).nonzero()[0]) + 1
 """,
         "hard-coded": _energy("3"),
+        "more than the share": _energy("int((kept <= share).sum()) + 1"),
+    },
+    advice={
+        "not squared": "sum of the squares",
+        "one too few": "one rank too few",
+        "one too many": "one rank too many",
+        "a share of the ranks": "not a share of the ranks",
+        "above a share of the largest": "do not compare single values",
+        "zeros need nothing": "0 / 0 is not a number",
+        "the error instead": "not what is lost",
+        "zeros divide": "IndexError",
+        "hard-coded": "depends on weight and share",
+        "more than the share": "xactly the share is enough",
     },
     right={
         "searchsorted": _energy("int(torch.searchsorted(kept, torch.tensor(share, dtype=kept.dtype))) + 1"),
@@ -208,6 +255,17 @@ COST = Answers(
             "[(rank_in, in_channels, 1, 1), (rank_out, rank_in, 1, 1), (out_channels, rank_out, 1, 1)]"
         ),
         "a list": _cost(returned="[shapes, sum(sizes), macs]"),
+    },
+    advice={
+        "ranks swapped": "rank_in comes first",
+        "in and out swapped": "out comes first",
+        "all before the stride": "belongs to the middle convolution",
+        "all after the stride": "runs before the stride",
+        "rounded down": "rounded up",
+        "stride in one direction": "divides height and width",
+        "two operations for each": "not as two operations",
+        "without the kernel": "k × k",
+        "a list": "return a dictionary",
     },
     right={
         "with layers": """
@@ -279,6 +337,22 @@ AWARE = Answers(
         "a pair": _aware(
             "U = torch.linalg.eigh(W @ C @ W.T).eigenvectors[:, -rank:]; return U.float(), (U.T @ W).float()"
         ),
+        "a centred covariance": _aware(
+            "R = torch.linalg.cholesky(torch.cov(X.T)); U, S, V = torch.linalg.svd(W @ R, full_matrices=False);"
+            " return (U[:, :rank] * S[:rank] @ V[:rank] @ torch.linalg.inv(R)).float()"
+        ),
+    },
+    advice={
+        "plain SVD": "plain SVD of the weight",
+        "whitening is not undone": "is not undone",
+        "the covariance instead of its root": "S is a root of C",
+        "transposed root": "S is transposed",
+        "only the diagonal": "diagonal of C alone",
+        "leading directions of the input": "directions of the outputs count",
+        "smallest directions": "not the first",
+        "nothing is cut": "higher rank",
+        "a pair": "product has the weight's shape",
+        "a centred covariance": "Do not subtract the mean",
     },
     right={
         "the outputs' directions": _aware(
@@ -318,6 +392,17 @@ LORA = Answers(
         ),
         "in place": _lora("weight", "weight += alpha / len(A) * B @ A"),
         "alpha times rank": _lora("weight + alpha * len(A) * B @ A"),
+    },
+    advice={
+        "not divided by the rank": "divided by the rank",
+        "no alpha": "`alpha` is missing",
+        "divided by the other side": "not of its columns",
+        "subtracted": "not subtracted",
+        "only the update": "The weight itself is missing",
+        "the weight is scaled too": "not the weight",
+        "transposed": "counts once",
+        "in place": "changed its input",
+        "alpha times rank": "do not multiply",
     },
     right={
         "addmm": _lora("torch.addmm(weight, B, A, alpha=alpha / A.shape[0])"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,16 @@ def test_every_question_of_a_lesson_is_tried(lesson):
         assert len(TRIED[question].wrong) >= WRONG_ANSWERS and len(TRIED[question].right) >= RIGHT_ANSWERS
 
 
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_what_the_text_does_not_count_is_what_the_check_refuses(lesson):
+    sentences = [
+        one for one in re.split(r"(?<=[.:]) ", notebook(lesson).cells[0].source) if "not count as an answer" in one
+    ]
+    named = re.findall(r"`([a-z_.]+\.[a-z_.]+)`", " ".join(sentences))
+    module = importlib.import_module(f"{questions.EXERCISES}.lesson_{lesson}.questions")
+    assert sorted(set(named) - {"torch.linalg"}) == sorted(getattr(module, questions.EXCLUDED, ()))
+
+
 @pytest.mark.parametrize("question", TRIED)
 def test_the_solution_passes(question):
     assert questions.check(question, answer(question, graded_source(question, solved=True))).question == question
@@ -89,11 +101,23 @@ def test_the_stub_counts_as_not_attempted(question):
         questions.check(question, answer(question, graded_source(question, solved=False)))
 
 
+CAPITALISED_CODE = re.compile(r"\b[A-Z][a-z]+(?:\.[a-z_]+)*\(|\b(?:Torch|Copy|Math|Alpha|Qmin|Qmax|Eps|Zero_y)\b")
+
+
 @pytest.mark.parametrize(("question", "label"), WRONG, ids=lambda value: value)
-def test_a_wrong_answer_fails_with_a_message(question, label):
+def test_a_wrong_answer_fails_with_advice_that_names_its_mistake(question, label):
     with pytest.raises(CheckFailed) as failure:
         questions.check(question, answer(question, TRIED[question].wrong[label]))
-    assert len(str(failure.value)) > len(f"{question} not yet: ") and "\n" not in str(failure.value)
+    message = str(failure.value)
+    assert TRIED[question].advice[label] in message
+    assert "\n" not in message and not message.endswith("…")
+    assert not CAPITALISED_CODE.search(message.replace("StructuredPruner(", "").replace("FeatureLoss(", ""))
+
+
+@pytest.mark.parametrize("question", TRIED)
+def test_every_wrong_answer_has_words_that_name_its_mistake(question):
+    tried = TRIED[question]
+    assert tried.advice.keys() == tried.wrong.keys() and all(len(words) > 5 for words in tried.advice.values())
 
 
 @pytest.mark.parametrize(("question", "label"), RIGHT, ids=lambda value: value)

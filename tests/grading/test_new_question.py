@@ -95,6 +95,7 @@ def fill_in(project: Path) -> None:
         tests / "answers_01.py",
         ("TODO off by one", "off by one"), ("TODO sign", "sign"), ("TODO factor", "binary"), ("TODO type", "text"),
         ("TODO hard-coded", "hard-coded"), ("TODO another way", "product"), ("TODO a third way", "two steps"),
+        ("what a wrong result usually means", "megabyte is 10**6 bytes"),
         (f"def {name}(value):\\n    return 2 * value + 1e-3", f"def {name}(value):\\n    return value / 2**20"),
         (f"def {name}(value):\\n    return sum([value])", f"def {name}(value):\\n    return value * 1e-6"),
         (f"def {name}(value):\\n    return value * 1\"", f"def {name}(value):\\n    return value / 1e3 / 1e3\""),

@@ -22,18 +22,28 @@ from course_lib.learning.values import describe
 
 BITS = {"fp32": 32, "fp16": 16, "int8": 8, "int4": 4}
 HEADLINE_ANSWER = {"A", "B"}
+NOT_ABOUT_BYTES = {
+    "C": "C is about time, not about bytes",
+    "D": "D only says how the zeros are spread over the layers; their number is the same",
+    "E": "E is about accuracy, not about bytes",
+    "F": "F is about time, not about bytes",
+}
+MISSING = {
+    "A": "17.5 billion weights are 70 GB only if one knows how many bytes a remaining weight has",
+    "B": "the weights alone take 70 GB; could a program use them without knowing which weights remain?",
+}
 ENCODING_CASES = [
     (rows, columns, nonzeros, value_bytes)
     for rows, columns in [(16, 16), (64, 576), (3, 5), (1000, 7), (1, 8)]
     for nonzeros in (rows * columns // 2, rows * columns // 20, rows * columns, 1, 0)
     for value_bytes in (1, 2, 4)
-] + [(0, 5, 0, 4), (10, 40, 2, 4)]
+] + [(0, 5, 0, 4), (10, 40, 2, 4), (8, 40, 1, 2)]
 
 
 @question("01.1")
 def check_dense_bytes(answer: Answer) -> None:
     """Every dtype on no tensor, scalars, empty tensors, and 4-bit tensors of odd length."""
-    cases: list[list[tuple[int, ...]]] = [[], [(10,)], [(64, 3, 7, 7), (64,)], [()], [(0, 7), (2, 3)]]
+    cases: list[list[tuple[int, ...]]] = [[], [(10,)], [(64, 3, 7, 7), (64,)], [()], [(0, 7), (2, 3)], [(3,), (2, 2)]]
     advice = "does a tensor of shape () hold one value, and are eight bits a byte?"
     for shapes in cases:
         for dtype in BITS:
@@ -80,13 +90,10 @@ def check_headline_assumptions(answer: Answer) -> None:
     given = answer()
     expect(isinstance(given, set), f"return a set of letters such as {{'C', 'E'}}; you returned {describe(given)}")
     expect(given <= set("ABCDEF"), "choose among the capital letters A to F, each a string of its own")
-    extra, missing = given - HEADLINE_ANSWER, HEADLINE_ANSWER - given
-    expect(
-        not extra,
-        f"{len(extra)} of your {len(given)} letters would not change the 70 GB: "
-        "size is only about the bits that are stored, not about speed or accuracy",
-    )
-    expect(not missing, f"right so far, but the 70 GB need {len(missing)} more assumption(s) than you chose")
+    for letter in sorted(given - HEADLINE_ANSWER):
+        expect(False, f"{letter} is not needed for the 70 GB", hint=NOT_ABOUT_BYTES[letter])
+    for letter in sorted(HEADLINE_ANSWER - given):
+        expect(False, "right so far, but something is missing", hint=MISSING[letter])
 
 
 @probe("01.3")
@@ -99,7 +106,7 @@ def probe_headline_assumptions(answer: Answer, generator: torch.Generator) -> An
 @question("01.4")
 def check_bits_per_weight(answer: Answer) -> None:
     """Full groups, groups that end early, and groups wider than a row."""
-    layouts = [(4, 128, 4, 128), (8, 256, 4, 32), (3, 10, 2, 4), (5, 7, 8, 64), (1, 1, 3, 1)]
+    layouts = [(4, 128, 4, 128), (2, 128, 4, 64), (8, 256, 4, 32), (3, 10, 2, 4), (5, 7, 8, 64), (1, 1, 3, 1)]
     for rows, columns, bits, group_size in layouts:
         for scale_bits, zero_point_bits in [(16, 0), (16, 4), (32, 8)]:
             arguments = (rows, columns, bits, group_size, scale_bits, zero_point_bits)
@@ -123,11 +130,15 @@ def probe_bits_per_weight(answer: Answer, generator: torch.Generator) -> Any:
 @question("01.5")
 def check_pass_seconds(answer: Answer) -> None:
     """Memory-bound, compute-bound and a tie, from 1 million to 175 billion weights."""
-    cases: list[tuple[float, float, int, int, int]] = [
+    cases: list[tuple[float, float, int, float, float]] = [
         (7e9, 16, 1, 50, 200),
         (7e9, 4, 1, 60, 200),
         (7e9, 16, 64, 50, 200),
         (11e6, 32, 1, 20, 100),
+        (1e9, 16, 1, 20, 100),
+        (7e9, 4.15625, 1, 50, 200),
+        (7e9, 16, 64, 25.6, 102.4),
+        (7e9, 16, 1, 25.6, 102.4),
     ]
     cases += [(175e9, 3.5, 8, 1000, 4000), (2**20, 8, 4, 16, 128)]
     for parameters, bits, batch_size, bandwidth, peak in cases:
@@ -143,10 +154,12 @@ def check_pass_seconds(answer: Answer) -> None:
 @probe("01.5")
 def probe_pass_seconds(answer: Answer, generator: torch.Generator) -> Any:
     """Seconds and bounds of random models and machines."""
-    cases: list[tuple[int, ...]] = [(2**20, 8, 4, 16, 128)]
+    cases: list[tuple[float, ...]] = [(2**20, 8, 4, 16, 128)]
     for batch_size in (1, 2, 8, 64, 256):
         parameters, bandwidth, peak = draw(generator, 10**6, 10**9, 1)[0], *draw(generator, 10, 900, 2)
         cases += [(parameters, bits, batch_size, bandwidth, peak) for bits in (4, 16, 32)]
+    width, speed = (torch.rand(2, generator=generator) * torch.tensor([4.0, 40.0]) + 2.25).tolist()
+    cases += [(7e9, width, 1, speed, 1e4), (7e9, width, 64, 1e4, 10 + speed)]
     for case in cases:
         seconds, bound = answer(*case)
         yield [as_float(seconds), bound]
@@ -156,7 +169,7 @@ def probe_pass_seconds(answer: Answer, generator: torch.Generator) -> Any:
 def check_best_plan(answer: Answer) -> None:
     """The measured error must be the smallest that the budget allows, on three kinds of weights."""
     for label, weight in _plan_weights(torch.Generator().manual_seed(0)).items():
-        for budget_gb in (90.0, 350.5, 60.0, 48.0, 30.0):
+        for budget_gb in (90.0, 360.0, 352.0, 350.0, 60.0, 48.0, 30.0):
             where = f"{label} weights and a budget of {budget_gb:g} GB"
             expect_plan(where, answer(weight.clone(), budget_gb), weight, budget_gb)
     weight = torch.randn(96, 40, generator=torch.Generator().manual_seed(1)).T
@@ -172,7 +185,7 @@ def probe_best_plan(answer: Answer, generator: torch.Generator) -> Any:
     plans: list[Any] = [answer(torch.ones(4, 4), 1.0), answer(torch.eye(40) + 0.1, 2.0, 7e9)]
     for weight in _plan_weights(generator).values():
         budgets = [20 + 60 * torch.rand(1, generator=generator).item() for _ in range(3)]
-        plans += [answer(weight.clone(), budget) for budget in (350.5, 90.0, 68.0, *budgets)]
+        plans += [answer(weight.clone(), budget) for budget in (350.0, 90.0, 68.0, *budgets)]
     return [plan if plan is None else as_plan(plan) for plan in plans]
 
 

@@ -15,10 +15,12 @@ class SimulatedMachine:
 
     def __init__(self, milliseconds: dict[str, list[float]]) -> None:
         self.seconds, self.order, self.left = 5.0, list[str](), {name: list(run) for name, run in milliseconds.items()}
+        self.readings = 0
         self.runners = {name: self._runner(name) for name in milliseconds}
 
     def clock(self) -> float:
         """The time in seconds."""
+        self.readings += 1
         return self.seconds
 
     def _runner(self, name: str) -> Callable[[], None]:
@@ -46,12 +48,14 @@ MAC_CASES: list[tuple[Any, ...]] = [
 ]  # fmt: skip
 """Arguments of ``conv_macs``."""
 ROOFLINE_CASES: list[tuple[Any, ...]] = [
+    (1000, 4000, 1000, 1, 100.0, 20.0),
     (10**6, 4 * 10**6, 8000, 1, 100.0, 20.0), (10**6, 4 * 10**6, 8000, 64, 100.0, 20.0),
     (10**9, 4 * 10**5, 10**6, 1, 100.0, 20.0), (10**9, 4 * 10**5, 10**6, 8, 100.0, 20.0),
     (0, 46 * 10**6, 3072, 1, 100.0, 20.0), (1024, 1024, 1024, 1, 64.0, 64.0), (2048, 1024, 1024, 3, 50.0, 20.0),
 ]  # fmt: skip
 """Arguments of ``attainable``."""
 SPEEDUP_CASES: list[tuple[list[float], int, float]] = [
+    ([6.0, 3.0, 1.0], 0, 3.0),
     ([4.0, 4.0, 2.0], 0, 2.0), ([4.0, 4.0, 2.0], 2, 10.0), ([5.0], 0, 8.0), ([1.0, 0.0], 1, 4.0),
     ([3.0, 7.0, 0.5, 1.5], 1, 1.0), ([3.0, 7.0, 0.5, 1.5], 1, 0.5), ([2.5, 2.5], 1, 1e6),
 ]  # fmt: skip
@@ -63,7 +67,8 @@ def layer_tables(generator: torch.Generator) -> dict[str, tuple[list[Layer], flo
     trap = [("small", 2.0, 2.0, 0.2), ("middle", 4.0, 2.0, 0.6), ("large", 8.0, 2.0, 1.0)]
     names = ("name", "latency_ms", "factor", "damage")
     greedy = [dict(zip(names, row, strict=True)) for row in trap]
-    tables = {"one large layer": (greedy, 10.5), "already quick enough": (greedy, 14.0), "out of reach": (greedy, 6.5)}
+    budgets = {"one large layer": 10.5, "already quick enough": 15.0, "exactly quick enough": 14.0, "out of reach": 6.5}
+    tables = {label: (greedy, budget) for label, budget in budgets.items()}
     for count, part in [(1, 0.99), (5, 0.8), (9, 0.6), (10, 0.7)]:
         latency, factor, damage = torch.rand(3, count, generator=generator)
         rows = zip((0.5 + 9 * latency).tolist(), (1.5 + 6 * factor).tolist(), (0.05 + damage).tolist(), strict=True)

@@ -33,9 +33,15 @@ def expect_choice(chosen: Any, layers: list[cases.Layer], budget: float, given: 
     expect(len(set(chosen)) == len(chosen), "a layer is named twice; it can be compressed once", given=given)
     latency, damage, least = total_latency(layers, chosen), total_damage(layers, chosen), total_damage(layers, best)
     advice = "does a layer that is compressed take latency_ms / factor, and one that is not its whole latency_ms?"
+    if not chosen:
+        advice = "an empty choice makes nothing faster; a chosen layer takes latency_ms / factor, the others latency_ms"
     expect(latency <= budget, f"your choice takes {latency:.3f} ms", given=given, hint=advice)
     message = f"your choice costs {damage:.4f} points of accuracy; another that meets the budget costs {least:.4f}"
     advice = "a greedy choice is a good start; compare it with every other subset"
+    if len(chosen) == len(layers) > 0:
+        advice = (
+            "not every layer has to be compressed; a greedy choice can go too far: compare it with every other subset"
+        )
     expect(damage <= least + 1e-9, message, given=given, hint=advice)
 
 

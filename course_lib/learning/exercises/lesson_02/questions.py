@@ -17,7 +17,7 @@ from course_lib.learning.exercises.lesson_02.expectations import (
     mac_hint,
     parameter_hint,
 )
-from course_lib.learning.expect import as_float, draw, expect_close, expect_equal, expect_parts, expect_whole
+from course_lib.learning.expect import as_float, draw, expect, expect_close, expect_equal, expect_parts, expect_whole
 from course_lib.learning.questions import probe, question
 
 
@@ -89,6 +89,7 @@ def check_measure(answer: Any) -> None:
     drift = {"dense": [90, 60, 10, 11, 12, 13, 14], "pruned": [80, 50, 10, 11, 12, 13, 14]}
     settings: list[tuple[dict[str, list[float]], int, int]] = [
         ({"one": [5.0, 5.0, 5.0]}, 3, 0),
+        ({"a": [9.0, 2.0, 4.0, 3.0], "b": [5.0, 5.0, 5.0, 5.0]}, 3, 1),
         ({name: [float(time) for time in times] for name, times in drift.items()}, 5, 2),
         ({"a": [40.0, 2.0, 9.0, 3.0, 2.5], "b": [30.0, 1.0, 7.0, 1.5, 1.25], "c": [9.0, 8.0, 8.0, 8.0, 8.5]}, 4, 1),
     ]
@@ -97,6 +98,8 @@ def check_measure(answer: Any) -> None:
         given = f"models {', '.join(times)}, runs = {runs}, warmup = {warmup}"
         result = answer.in_place(machine.runners, runs, warmup, machine.clock)
         expect_rounds(machine.order, list(times), runs + warmup, given)
+        advice = "a clock of your own measures something else: take the time with the `clock` that you are given"
+        expect(machine.readings > 0, "your function never calls `clock`", given=given, hint=advice)
         twin = cases.SimulatedMachine(times)
         expected = reference.measure(twin.runners, runs, warmup, twin.clock)
         expect_close("latencies", result, expected, rtol=1e-4, given=given, hint=latency_hint(times))

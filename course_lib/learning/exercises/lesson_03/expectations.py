@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from course_lib.learning.answer import Answer
 from course_lib.learning.exercises.lesson_03 import reference
-from course_lib.learning.exercises.lesson_03.cases import Trainer, layer_weights
+from course_lib.learning.exercises.lesson_03.cases import Trainer, prunable
 from course_lib.learning.expect import expect, expect_close, expect_equal, expect_tensor, likely_mistake
+from course_lib.learning.values import describe_any
 
 INVERTED = "True means keep: did you keep the weights below the threshold instead of above it?"
 
@@ -18,7 +19,10 @@ INVERTED = "True means keep: did you keep the weights below the threshold instea
 def expect_mask(mask: Any, weight: Tensor, sparsity: float) -> None:
     """A boolean mask of the weight's shape that drops the ``round(sparsity · n)`` smallest magnitudes."""
     dropped = round(sparsity * weight.numel())
-    expect_tensor("the mask", mask, shape=weight.shape, dtype=torch.bool, hint="a comparison gives booleans")
+    advice = "booleans, True and False, not numbers: a comparison gives them"
+    if isinstance(mask, Tensor) and not ((mask == 0) | (mask == 1)).all():
+        advice = "return the mask, not the pruned weight"
+    expect_tensor("the mask", mask, shape=weight.shape, dtype=torch.bool, hint=advice)
     advice = "the number is Python's round(...); a threshold alone drops too many or too few when magnitudes are equal"
     if int(mask.sum()) == dropped:
         advice = INVERTED
@@ -73,7 +77,7 @@ def expect_facts(facts: Any, weight: Tensor) -> None:
     """A dictionary with the dense bytes, the bitmask bytes and the break-even number of zeros."""
     expected, zeros = reference.storage_facts(weight), int((weight == 0).sum())
     good = isinstance(facts, dict) and facts.keys() == expected.keys()
-    expect(good, f"return a dictionary with the keys 'dense', 'bitmask', 'break_even'; got {facts!r}")
+    expect(good, f"return a dictionary with the keys 'dense', 'bitmask', 'break_even'; got {describe_any(facts)}")
     where = f"a {str(weight.dtype).removeprefix('torch.')} weight of shape {tuple(weight.shape)} with {zeros} zeros"
     hints = {
         "dense": "every entry is stored: numel() times element_size(), which depends on the dtype",
@@ -98,7 +102,7 @@ def _method(answer: Answer, model: nn.Module, sparsity: float, name: str) -> Ans
 
 def expect_layerwise(answer: Answer, model: nn.Module, sparsity: float) -> None:
     """``magnitude_based_pruning``: every layer has the same sparsity."""
-    masks = {name: reference.magnitude_mask(weight, sparsity) for name, weight in layer_weights(model).items()}
+    masks = {name: reference.magnitude_mask(weight, sparsity) for name, weight in prunable(model).items()}
     method, before = _method(answer, model, sparsity, "magnitude_based_pruning"), _facts(model)
     advice = "every Conv2d and Linear counts, however deeply nested, and drops round(sparsity * n) of its n weights"
     call = f"magnitude_based_pruning() at sparsity {sparsity:g}"
@@ -108,7 +112,7 @@ def expect_layerwise(answer: Answer, model: nn.Module, sparsity: float) -> None:
 def expect_global(answer: Answer, model: nn.Module, sparsity: float) -> None:
     """``apply_global_pruning``: its argument counts, and all layers share one ranking."""
     method, before = _method(answer, model, 0.2, "apply_global_pruning"), _facts(model)
-    masks = reference.global_masks(layer_weights(model), sparsity)
+    masks = reference.global_masks(prunable(model), sparsity)
     advice = "the sparsity is this call's argument, and all layers share one ranking, as in 03.2"
     _expect_pruned(method.in_place(sparsity), model, before, masks, f"apply_global_pruning({sparsity:g})", advice)
 
@@ -120,7 +124,7 @@ def expect_fresh_start(answer: Answer, model: nn.Module) -> None:
     advice = "every call starts from the original model, so that calls do not add up"
     for sparsity in (0.8, 0.5):
         call = f"apply_global_pruning({sparsity:g}) after another call on the same pruner"
-        masks = reference.global_masks(layer_weights(model), sparsity)
+        masks = reference.global_masks(prunable(model), sparsity)
         _expect_pruned(Answer(pruner.apply_global_pruning).in_place(sparsity), model, before, masks, call, advice)
 
 
@@ -128,7 +132,7 @@ def _expect_pruned(
     pruned: Any, model: nn.Module, before: dict[str, Tensor], masks: dict[str, Tensor], call: str, count_advice: str
 ) -> None:
     _expect_plain(pruned, model, before, call)
-    for name, weight in layer_weights(pruned).items():
+    for name, weight in prunable(pruned).items():
         dropped, zeros = int((~masks[name]).sum()), int((weight == 0).sum())
         expect_equal(f"zeros in layer {name!r}", zeros, dropped, given=call, hint=count_advice)
         advice = "drop the smallest magnitudes; the other weights keep their values"
@@ -177,8 +181,8 @@ def expect_gradual(answer: Answer, model: nn.Module, initial: float, final: floa
     advice = "the sparsity of round k follows the cubic schedule from initial (k = 0) to final (k = steps - 1), "
     advice += "as a fraction of all weights, not of the remaining ones"
     expect_equal("zeros when train_epoch was called", train.zeros_seen, twin.zeros_seen, given=call, hint=advice)
-    total = sum(weight.numel() for weight in layer_weights(model).values())
-    zeros = sum(int((weight == 0).sum()) for weight in layer_weights(pruned).values())
+    total = sum(weight.numel() for weight in prunable(model).values())
+    zeros = sum(int((weight == 0).sum()) for weight in prunable(pruned).values())
     advice = "training changes every weight, also the pruned ones: apply the mask again after train_epoch"
     expect_equal("zeros at the end", zeros, round(final * total), given=call, hint=advice)
     advice = "in each round: rank the weights, zero the smallest, train, zero the same ones again"

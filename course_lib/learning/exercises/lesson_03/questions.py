@@ -24,6 +24,9 @@ from course_lib.learning.exercises.lesson_03.playground import TARGET_ACCURACY, 
 from course_lib.learning.expect import as_float, cases, expect, expect_close, expect_parts, expect_unchanged
 from course_lib.learning.questions import probe, question
 
+EXCLUDED = ("torch.nn.utils.prune", "course_lib.pruning")
+MOST_OF_THE_FIRST = 0.9
+
 
 @question("03.1")
 def check_magnitude_mask(answer: Answer) -> None:
@@ -36,6 +39,10 @@ def check_magnitude_mask(answer: Answer) -> None:
     tall = torch.randn(12, 20, generator=torch.Generator().manual_seed(1))
     for weight in (tall.T, tall[:, ::3], tall.half(), tall.bfloat16(), tall.double(), nn.Parameter(tall)):
         expect_mask(answer(weight, 0.6), weight.detach(), 0.6)
+    close = 1 - 1e-12 * torch.arange(8, dtype=torch.float64)
+    expect_mask(answer(close, 0.5), close, 0.5)
+    example = torch.tensor([[1.0, -2.0], [-1.0, 3.0]])
+    expect_mask(answer(example, 0.25), example, 0.25)
     expect_unchanged(answer, tall, 0.5)
 
 
@@ -47,6 +54,8 @@ def probe_magnitude_mask(answer: Answer, generator: torch.Generator) -> Any:
         turned = weight.permute(*range(weight.dim() - 1, -1, -1))
         for one in (weight.clone(), (weight * 2).round(), turned.half()):
             yield from [answer.in_place(one, sparsity), one]
+    close = 1 - 1e-12 * torch.randperm(20, generator=generator).double()
+    yield answer(close, 0.3)
 
 
 @question("03.2")
@@ -56,7 +65,10 @@ def check_global_masks(answer: Answer) -> None:
         for sparsity in (0.0, 0.37, 0.5, 0.9):
             weights = three_layers(torch.Generator().manual_seed(0), scales)
             expect_masks(answer(weights, sparsity), weights, sparsity)
-    ties = {"first": torch.tensor([1.0, -2.0, 1.0]), "second": torch.tensor([[-1.0], [2.0], [1.0]])}
+    example = {"a": torch.tensor([1.0, 5.0]), "b": torch.tensor([2.0, 3.0])}
+    for sparsity in (0.5, 0.25):
+        expect_masks(answer(example, sparsity), example, sparsity)
+    ties = {"mid": torch.tensor([1.0, -2.0, 1.0]), "first": torch.tensor([[-1.0], [2.0]]), "last": torch.ones(1)}
     for sparsity in (1 / 6, 0.5, 0.7):
         expect_masks(answer(ties, sparsity), ties, sparsity)
     lonely = {"only": torch.linspace(-1, 1, 24).reshape(4, 6).T, "empty": torch.zeros(0, 3)}
@@ -76,7 +88,14 @@ def probe_global_masks(answer: Answer, generator: torch.Generator) -> Any:
 @question("03.3")
 def check_cubic_sparsity(answer: Answer) -> None:
     """Both ends, the middle, beyond the ends, and schedules that do not start at zero."""
-    for total, initial, final in [(100, 0.0, 0.9), (10, 0.1, 0.9), (8, 0.5, 0.5), (1, 0.2, 0.8), (3, 0.0, 0.95)]:
+    for total, initial, final in [
+        (10, 0.0, 0.8),
+        (100, 0.0, 0.9),
+        (10, 0.1, 0.9),
+        (8, 0.5, 0.5),
+        (1, 0.2, 0.8),
+        (3, 0.0, 0.95),
+    ]:
         for step in (0, 1, total // 2, total, total + 7, -3):
             expected = reference.cubic_sparsity(step, total, initial, final)
             given = answer(step, total, initial, final)
@@ -98,6 +117,8 @@ def probe_cubic_sparsity(answer: Answer, generator: torch.Generator) -> Any:
 def check_storage_facts(answer: Answer) -> None:
     """Bytes of real tensors in three precisions, with odd sizes, and the fewest zeros that make the bitmask smaller."""
     generator = torch.Generator().manual_seed(0)
+    example = torch.cat([torch.zeros(12), torch.ones(4)])
+    expect_facts(answer(example), example)
     for shape in [(8, 16), (64, 3, 3, 3), (7, 9), (129,), (33,), (2,), (1,), (0,), ()]:
         for zeros in (0.0, 0.5, 0.95):
             for dtype in (torch.float32, torch.float16, torch.float64):
@@ -153,6 +174,8 @@ def check_layer_sparsities(answer: Answer) -> None:
     zeros = f"{measured.zeros:.2%} of the weights are zero, the target is at least {TARGET_ZEROS:.0%}"
     expect(measured.zeros >= TARGET_ZEROS, zeros, given=where, hint=advice)
     advice = "which small layer has a high sparsity? More zeros there save almost nothing"
+    if choice[0] > MOST_OF_THE_FIRST:
+        advice = "the first layer has lost too much; the second can take some more"
     right = f"validation accuracy is {measured.accuracy:.2%}, the target is at least {TARGET_ACCURACY:.0%}"
     expect(measured.accuracy >= TARGET_ACCURACY, right, given=where, hint=advice)
 
@@ -169,5 +192,7 @@ def _choice(given: Any) -> tuple[float, ...]:
     choice = expect_parts(given, 3, "the sparsity of each layer such as (0.5, 0.5, 0.5)")
     choice = tuple(map(as_float, choice))
     advice = "sparsities are fractions: 0.85, not 85"
-    expect(all(0 <= value < 1 for value in choice), f"each sparsity is in [0, 1); got {given!r}", hint=advice)
+    if all(-1 <= value <= 1 for value in choice):
+        advice = "0 keeps a whole layer, there is nothing below; 1 would remove it"
+    expect(all(0 <= value < 1 for value in choice), f"each sparsity is in [0, 1); got {choice}", hint=advice)
     return choice

@@ -23,7 +23,8 @@ def expect_kept(kept: Any, scores: Tensor, ratio: float, multiple: int) -> None:
     """Indices of the highest scores in increasing order, as many as the nearest multiple."""
     expected = reference.channels_to_keep(scores, ratio, multiple)
     where = f"{len(scores)} channels, a ratio of {ratio:.3g} and a multiple of {multiple}"
-    expect(isinstance(kept, list | tuple), f"return a list of indices, yours is a {type(kept).__name__}", given=where)
+    listed, advice = isinstance(kept, list | tuple), "`tolist()` makes one"
+    expect(listed, f"return a list of indices, yours is a {type(kept).__name__}", given=where, hint=advice)
     advice = "the nearest multiple (halves go up), at least one multiple, at most all channels"
     expect_equal("number of kept channels", len(kept), len(expected), given=where, hint=advice)
     advice = "keep the highest scores, of equals the lower index; return the indices in increasing order"
@@ -54,7 +55,8 @@ def _expect_tensors(found: Any, expected: dict[str, Tensor], where: str, advice:
 
 def expect_two_four(mask: Any, weight: Tensor) -> None:
     """A boolean mask with the two largest magnitudes of every four."""
-    expect_tensor("the mask", mask, shape=weight.shape, dtype=torch.bool)
+    advice = "booleans, True and False, not numbers"
+    expect_tensor("the mask", mask, shape=weight.shape, dtype=torch.bool, hint=advice)
     counts = mask.reshape(len(weight), -1, 4).sum(dim=-1)
     advice = "keep exactly two of every four; True means keep"
     expect_equal("kept weights in each four", counts, torch.full_like(counts, 2), given=weight, hint=advice)

@@ -24,8 +24,10 @@ from course_lib.learning.exercises.lesson_04.playground import (
 )
 from course_lib.learning.expect import as_whole, cases, expect, expect_parts, expect_unchanged
 from course_lib.learning.questions import probe, question
+from course_lib.learning.values import describe_any
 
-HEADS = 4
+HEADS, WIDTH = 4, 8
+EXCLUDED = ("course_lib.pruning",)
 
 
 @question("04.1")
@@ -36,19 +38,23 @@ def check_channel_scores(answer: Answer) -> None:
         producer = torch.randn(shape, generator=generator)
         consumer = scale * torch.randn(next_shape, generator=generator)
         expect_scores(answer(producer, consumer), producer, consumer)
-    zeros = torch.zeros(4, 3, 3, 3)
-    expect_scores(answer(zeros, torch.ones(2, 4, 1, 1)), zeros, torch.ones(2, 4, 1, 1))
+    example = torch.tensor([[3.0, 4.0], [0.0, 5.0], [6.0, 8.0]]), torch.tensor([[1.0, 2.0, 0.0]])
+    expect_scores(answer(*example), *example)
+    zeros, some = torch.zeros(4, 3, 3, 3), torch.arange(8.0).reshape(2, 4, 1, 1)
+    pairs = [(zeros, some), (some.transpose(0, 1), torch.zeros(2, 4)), (zeros, torch.zeros(2, 4, 1, 1))]
+    for producer, consumer in pairs:
+        expect_scores(answer(producer, consumer), producer, consumer)
     expect_unchanged(answer, torch.randn(6, 3, 3, 3), torch.randn(5, 6, 3, 3))
 
 
 @probe("04.1")
 def probe_channel_scores(answer: Answer, generator: torch.Generator) -> Any:
-    """Scores of random pairs of layers, one of them zero."""
+    """Scores of random pairs of layers, also where one of the two is zero."""
     for shape, next_shape in _PAIRS:
         scale = 10 ** (2 * torch.rand((), generator=generator).item() - 1)
         producer = scale * torch.randn(shape, generator=generator)
         consumer = torch.randn(next_shape, generator=generator)
-        yield from [answer(producer, consumer), answer(producer, 0 * consumer)]
+        yield from [answer(producer, consumer), answer(producer, 0 * consumer), answer(0 * producer, consumer)]
 
 
 @question("04.2")
@@ -58,6 +64,8 @@ def check_channels_to_keep(answer: Answer) -> None:
     for size, ratio, multiple in cases(sizes=[5, 12, 64, 100], ratios=ratios, multiples=[1, 8, 16]):
         scores = torch.rand(size, generator=torch.Generator().manual_seed(size))
         expect_kept(answer(scores, ratio, multiple), scores, ratio, multiple)
+    halves = torch.rand(12, generator=torch.Generator().manual_seed(3))
+    expect_kept(answer(halves, 0.5, 4), halves, 0.5, 4)
     ties = torch.tensor([1.0, 2.0, 2.0, 1.0, 2.0, 1.0])
     for ratio in (1 / 3, 0.5, 2 / 3):
         expect_kept(answer(ties, ratio, 1), ties, ratio, 1)
@@ -79,7 +87,7 @@ def probe_channels_to_keep(answer: Answer, generator: torch.Generator) -> Any:
 @question("04.3")
 def check_shrink(answer: Answer) -> None:
     """Names, shapes and values of the smaller network, for several choices of channels."""
-    kept = [([0, 2, 3, 7], [1, 4]), ([5], [0, 1, 2, 3, 4, 5]), (list(range(8)), [3]), ([1, 6], [0, 5])]
+    kept = [([0, 2, 3, 7], [1, 4]), ([0, 2], [1]), ([5], [0, 1, 2, 3, 4, 5]), (list(range(8)), [3]), ([1, 6], [0, 5])]
     for seed, (stem, inner) in enumerate(kept):
         state = _network(seed).state_dict()
         small = answer(dict(state), stem, inner)
@@ -98,8 +106,9 @@ def probe_shrink(answer: Answer, generator: torch.Generator) -> Any:
 
 @question("04.4")
 def check_keep_heads(answer: Answer) -> None:
-    """Several sizes and choices, checked tensor by tensor; the output layer keeps its width and its bias."""
-    for seed, heads, size, keep in [(0, 4, 3, [1, 2]), (1, 2, 5, [0]), (2, 6, 4, [0, 3, 5]), (3, 3, 1, [0, 1, 2])]:
+    """Several sizes, one of them square as in BERT; the output layer keeps its width and its bias."""
+    cases_tried = [(0, 4, 3, [1, 2]), (1, 2, 5, [0]), (2, 6, 4, [0, 3, 5]), (3, 3, 1, [0, 1, 2]), (5, 3, 2, [0, 2])]
+    for seed, heads, size, keep in [*cases_tried, (4, 4, WIDTH // 4, [1, 2])]:
         layer = _attention(torch.Generator().manual_seed(seed), heads, size)
         expect_heads(answer(layer, heads, keep), layer, heads, keep)
     expect_unchanged(answer, _attention(torch.Generator().manual_seed(9), HEADS, 3), HEADS, [0, 2])
@@ -108,7 +117,7 @@ def check_keep_heads(answer: Answer) -> None:
 @probe("04.4")
 def probe_keep_heads(answer: Answer, generator: torch.Generator) -> Any:
     """All tensors of random attention layers with random heads kept."""
-    for heads, size in ((4, 3), (5, 2), (3, 4)):
+    for heads, size in ((4, 3), (5, 2), (3, 4), (4, WIDTH // 4)):
         keep = _some(2, heads, generator)
         yield sorted(answer(_attention(generator, heads, size), heads, keep).items())
 
@@ -118,6 +127,8 @@ def check_two_four_mask(answer: Answer) -> None:
     """Many shapes, equal magnitudes, negative weights, transposed memory, and an unchanged input."""
     for (weight,) in cases(shapes=[(1, 4), (8, 16), (3, 40), (64, 8)]):
         expect_two_four(answer(weight), weight)
+    example = torch.tensor([[1.0, -4.0, 2.0, 3.0, 0.0, 0.0, 0.0, 5.0]])
+    expect_two_four(answer(example), example)
     ties = torch.tensor([[1.0, -1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0], [2.0, -3.0, 3.0, -2.0, 0.0, -1.0, 0.0, 1.0]])
     expect_two_four(answer(ties), ties)
     turned = torch.randn(12, 6, generator=torch.Generator().manual_seed(2)).T
@@ -144,6 +155,8 @@ def check_widths(answer: Answer) -> None:
     expect(found.work <= TARGET_WORK, left, given=where, hint="the first layer has most of the work: make it narrower")
     right = f"validation accuracy is {found.accuracy:.2%}, the target is at least {TARGET_ACCURACY:.0%}"
     advice = "which layer lost neurons that save almost no work?"
+    if choice[0] < choice[1]:
+        advice = "the first layer lost too many neurons; the second can give up some"
     expect(found.accuracy >= TARGET_ACCURACY, right, given=where, hint=advice)
 
 
@@ -174,8 +187,8 @@ def _network(seed: int) -> ResidualNet:
 
 
 def _attention(generator: torch.Generator, heads: int, size: int) -> dict[str, Tensor]:
-    """Weights and biases of an attention layer of width 8."""
-    width, inside = 8, heads * size
+    """Weights and biases of an attention layer of width ``WIDTH``."""
+    width, inside = WIDTH, heads * size
     shapes = dict.fromkeys(("query", "key", "value"), (inside, width)) | {"output": (width, inside)}
     layer = {}
     for name, shape in shapes.items():
@@ -190,5 +203,6 @@ def _choice(given: Any) -> tuple[int, int]:
     first, second = as_whole(first), as_whole(second)
     for count, limit in zip((first, second), NEURONS, strict=True):
         good = 1 <= count <= limit
-        expect(good, f"the layers have {NEURONS[0]} and {NEURONS[1]} neurons, whole numbers; got {given!r}")
+        problem = f"the layers have {NEURONS[0]} and {NEURONS[1]} neurons; got {describe_any(given)}"
+        expect(good, problem, hint="first layer first")
     return first, second

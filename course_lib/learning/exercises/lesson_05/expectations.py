@@ -29,8 +29,10 @@ def expect_symmetric(given: Any, weight: Tensor, bits: int) -> None:
 
 def _expect_integers(integers: Any, expected: Tensor, where: str) -> None:
     advice = "round first, then `.to(torch.int32)`: the cast alone truncates"
+    if isinstance(integers, Tensor) and not (integers == integers.round()).all():
+        advice = "return the integers, not the rounded values"
     expect_tensor("the integers", integers, dtype=torch.int32, hint=advice)
-    advice = "round to the nearest (torch.round, halves to even) and clamp to the range of the integers"
+    advice = "round to the nearest integer (torch.round, halves to even)"
     expect_equal("integers", integers, expected, given=where, hint=advice)
 
 
@@ -66,6 +68,7 @@ def expect_kmeans(given: Any, weight: Tensor, start: Tensor, steps: int) -> None
     where = f"{weight.numel()} values, {len(start)} centroids, steps={steps}"
     advice = "each centroid moves to the mean of its nearest values; a centroid without values does not move"
     expect_close("centroids", centroids, expected, given=where, hint=advice)
-    expect_tensor("the codes", codes, dtype=torch.int64, hint="argmin returns int64")
+    advice = "return the codes, not the values: argmin gives them, as int64"
+    expect_tensor("the codes", codes, dtype=torch.int64, hint=advice)
     advice = "codes belong to the returned centroids: assign again after the last update"
     expect_equal("codes", codes, expected_codes, given=where, hint=advice)

@@ -14,7 +14,7 @@ def quantize_symmetric(weight: Tensor, bits: int) -> tuple[Tensor, float]:
     scale = weight.abs().max().item() / qmax
     if scale == 0:
         scale = 1.0
-    return torch.round(weight / scale).clamp(-qmax - 1, qmax).to(torch.int32), scale
+    return torch.round(weight / scale).to(torch.int32), scale
 
 
 def scale_and_zero_point(low: float, high: float, bits: int) -> tuple[float, int]:
@@ -32,7 +32,7 @@ def group_quantize(weight: Tensor, bits: int, group_size: int) -> tuple[Tensor, 
     groups = weight.reshape(len(weight), -1, group_size)
     scale = groups.abs().amax(dim=2) / qmax
     scale = torch.where(scale > 0, scale, 1.0)
-    integers = torch.round(groups / scale[:, :, None]).clamp(-qmax - 1, qmax)
+    integers = torch.round(groups / scale[:, :, None])
     return integers.reshape(weight.shape).to(torch.int32), scale
 
 

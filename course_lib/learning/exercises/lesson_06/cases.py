@@ -34,9 +34,27 @@ def integer_case(
     return x, zero_x, weight, bias, int(factor * 2**31), shift, zero_y
 
 
+EXACT = [
+    (269305607, 70027593, 33), (1165647629, 28735547, 59), (363923597, 93586875, 60), (457968781, 146893243, 119),
+    (110301409, 630312159, 123), (43070867, 1653395301, 126), (121933739, 897977597, 194), (1641943307, 80399709, 234),
+]  # fmt: skip
+"""Sum, multiplier and result for a shift of 49: the product is one below a half, which float64 rounds up."""
+EXACT_SHIFT = 49
+
+
+def exact_cases(which: int) -> list[tuple[Any, ...]]:
+    """Arguments of ``integer_linear`` for which single and double precision give a wrong result."""
+    nothing = torch.zeros(1, 2, dtype=torch.uint8), 0, torch.ones(1, 2, dtype=torch.int8)
+    total, multiplier, _ = EXACT[which % len(EXACT)]
+    beyond = 2**24 + 1 + 4 * which  # single precision rounds it down
+    upper = -(-(2 * 127 + 1) * 2**46 // beyond)
+    pairs = [(beyond, upper, 47), (total, multiplier, EXACT_SHIFT)]
+    return [(*nothing, torch.tensor([bias], dtype=torch.int32), factor, shift, 0) for bias, factor, shift in pairs]
+
+
 def random_batches(generator: torch.Generator, count: int) -> list[Tensor]:
     """Batches whose scale and mean change from one to the next."""
-    return [torch.randn(4, 5, generator=generator) * (1 + index) - 0.3 * index for index in range(count)]
+    return [torch.randn(4, 5, generator=generator) * (2, 3, 1)[index % 3] - 0.3 * index for index in range(count)]
 
 
 def positive_values(generator: torch.Generator, tail: float) -> Tensor:
@@ -46,8 +64,8 @@ def positive_values(generator: torch.Generator, tail: float) -> Tensor:
 
 
 def clip_candidates(values: Tensor) -> list[float]:
-    """Forty clips up to the largest value."""
-    return [values.max().item() * step / 40 for step in range(1, 41)]
+    """Forty clips up to the largest value, and one far above it."""
+    return [values.max().item() * step / 40 for step in (*range(1, 41), 400)]
 
 
 def random_images(generator: torch.Generator, count: int) -> list[Tensor]:
@@ -69,16 +87,23 @@ class Residual(nn.Module):
 
 
 def residual_network(seed: int) -> nn.Module:
-    """A small network with a nested block, dropout, and channels of different size; in training mode."""
+    """In training mode; with a nested block, dropout, a layer that is not quantized, and a channel of zeros."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = nn.Sequential(
-            nn.Conv2d(2, 4, 3), nn.ReLU(), Residual(4), nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 5)
+            nn.Conv2d(2, 4, 3),
+            nn.ReLU(),
+            Residual(4),
+            nn.ConvTranspose2d(4, 4, 1),
+            nn.Flatten(),
+            nn.Dropout(0.5),
+            nn.Linear(64, 5),
         )
         first = model[0]
         assert isinstance(first, nn.Conv2d)
         with torch.no_grad():
             first.weight.mul_(torch.tensor([0.1, 1.0, 3.0, 0.5]).view(-1, 1, 1, 1))
+            model.get_submodule("2.second").get_parameter("weight")[1] = 0
     return model.train()
 
 

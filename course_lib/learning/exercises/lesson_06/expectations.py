@@ -9,7 +9,16 @@ from torch import Tensor, nn
 
 from course_lib.learning.answer import Answer
 from course_lib.learning.exercises.lesson_06 import cases, reference
-from course_lib.learning.expect import as_float, expect, expect_close, expect_equal, expect_parts, expect_tensor
+from course_lib.learning.expect import (
+    CheckFailed,
+    as_float,
+    expect,
+    expect_close,
+    expect_equal,
+    expect_parts,
+    expect_tensor,
+)
+from course_lib.learning.values import describe
 
 
 def expect_folded(given: Any, case: tuple[Any, ...]) -> None:
@@ -26,13 +35,11 @@ def expect_folded(given: Any, case: tuple[Any, ...]) -> None:
 def expect_integers(given: Any, case: tuple[Any, ...]) -> None:
     """The uint8 outputs of an integer layer."""
     expected = reference.integer_linear(*case)
-    expect_tensor("the result", given, dtype=torch.uint8)
+    expect_tensor("the result", given, dtype=torch.uint8, hint="convert at the end, after the clamp")
     advice = "int32 sums with the bias, int64 for the product, round before the shift, add zero_y, clamp to 0 … 255"
     if given.shape == expected.shape:
         gap = (given.int() - expected.int()).abs()
-        if int(gap.max()) == 1:
-            advice = "off by one: `>>` rounds down; add half of 2**shift before"
-        elif int(gap.max()) > 200:
+        if int(gap.max()) > 200:
             advice = "integer overflow: convert to int32 before subtracting, and clamp before the cast to uint8"
     expect_equal("outputs", given, expected, hint=advice)
 
@@ -44,7 +51,11 @@ def observed(answer: Answer, momentum: float, batches: list[Tensor]) -> Any:
         expect(callable(getattr(observer, name, None)), f"the observer has no method {name}")
     for batch in batches:
         Answer(observer.observe)(batch)
-    given = Answer(observer.range)()
+    try:
+        given = Answer(observer.range)()
+    except CheckFailed as failure:
+        failure.hint = "0 is falsy: a range that begins at 0 was observed; ask `is None`"
+        raise
     return [as_float(end) for end in expect_parts(given, 2, "low and high, from range()")]
 
 
@@ -54,7 +65,8 @@ def expect_clip(given: Any, values: Tensor, bits: int) -> None:
     best = min(candidates, key=lambda clip: clip_error(values, bits, clip))
     given = as_float(given)
     where = f"{len(values)} values up to {values.max():.1f}, bits={bits}"
-    expect(any(abs(given - one) < 1e-6 for one in candidates), f"{given} is not one of the candidates", given=where)
+    listed, advice = any(abs(given - one) < 1e-6 for one in candidates), "return the candidate itself"
+    expect(listed, f"{describe(given)} is not one of the candidates", given=where, hint=advice)
     found, least = clip_error(values, bits, float(given)), clip_error(values, bits, best)
     problem = f"clipping at {given:.3g} gives a squared error of {found:.4g}, at {best:.3g} only {least:.4g}"
     advice = "the scale is clip / (2**bits - 1); the error of values above the clip counts, too"
@@ -66,7 +78,8 @@ def run(answer: Answer, model: nn.Module, batches: list[Tensor]) -> Any:
     method = getattr(answer.raw(model, batches), "post_training_quantization", None)
     expect(callable(method), "the class has no method post_training_quantization")
     quantized = Answer(method).raw()
-    expect(isinstance(quantized, nn.Module), f"return the quantized model; got {type(quantized).__name__}")
+    advice = "return the model itself; its weights alone cannot round inputs"
+    expect(isinstance(quantized, nn.Module), f"expected a model, got {type(quantized).__name__}", hint=advice)
     return quantized
 
 
@@ -80,7 +93,7 @@ def expect_quantized(quantized: nn.Module, model: nn.Module, batches: list[Tenso
             advice = "symmetric, 8 bits, one scale per output channel: max(abs) / 127"
             weight = other.get_parameter("weight").detach()
             expect_close(f"weight of {name!r}", weight, one.get_parameter("weight").detach(), hint=advice)
-    expect(not quantized.training, "the quantized copy should be in eval mode")
+    expect(not quantized.training, "the quantized copy should be in eval mode", hint="copy.deepcopy(self.model).eval()")
     with torch.no_grad():
         for scale in (1.0, 1.5):
             new = cases.random_images(torch.Generator().manual_seed(5), 1)[0] * scale

@@ -22,10 +22,15 @@ from course_lib.learning.exercises.lesson_06.expectations import (
 from course_lib.learning.expect import as_float, expect, expect_close, expect_raises, expect_unchanged
 from course_lib.learning.questions import probe, question
 
+EXCLUDED = ("course_lib.quantization", "torch.ao.quantization")
+
 
 @question("06.1")
 def check_fold(answer: Answer) -> None:
     """Convolutions and linear layers, with and without a bias, several shapes."""
+    one = torch.ones(1)
+    example = (2 * torch.ones(1, 1), None, 3 * one, one, 4 * one, 0.99 * one, 0.01)
+    expect_folded(answer(*example), example)
     layers = [((6, 3, 3, 3), False), ((6, 3, 1, 1), True), ((5, 8), True), ((5, 8), False)]
     for seed, (shape, bias) in enumerate(layers):
         case = cases.norm_case(torch.Generator().manual_seed(seed), shape, bias)
@@ -48,6 +53,11 @@ def check_integer_linear(answer: Answer) -> None:
     for rows, inputs, outputs, zero_x, zero_y in sizes:
         case = cases.integer_case(generator, rows, inputs, outputs, zero_x, zero_y)
         expect_integers(answer(*case), case)
+    example = (torch.tensor([[5]], dtype=torch.uint8), 2, torch.tensor([[4]], dtype=torch.int8),
+               torch.tensor([1], dtype=torch.int32), 2**30, 31, 100)  # fmt: skip
+    expect_integers(answer(*example), example)
+    for case in (*cases.exact_cases(0), *cases.exact_cases(5)):
+        expect_integers(answer(*case), case)
     large = (torch.full((1, 500), 255, dtype=torch.uint8), 0, torch.full((2, 500), 127, dtype=torch.int8),
             torch.tensor([0, -10_000_000], dtype=torch.int32), 2**30, 47, 0)  # fmt: skip
     expect_integers(answer(*large), large)
@@ -61,6 +71,8 @@ def probe_integer_linear(answer: Answer, generator: torch.Generator) -> Any:
     """Outputs of random integer layers."""
     for shape in [(3, 5, 4, 0, 0), (2, 200, 3, 120, 60), (4, 40, 2, 9, 200)]:
         yield answer(*cases.integer_case(generator, *shape))
+    for case in cases.exact_cases(int(torch.randint(0, 40, (), generator=generator))):
+        yield answer(*case)
 
 
 @question("06.3")
@@ -68,12 +80,16 @@ def check_observer(answer: Answer) -> None:
     """One batch, many batches, several momenta, an observer without batches, and two observers at a time."""
     batches = cases.random_batches(torch.Generator().manual_seed(0), 5)
     for momentum in (0.1, 0.5, 1.0):
-        for count in (1, 2, 5):
+        for count in (1, 3, 5):
             given = observed(answer, momentum, batches[:count])
             where = f"momentum={momentum}, {count} batch{'es' if count > 1 else ''}"
             expected = observed(Answer(reference.MovingAverageObserver), momentum, batches[:count])
             advice = "new = (1 - momentum) · old + momentum · (of this batch); the first batch sets both"
             expect_close("range", given, expected, rtol=1e-4, atol=1e-5, given=where, hint=advice)
+    example = [torch.tensor([0.0, 1.0]), torch.tensor([[0.0], [2.0]])]
+    advice = "new = (1 - momentum) · old + momentum · (of this batch); the first batch sets both"
+    given = "momentum=0.1 and batches with the ranges 0 … 1 and 0 … 2"
+    expect_close("range", observed(answer, 0.1, example), (0.0, 1.1), given=given, hint=advice)
     first, second = answer.raw(0.5), answer.raw(0.5)
     Answer(first.observe)(batches[0])
     Answer(second.observe)(batches[1])
@@ -90,7 +106,9 @@ def probe_observer(answer: Answer, generator: torch.Generator) -> Any:
     values = []
     for count in (1, 2, 6):
         momentum = 0.05 + 0.9 * torch.rand(1, generator=generator).item()
-        values.append(observed(answer, momentum, cases.random_batches(generator, count)))
+        batches = cases.random_batches(generator, count)
+        for some in (batches, [batch.relu() for batch in batches]):  # ReLU: the range begins at 0
+            values.append(observed(answer, momentum, some))
     try:
         answer.raw(0.1).range()
     except Exception as error:
@@ -106,6 +124,9 @@ def check_clip(answer: Answer) -> None:
         for tail in (1.0, 8.0, 60.0):
             values = cases.positive_values(generator, tail)
             expect_clip(answer(values, bits, cases.clip_candidates(values)), values, bits)
+    expect_close("the best clip", answer(torch.tensor([0.0, 1, 2, 3, 30]), 2, [3.0, 30.0]), 30.0)
+    advice = "of equal errors the first candidate in the list counts"
+    expect_close("the first of equals", answer(torch.zeros(3), 3, [2.0, 1.0, 3.0]), 2.0, hint=advice)
     values = cases.positive_values(generator, 4.0)
     expect_close("the only candidate", answer(values, 4, [2.5]), 2.5)
     expect_unchanged(answer, values, 4, cases.clip_candidates(values))
@@ -118,6 +139,9 @@ def probe_clip(answer: Answer, generator: torch.Generator) -> Any:
         values = cases.positive_values(generator, 2 + 20 * torch.rand(1, generator=generator).item())
         candidates = cases.clip_candidates(values)
         yield as_float(answer(values, bits, candidates))
+    candidates = (1 + torch.randperm(9, generator=generator)).tolist()
+    first = [float(one) for one in candidates if one not in (1, 9)]
+    yield as_float(answer(torch.zeros(4), 4, [*first[:1], 1.0, 9.0, *first[1:]]))
 
 
 @question("06.5")

@@ -10,6 +10,10 @@ from torch import Tensor, nn
 Options = dict[str, dict[int, tuple[int, float]]]
 Batches = list[tuple[Tensor, Tensor]]
 
+UNEVEN: Options = {"conv1": {8: (800, 0.0), 4: (400, 0.3), 2: (200, 0.2)},
+                   "conv2": {8: (400, 0.0), 4: (200, 0.15), 2: (100, 0.5)}}  # fmt: skip
+"""Measured damages, in which fewer bits do not always do more damage."""
+
 
 def random_norm(channels: int, generator: torch.Generator) -> nn.BatchNorm2d:
     """A BatchNorm in eval mode with random parameters and statistics."""
@@ -27,7 +31,8 @@ def random_options(layers: int, generator: torch.Generator) -> Options:
     for index in range(layers):
         weights = int(torch.randint(20, 400, (), generator=generator))
         worst = float(torch.rand((), generator=generator)) + 0.01
-        found[f"layer{index + 1}"] = {bits: (weights * bits // 8, worst / 3.0**bits * 100) for bits in (2, 3, 4, 8)}
+        widths = (2, 3, 4, 8) if index % 2 == 0 else (2, 4, 6, 8)  # layers differ in what they offer
+        found[f"layer{index + 1}"] = {bits: (weights * bits // 8, worst / 3.0**bits * 100) for bits in widths}
     return found
 
 
@@ -54,11 +59,12 @@ def small_network(seed: int) -> nn.Module:
 
 
 def with_norms() -> nn.Module:
-    """Three norms at different depths, and a dropout that stays in training mode."""
-    inner = nn.Sequential(nn.Dropout(0.5), nn.Flatten(), nn.Linear(100, 6), nn.BatchNorm1d(6), nn.ReLU())
+    """Four BatchNorms at different depths, another norm, and a dropout that stays in training mode."""
+    inner = nn.Sequential(nn.Dropout(0.5), nn.Flatten(), nn.Linear(100, 6), nn.BatchNorm1d(6), nn.LayerNorm(6))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        layers = [nn.Conv2d(2, 4, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.BatchNorm2d(4, affine=False), inner]
+        nested = nn.Sequential(nn.ReLU(), nn.BatchNorm2d(4))
+        layers = [nn.Conv2d(2, 4, 1), nn.BatchNorm2d(4), nested, nn.BatchNorm2d(4, affine=False), inner]
         model = nn.Sequential(*layers)
         model.get_submodule("4.2").reset_parameters()  # type: ignore[operator]
     return model.eval()

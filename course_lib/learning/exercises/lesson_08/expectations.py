@@ -7,8 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from course_lib.learning.answer import Answer
 from course_lib.learning.exercises.lesson_08 import reference
-from course_lib.learning.expect import expect, expect_close, expect_equal, expect_parts, expect_tensor, likely_mistake
+from course_lib.learning.expect import (
+    CheckFailed,
+    expect,
+    expect_close,
+    expect_equal,
+    expect_parts,
+    expect_tensor,
+    likely_mistake,
+)
+from course_lib.learning.values import describe_any
 
 
 def expect_step(
@@ -17,8 +27,10 @@ def expect_step(
     """One column rounded, and its error moved to the later columns."""
     expect_tensor("the result", got, shape=weight.shape)
     expected = reference.gptq_step(weight, factor, column, scale, zero_point, bits)
-    given = f"a 5 × 7 weight, column {column}, {bits} bits"
-    expect_equal("columns before", got[:, :column], weight[:, :column], given=given, hint="they are finished")
+    given = f"a {weight.shape[0]} × {weight.shape[1]} weight, column {column}, {bits} bits"
+    expect_equal(
+        "columns before", got[:, :column], weight[:, :column], given=given, hint="the columns before are finished"
+    )
     advice = "(code - zero_point) * scale, with code = round(w / scale) + zero_point, clamped to 0 … 2**bits - 1"
     expect_close("the rounded column", got[:, column], expected[:, column], given=given, hint=advice)
     later = slice(column + 1, None)
@@ -39,13 +51,21 @@ def _step_hint(got: Tensor, weight: Tensor, factor: Tensor, column: int, expecte
     )
 
 
-def expect_factor(got: Any, rows: Tensor, damping: float) -> None:
-    """The upper Cholesky factor of the inverse of the damped Hessian."""
+def expect_factor(answer: Answer, rows: Tensor, damping: float) -> None:
+    """The upper Cholesky factor of the inverse of the damped Hessian, which is positive definite."""
+    try:
+        got = answer(rows, damping)
+    except CheckFailed as failure:
+        if "ValueError" in failure.problem:
+            failure.hint = "this H is positive definite, but single precision cannot see it: compute in float64"
+        raise
     width, given = rows.shape[1], f"inputs of shape {tuple(rows.shape)} and damping {damping}"
     expect_tensor("the factor", got, shape=(width, width))
     lower = got.tril(-1).abs().sum().item() if width > 1 else 0.0
-    expect(lower < 1e-9, "everything below the diagonal of the factor should be 0", given=given,
-           hint="torch.linalg.cholesky returns the lower triangle unless `upper=True`")  # fmt: skip
+    advice = "torch.linalg.cholesky returns the lower triangle unless `upper=True`"
+    if torch.allclose(got, got.T):
+        advice = "this matrix is symmetric, like the inverse of H itself; its upper Cholesky factor is asked"
+    expect(lower < 1e-9, "everything below the diagonal of the factor should be 0", given=given, hint=advice)
     expected = reference.inverse_factor(rows, damping)
     advice = "H = XᵀX + damping · mean(diag XᵀX) · I, then UᵀU = H⁻¹"
     expect_close("the factor", got.double(), expected, given=given, rtol=1e-3, atol=1e-8, hint=advice)
@@ -56,6 +76,12 @@ def expect_search(got: Any, weight: Tensor, rows: Tensor, bits: int, alphas: lis
     got = expect_parts(got, 2, "the best alpha and the list of errors")
     alpha, errors = reference.search_alpha(weight, rows, bits, alphas)
     given = f"a {tuple(weight.shape)} weight, {bits} bits and the exponents {alphas}"
+    listed = isinstance(got[1], list | tuple | Tensor)
+    expect(
+        listed,
+        f"the errors should be a list, yours is {describe_any(got[1])}",
+        hint="all errors, one for each exponent",
+    )
     plain = [float(error) for error in got[1]]
     expect_equal("number of errors", len(plain), len(alphas), given=given, hint="one for each exponent, in order")
     advice = "mean over the rows of the squared change of the output; scale up by mean|x| ** alpha, round, scale down"
@@ -67,7 +93,7 @@ def expect_bytes(got: Any, shape: tuple[int, int], bits: int, group_size: int | 
     """Bytes of codes, scales and zero-points, and bits per weight."""
     expected = reference.file_bytes(shape, bits, group_size, symmetric)
     keys = got.keys() if isinstance(got, dict) else None
-    expect(keys == expected.keys(), f"return a dictionary with the keys {', '.join(expected)}; got {got!r}")
+    expect(keys == expected.keys(), f"return a dictionary with the keys {', '.join(expected)}; got {describe_any(got)}")
     grid = "symmetric" if symmetric else "asymmetric"
     given = f"a {shape[0]} × {shape[1]} weight, {bits} bits, group_size {group_size}, {grid}"
     hints = {
@@ -86,12 +112,13 @@ def expect_smooth(got: Any, weight: Tensor, rows: Tensor, gain: Tensor, shift: T
     for name, part in zip(("weight", "gain", "shift"), got, strict=True):
         expect_tensor(name, part)
     given = f"alpha = {alpha}"
-    normed = torch.linspace(-1, 1, 12).view(2, 6)
+    normed = torch.linspace(-1, 1, 2 * len(gain)).view(2, len(gain))
+    expected = reference.smooth(weight, rows, gain, shift, alpha)
+    advice = "factors are max|x| ** alpha / max|w| ** (1 - alpha), one per input channel"
+    expect_close("weight", got[0], expected[0], given=given, rtol=1e-3, atol=1e-5, hint=advice)
     before = (gain * normed + shift) @ weight.T
     after = (got[1] * normed + got[2]) @ got[0].T
     advice = "divide gain and shift by the factors that multiply the weights"
     expect_close("output of norm and layer together", after, before, given=given, rtol=1e-3, atol=1e-4, hint=advice)
-    expected = reference.smooth(weight, rows, gain, shift, alpha)
     for name, found, right in zip(("weight", "gain", "shift"), got, expected, strict=True):
-        advice = "factors are max|x| ** alpha / max|w| ** (1 - alpha), one per input channel"
         expect_close(name, found, right, given=given, rtol=1e-3, atol=1e-5, hint=advice)

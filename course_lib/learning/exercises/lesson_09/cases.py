@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Distillation:
-    """A teacher in training mode, a student in eval mode, both with BatchNorm, and three batches."""
+    """A teacher in training mode, a student in eval mode, both with BatchNorm, and three batches of different size."""
 
     teacher: nn.Module
     student: nn.Module
@@ -23,13 +23,16 @@ class Distillation:
         sizes = ((6, 8, 3), (6, 4, 3))
         teacher, student = (_network(*size, generator) for size in sizes)
         batches = [
-            (torch.randn(5, 6, generator=generator), torch.randint(0, 3, (5,), generator=generator)) for _ in range(3)
+            (torch.randn(size, 6, generator=generator), torch.randint(0, 3, (size,), generator=generator))
+            for size in (5, 3, 8)
         ]
         return cls(teacher.train(), student.eval(), batches)
 
     def networks(self) -> tuple[nn.Module, nn.Module, torch.optim.Optimizer]:
-        """Copies of teacher and student, and an optimizer of the student's copy."""
+        """Copies of both, and an optimizer of the student's copy, which has gradients of an earlier step."""
         teacher, student = copy.deepcopy(self.teacher), copy.deepcopy(self.student)
+        for parameter in student.parameters():
+            parameter.grad = torch.ones_like(parameter)
         return teacher, student, torch.optim.SGD(student.parameters(), lr=0.1)
 
 

@@ -46,7 +46,7 @@ def expect_loss(
     mistakes = {
         "the soft part lacks T²": alpha * soft / temperature**2 + (1 - alpha) * task,
         "divide the soft part by the examples only, not by the classes": alpha * soft / classes + (1 - alpha) * task,
-        "alpha belongs to the teacher, 1 - alpha to the labels": alpha * task + (1 - alpha) * soft,
+        "`alpha` belongs to the teacher, 1 - alpha to the labels": alpha * task + (1 - alpha) * soft,
         "the sum over examples should be a mean": alpha * soft * len(labels) + (1 - alpha) * task,
         "teacher and student are swapped in the divergence": alpha * swapped + (1 - alpha) * task,
         "T² belongs to the soft part only": alpha * soft + (1 - alpha) * task * temperature**2,
@@ -115,11 +115,25 @@ def expect_feature_loss(module: nn.Module, linear: nn.Linear, widths: tuple[int,
     expect(loss.requires_grad, "no gradient can flow from your loss", given=where)
     loss.backward()
     trained = all(parameter.grad is not None for parameter in module.parameters())
-    expect(trained and student.grad is not None, "projection and student should get a gradient", given=where)
+    advice = "is one of them detached?"
+    expect(
+        trained and student.grad is not None, "projection and student should get a gradient", given=where, hint=advice
+    )
     advice = "the teacher is not trained: teacher.detach()"
     expect(teacher.grad is None, "a gradient reaches the teacher", given=where, hint=advice)
     advice = "a projection created in forward is random at every step and is never trained"
     expect([id(one) for one in module.parameters()] == parameters, "forward created new parameters", hint=advice)
+
+
+@torch.no_grad()
+def expect_example(answer: Answer) -> None:
+    """A student projected to 0 and a teacher that is 3 everywhere: a loss of 9, however much padding there is."""
+    module = feature_module(answer, (2, 3))
+    for parameter in module.parameters():
+        parameter.zero_()
+    loss = Answer(module).in_place(torch.ones(1, 3, 2), torch.full((1, 3, 3), 3.0), torch.tensor([[1, 0, 0]]))
+    where = "a student that is projected to 0 and a teacher that is 3 everywhere"
+    expect_close("loss", loss, 9.0, given=where, hint="padding counts neither in the sum nor in the divisor")
 
 
 def expect_epoch(answer: Answer, setting: Distillation, alpha: float, temperature: float) -> None:

@@ -10,6 +10,7 @@ from course_lib.learning.answer import Answer
 from course_lib.learning.exercises.lesson_09.cases import Distillation
 from course_lib.learning.exercises.lesson_09.expectations import (
     expect_epoch,
+    expect_example,
     expect_feature_loss,
     expect_limit,
     expect_loss,
@@ -20,12 +21,15 @@ from course_lib.learning.exercises.lesson_09.expectations import (
 from course_lib.learning.expect import as_float, cases, expect, expect_raises, expect_unchanged
 from course_lib.learning.questions import probe, question
 
+EXCLUDED = ("course_lib.distillation",)
+
 
 @question("09.1")
 def check_soft_targets(answer: Answer) -> None:
     """Many temperatures, one class, large logits, and temperatures that are not positive."""
     for logits, temperature in cases(shapes=[(4, 10), (1, 3), (7, 2), (2, 1), (0, 5)], temperatures=[0.5, 1.0, 4, 100]):
         expect_soft(answer(logits, temperature), logits, temperature)
+    expect_soft(answer(torch.tensor([[2.0, 0.0]]), 2), torch.tensor([[2.0, 0.0]]), 2)
     large = torch.tensor([[1000.0, 998.0, -1000.0], [-500.0, -500.0, -500.0]])
     for temperature in (1.0, 3.0):
         expect_soft(answer(large, temperature), large, temperature)
@@ -52,6 +56,7 @@ def check_distillation_loss(answer: Answer) -> None:
     for student, alpha, temperature in cases(shapes=[(4, 5)], alphas=[0.0, 0.7, 1.0], temperatures=[1.0, 2.0, 8]):
         teacher = 2 * torch.randn(4, 5, generator=torch.Generator().manual_seed(5))
         expect_loss(answer, student, teacher, labels, alpha, temperature)
+    expect_loss(answer, torch.zeros(1, 2), torch.tensor([[2.0, 0.0]]), torch.tensor([0]), 0.5, 2.0)
     confident = torch.tensor([[400.0, 0.0, -400.0]]), torch.tensor([[-300.0, 0.0, 300.0]])
     expect_loss(answer, *confident, torch.tensor([0]), 0.5, 1.0)
     student = torch.randn(4, 5, generator=torch.Generator().manual_seed(7)).requires_grad_()
@@ -82,6 +87,7 @@ def check_limit_gradient(answer: Answer) -> None:
     for student, classes in cases(shapes=[(4, 6), (1, 3), (5, 2), (3, 1)], classes=[0]):
         teacher = 3 * torch.randn(student.shape, generator=torch.Generator().manual_seed(classes + 3)) + 2
         expect_limit(answer, student, teacher)
+    expect_limit(answer, torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 0.0]]))
     shifted = torch.randn(3, 4, generator=torch.Generator().manual_seed(4)), torch.full((3, 4), 7.0)
     expect_limit(answer, *shifted)
 
@@ -102,6 +108,7 @@ def check_feature_loss(answer: Answer) -> None:
         linear = filled_like(module, widths)
         for mask in ([[1, 1, 1], [1, 1, 1]], [[1, 1, 0], [1, 0, 0]], [[1, 0, 1], [0, 0, 0]]):
             expect_feature_loss(module, linear, widths, torch.tensor(mask))
+    expect_example(answer)
 
 
 @probe("09.4")

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from course_lib.learning.answer import Answer
 from course_lib.learning.exercises.lesson_11 import reference
 from course_lib.learning.expect import expect, expect_close, expect_equal, expect_tensor
 
@@ -32,6 +33,20 @@ def expect_pair(pair: Any, layer: nn.Linear, rank: int) -> None:
     expected = example @ product.float().T + (0 if layer.bias is None else layer.bias.detach())
     advice = "put nothing between the two layers, and copy the values of the bias"
     expect_close("output", pair(example).detach(), expected, rtol=1e-3, atol=1e-3, given=given, hint=advice)
+
+
+def expect_apart(answer: Answer, layer: nn.Linear) -> None:
+    """New parameters of their own: training them leaves the original layer as it is."""
+    pair = answer.in_place(layer, 1)
+    advice = "copy its values: layer.bias.detach().clone()"
+    expect(not shares_memory(pair, layer), "a parameter of the original layer is used again", hint=advice)
+    expect(all(one.requires_grad for one in pair.parameters()), "a parameter of the pair cannot be trained")
+
+
+def shares_memory(pair: nn.Module, layer: nn.Module) -> bool:
+    """Whether a parameter of ``pair`` lies in the memory of one of ``layer``."""
+    places = {one.data_ptr() for one in layer.parameters()}
+    return any(one.data_ptr() in places for one in pair.parameters())
 
 
 def is_clear(values: Tensor, share: float) -> bool:
