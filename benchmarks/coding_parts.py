@@ -60,7 +60,7 @@ def geometric(first: float, last: float, count: int) -> tuple[float, ...]:
 CASES = {
     case.name: case
     for case in (
-        Case("resnet18", 1.0, ((2_045_000, 0.999), (1_115_000, 0.9965)), (2.5e-5, 5e-5), 3.0),
+        Case("resnet18", 1.0, ((2_045_000, 0.999), (1_115_000, 0.9965)), (1.3e-5, 2.5e-5, 5e-5), 3.0),
         Case("resnet18_pruned_95", 0.9979, ((530_000, 0.9975), (348_000, 0.99)), (5.5e-5, 1.6e-4), 3.0),
         Case("resnet18_structured_11", 0.9941, ((149_000, 0.993), (70_000, 0.986)), geometric(2e-4, 1e-3, 6)),
         Case("student_10", 1.0049, ((210_000, 1.003), (144_000, 1.001)), geometric(2e-4, 1e-3, 6)),
