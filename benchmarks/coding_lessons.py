@@ -100,7 +100,7 @@ def huffman_bits(levels: Tensor) -> int:
 def cost(_: Any) -> Iterator[Row]:
     """Seconds of encoding and loading the coded files; timed, best of three."""
     for point, row in chosen_files().items():
-        file = parts.file_of(parts.CASES[row["model"]], row["c"])
+        file = parts.coded_file(parts.CASES[row["model"]], row["c"])
         model, target = storage.load(file), parts.RUNS / "cost.safetensors"
         saving = min(timed(storage.save, model, target, dtype="fp16", coder="arithmetic")[0] for _ in range(3))
         loading = min(timed(storage.load, file)[0] for _ in range(3))
