@@ -7,11 +7,15 @@ masks and headers are in the file, so its size is the whole size. The same model
 Exactness: with ``dtype="fp32"`` every value comes back bit for bit (NaN and infinity too), except that the bitmask
 encoding gives ``0.0`` for ``-0.0``. With ``dtype="fp16"`` the stored model is ``model.half().float()``.
 
+``save(..., coder="arithmetic")`` or ``"huffman"`` entropy-codes everything: same models, same exactness, smaller files.
+Their layout is in ``coded_file``. Decoders work in integers, so that a file is the same model on every platform.
+
 A model whose weights stand for integers or codes is a plain module that holds the decoded values. ``set_encodings``
 attaches to it how each of these tensors is stored; ``save`` uses these encodings, and ``load`` attaches them again.
 
 A file is data, never code: builders and encodings are looked up by name among those that are registered, every claim
-of the header is checked against the bytes of the file, and the model is first built without memory.
+of the header is checked against the bytes of the file, and the model is first built without memory. A coded file cannot
+be checked so before it is decoded: what it may claim is limited by its size.
 """
 
 from course_lib.storage.attached_encodings import encodings_of, set_encodings

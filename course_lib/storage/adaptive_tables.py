@@ -35,10 +35,11 @@ class AdaptiveTables:
             start += size
         coded = numpy.empty(len(contexts), numpy.int64)
         coded[order] = numpy.concatenate(pieces) if pieces else 0
-        self._count(contexts, coded)
+        self.learn(contexts, coded)
         return coded
 
-    def _count(self, contexts: Integers, symbols: Integers) -> None:
+    def learn(self, contexts: Integers, symbols: Integers) -> None:
+        """Count symbols [n] of these contexts."""
         rows, columns = self._counts.shape
         cells = contexts.astype(numpy.int64) * columns + symbols
         self._counts += self._weight * numpy.bincount(cells, minlength=rows * columns).reshape(rows, columns)

@@ -8,6 +8,8 @@ Source: Zhang et al., 70 % Size, 100 % Accuracy (DFloat11), 2025; Hershcovitch e
 
 from __future__ import annotations
 
+import copy
+
 import numpy
 import torch
 from torch import Tensor
@@ -17,20 +19,39 @@ from course_lib.storage.level_coding import LevelModel
 from course_lib.storage.level_order import Integers
 from course_lib.storage.range_coding import Decoder, Encoder, LengthCounter, SymbolCoder
 
-SMALLEST_PIECE, LARGEST_PIECE = 8, 4096
+SMALLEST_PIECE, LARGEST_PIECE = 8, 2**14
 KNOWN_PER_PIECE = 8  # a piece has at most one eighth of the bytes of its plane that were coded before
 WEIGHT, RECENT_BYTES = 24, 2**20
+TRIED_BYTES = 2**15  # of a plane, to decide whether a table pays
 
 
 class BytePlane:
-    """One byte of the values of a dtype: its table, and how many were coded."""
+    """One byte of the values of a dtype: its table, and how many were coded.
+
+    Each vector begins with a flag: bytes that a table would not shorten (mantissas) are coded without one.
+    """
 
     def __init__(self) -> None:
         self._table = AdaptiveTables(numpy.ones((1, 256)), WEIGHT, RECENT_BYTES)
+        self._flags = AdaptiveTables(numpy.ones((1, 2)), 1, RECENT_BYTES)
         self._coded = 0
 
     def code(self, coder: SymbolCoder, count: int, known: Integers | None) -> Integers:
         """Encode the bytes ``known`` or decode as many; returns them."""
+        flag = None if known is None else numpy.array([self._table_pays(known[:TRIED_BYTES])])
+        if self._flags.code(coder, numpy.zeros(1, numpy.uint8), flag)[0]:
+            return self._adaptively(coder, count, known)
+        coded = coder.raw(8, count, known).astype(numpy.uint8)
+        self._table.learn(numpy.zeros(count, numpy.uint8), coded)
+        self._coded += count
+        return coded
+
+    def _table_pays(self, known: Integers) -> bool:
+        length = LengthCounter()
+        copy.deepcopy(self)._adaptively(length, len(known), known)
+        return length.bits < 8 * len(known)
+
+    def _adaptively(self, coder: SymbolCoder, count: int, known: Integers | None) -> Integers:
         coded = numpy.empty(count, numpy.uint8)
         start = 0
         while start < count:

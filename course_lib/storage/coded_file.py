@@ -6,7 +6,7 @@ architecture builds. The checksum covers them too, so that damage is noticed, an
 other tensors.
 
 A stream of a few bytes can stand for any number of symbols. Their numbers follow from the header, and are limited
-before anything is decoded: a file may claim 2^24 entries, and 4,096 more for each of its bytes.
+before anything is decoded: a file may claim 2^22 entries, and 2^14 more for each of its bytes.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Coder(NamedTuple):
 CODED_KEY = "course-coded-1"
 CODERS: dict[str, Coder] = {
     "arithmetic": Coder(ArithmeticWriter, ArithmeticReader),
-    "huffman": Coder(HuffmanWriter, lambda stream, measured: HuffmanReader(stream)),
+    "huffman": Coder(HuffmanWriter, HuffmanReader),
 }
 CHECKSUM_BYTES, SIZE_BYTES = 4, 3
-FREE_ENTRIES, ENTRIES_PER_BYTE = 2**24, 4096
+FREE_ENTRIES, ENTRIES_PER_BYTE = 2**22, 2**14
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -55,21 +55,26 @@ def coded_bytes(
     Args:
         encoded: the tensors that are stored under their own name.
         shared: name → name of the tensor with the same memory, for all others.
+
+    Raises:
+        ValueError: if the file could not be loaded, because it would stand for too many entries.
     """
     shapes = {name: one.shape for name, one in encoded.items()}
     shapes |= {name: shapes[owner] for name, owner in shared.items()}
-    kinds: list[dict[str, Any]] = []
-    for name in sorted(shapes):
-        kind = kind_of(encoded[name]) if name in encoded else {"encoding": "shared", "with": shared[name]}
-        kinds.append(kind)
-    distinct = [kind for place, kind in enumerate(kinds) if kind not in kinds[:place]]
-    numbers = [distinct.index(kind) for kind in kinds]
-    facts = {"architecture": architecture, "coder": coder, "kinds": distinct, "tensors": numbers}
-    header = deflate(facts)
+    records = [
+        kind_of(encoded[name]) if name in encoded else {"encoding": "shared", "with": shared[name]}
+        for name in sorted(shapes)
+    ]
+    kinds = [record for place, record in enumerate(records) if record not in records[:place]]
+    numbers = [kinds.index(record) for record in records]
+    header = deflate({"architecture": architecture, "coder": coder, "kinds": kinds, "tensors": numbers})
     content = len(header).to_bytes(SIZE_BYTES, "little") + header + _stream(encoded, coder)
-    checksum = checksum_of(content, shapes).to_bytes(CHECKSUM_BYTES, "little")
-    payload = torch.frombuffer(bytearray(checksum + content), dtype=torch.uint8)
-    return safetensors_bytes({CODED_KEY: payload})
+    payload = checksum_of(content, shapes).to_bytes(CHECKSUM_BYTES, "little") + content
+    try:
+        CodedContainer(payload, measured=False)
+    except FormatError as error:
+        raise ValueError(f"model cannot be saved with a coder, because {error}; save it with coder=None") from error
+    return safetensors_bytes({CODED_KEY: torch.frombuffer(bytearray(payload), dtype=torch.uint8)})
 
 
 def checksum_of(content: bytes, shapes: Shapes) -> int:

@@ -19,8 +19,8 @@ from torch import Tensor
 from course_lib.storage.coded_parts import LEVEL_PARTS, natural_sizes
 from course_lib.storage.encodings import DTYPE_NAMES, DTYPES, ENCODINGS, Encoded, FormatError
 
-MAX_HEADER = 16 * 2**20
-MAX_PARTS, MAX_DIMENSIONS = 16, 8
+MAX_HEADER = 2**20
+MAX_TENSORS, MAX_PARTS, MAX_DIMENSIONS = 2**14, 16, 8
 TYPICAL_HEADER = (
     b'"folds":[["conv1","bn1"],["layer1.0.conv1","layer1.0.bn1"],["layer1.0.conv2","layer1.0.bn2"],'
     b'["stages.0.0.first.0","stages.0.0.first.1"],["stages.0.0.second.0","stages.0.0.second.1"],'
@@ -50,7 +50,7 @@ def inflate(content: bytes) -> dict[str, Any]:
     """The inverse of ``deflate``.
 
     Raises:
-        FormatError: if it is damaged, larger than 16 MiB, or no such JSON.
+        FormatError: if it is damaged, larger than 1 MiB, or no such JSON.
     """
     inflater = zlib.decompressobj(-zlib.MAX_WBITS, zdict=TYPICAL_HEADER)
     try:
@@ -66,6 +66,8 @@ def inflate(content: bytes) -> dict[str, Any]:
     kinds, numbers = (header.get(key) for key in ("kinds", "tensors")) if isinstance(header, dict) else (None, None)
     if not (isinstance(kinds, list) and all(isinstance(kind, dict) for kind in kinds) and isinstance(numbers, list)):
         raise FormatError("its header has no table of tensors")
+    if len(numbers) > MAX_TENSORS:
+        raise FormatError(f"its header has {len(numbers):,} tensors; allowed are {MAX_TENSORS:,}")
     if header.get("coder") not in ("arithmetic", "huffman"):
         raise FormatError(f"its coder {header.get('coder')!r} is unknown here (known: arithmetic, huffman)")
     if not all(type(number) is int and 0 <= number < len(kinds) for number in numbers):

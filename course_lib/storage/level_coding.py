@@ -17,7 +17,9 @@ from course_lib.storage.level_contexts import (
     BINS_PER_OCTAVE,
     LOWEST_OCTAVE,
     MAGNITUDE_CONTEXTS,
+    SIGN_BINS,
     SIGN_CONTEXTS,
+    SIGN_STEPS,
     LevelContexts,
 )
 from course_lib.storage.level_order import Integers, blocks, from_planes, plane_shape, to_planes
@@ -38,7 +40,7 @@ class LevelModel:
 
     def __init__(self) -> None:
         magnitudes = numpy.stack([_geometric(context) for context in range(MAGNITUDE_CONTEXTS)])
-        signs = numpy.full((SIGN_CONTEXTS, 2), PRIOR_SIGNS * WEIGHT)
+        signs = numpy.stack([_balanced(context) for context in range(SIGN_CONTEXTS)])
         self._magnitudes = AdaptiveTables(magnitudes, WEIGHT, RECENT_SYMBOLS)
         self._signs = AdaptiveTables(signs, WEIGHT, RECENT_SYMBOLS)
         self._classes = AdaptiveTables(numpy.ones((1, ESCAPE_CLASSES)), 1, RECENT_SYMBOLS)
@@ -49,6 +51,8 @@ class LevelModel:
         Raises:
             FormatError: if a decoded level is impossible.
         """
+        if 0 in shape:
+            return numpy.zeros(shape, numpy.int32)
         planes = plane_shape(shape)
         known = None if levels is None else to_planes(levels)
         coded = numpy.zeros(planes, numpy.int32)
@@ -114,6 +118,13 @@ def _geometric(context: int) -> Integers:
         counts.append(rest * 2**20 // (2**20 + mean))
         rest -= counts[-1]
     return numpy.maximum(numpy.array([*counts, rest]) >> 20, 1)
+
+
+def _balanced(context: int) -> Integers:
+    """First counts of the signs of a context, positive and negative: the mean balance of the row and the column."""
+    balance = context - SIGN_BINS  # in units of 1 / (2 * SIGN_STEPS)
+    unit = PRIOR_SIGNS * WEIGHT // (4 * SIGN_STEPS)
+    return numpy.maximum(unit * numpy.array([2 * SIGN_STEPS + balance, 2 * SIGN_STEPS - balance]), 1)
 
 
 SHIFTS = numpy.array([_shift(context) for context in range(MAGNITUDE_CONTEXTS)])

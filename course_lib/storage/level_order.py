@@ -17,26 +17,33 @@ from numpy.typing import NDArray
 Integers = NDArray[Any]
 
 SMALLEST_BLOCK, LARGEST_BLOCK = 16, 4096
+SMALLEST_PLANE = 64
 KNOWN_PER_BLOCK = 16  # a block has at most one sixteenth of the levels of the tensor that were coded before
 
 
 def to_planes(levels: Integers) -> Integers:
     """[planes, rows, columns] of a tensor: kernel positions from the centre outwards, outputs, inputs."""
     planes, rows, columns = plane_shape(levels.shape)
-    return levels.reshape(rows, columns, planes).transpose(2, 0, 1)[_from_the_centre(levels.shape[2:])]
+    return levels.reshape(rows, columns, planes).transpose(2, 0, 1)[_positions(planes, levels.shape)]
 
 
 def from_planes(planes: Integers, shape: tuple[int, ...]) -> Integers:
     """The inverse of ``to_planes``."""
-    positions = numpy.argsort(_from_the_centre(shape[2:]))
+    positions = numpy.argsort(_positions(len(planes), shape))
     return planes[positions].transpose(1, 2, 0).reshape(shape)
 
 
 def plane_shape(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Planes, rows and columns of a tensor of this shape; a vector is one row."""
+    """Planes, rows and columns of a tensor of this shape.
+
+    A vector is one row, and a tensor whose planes would be tiny is one plane.
+    """
     if len(shape) < 2:
         return 1, 1, math.prod(shape)
-    return math.prod(shape[2:]), shape[0], shape[1]
+    kernel = math.prod(shape[2:])
+    if shape[0] * shape[1] < SMALLEST_PLANE:
+        return 1, shape[0], shape[1] * kernel
+    return kernel, shape[0], shape[1]
 
 
 def blocks(shape: tuple[int, int, int]) -> Iterator[tuple[int, slice, slice]]:
@@ -46,7 +53,8 @@ def blocks(shape: tuple[int, int, int]) -> Iterator[tuple[int, slice, slice]]:
     for plane in range(planes):
         left = 0
         while left < columns and rows:
-            width = _piece(columns - left, math.isqrt(_block_size(coded)))
+            size = _block_size(coded)
+            width = _piece(columns - left, max(math.isqrt(size), size // rows))
             top = 0
             while top < rows:
                 height = _piece(rows - top, max(_block_size(coded) // width, 1))
@@ -56,12 +64,12 @@ def blocks(shape: tuple[int, int, int]) -> Iterator[tuple[int, slice, slice]]:
             left += width
 
 
-def _from_the_centre(kernel: tuple[int, ...]) -> Integers:
-    """Flat kernel positions by their distance from the centre."""
-    distances = sum(
-        ((2 * position - (size - 1)) ** 2 for position, size in zip(numpy.indices(kernel), kernel, strict=True)),
-        start=numpy.zeros(kernel, numpy.int64),
-    )
+def _positions(planes: int, shape: tuple[int, ...]) -> Integers:
+    """Flat kernel positions in the order of the planes: by their distance from the centre."""
+    kernel = shape[2:] if planes != 1 else ()
+    distances = numpy.zeros(kernel, numpy.int64)
+    for position, size in zip(numpy.indices(kernel), kernel, strict=True):
+        distances += (2 * position - (size - 1)) ** 2
     return numpy.argsort(distances.ravel(), kind="stable")
 
 

@@ -16,7 +16,8 @@ from course_lib.storage.stored_tensors import TensorRecord
 def load(path: str | Path) -> nn.Module:
     """The stored model in eval mode with fp32 weights; nothing but the file is needed.
 
-    Memory is bounded by the file: at most 32 bytes for each byte stored. The random generator is not used.
+    Memory is bounded by the file: at most 32 bytes for each byte stored without a coder, and with one for the number of
+    entries that its size allows (see ``coded_file``). The random generator is not used.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -27,7 +28,7 @@ def load(path: str | Path) -> nn.Module:
         model = empty_model(stored.architecture)
         parameters = dict(model.named_parameters(remove_duplicate=False))
         values: dict[str, Tensor] = {}
-        for name, owner in stored.owners.items():
+        for name, owner in sorted(stored.owners.items(), key=lambda pair: pair[0] != pair[1]):  # owners first
             # one Parameter object under every name that shared it keeps tied weights tied
             values[name] = values[owner] if owner != name else stored.value(name)
             if name in parameters and not isinstance(values[name], nn.Parameter):
