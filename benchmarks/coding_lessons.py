@@ -18,7 +18,7 @@ LAYER = "layer3.1.conv2.weight"
 STEPS = (0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0)  # in standard deviations of the layer
 LAMBDAS = (0.0, 0.05, 0.15)  # error per bit, in squared steps
 CODEBOOKS = (2, 4, 8, 16, 32)
-TRELLIS_WEIGHTS = 20_000
+WEIGHTS = 20_000  # of the layer; the trellis goes from one weight to the next
 
 
 def lossless(_: Any) -> Iterator[Row]:
@@ -38,35 +38,33 @@ def lossless(_: Any) -> Iterator[Row]:
 
 
 def layer(_: Any) -> Iterator[Row]:
-    """Bits per weight and squared error of one layer: k-means, uniform grids, RDOQ, and dependent quantization."""
-    weight = coding.weights_of(parts.original("resnet18"))[LAYER]
+    """Bits per weight and squared error of weights of one layer: k-means, uniform, RDOQ, dependent quantization."""
+    weight = coding.weights_of(parts.original("resnet18"))[LAYER].flatten()[:WEIGHTS]
     power = weight.double().square().mean()
 
-    def row(method: str, levels: Tensor, values: Tensor, part: Tensor, **facts: Any) -> Row:
-        error = (part.double() - values.double()).square().mean() / power
+    def row(method: str, levels: Tensor, values: Tensor, **facts: Any) -> Row:
+        error = (weight.double() - values.double()).square().mean() / power
         return {"method": method, "bits": coding.entropy_bits(levels) / levels.numel(), "error": error.item(), **facts}
 
     for k in CODEBOOKS:
         book = coding.k_means(weight, k, method="density")
-        yield row("k-means", book.indices, book.values(), weight, k=k)
-    few = weight.flatten()[:TRELLIS_WEIGHTS]
+        yield row("k-means", book.indices, book.values(), k=k)
     for step in (factor * weight.std().item() for factor in STEPS):
         for share in LAMBDAS:
             point = coding.rdoq_point(weight, step, share * step**2)
             name = "RDOQ" if share else "uniform"
-            yield row(name, point.levels, point.levels * step, weight, step=step, share=share)
+            yield row(name, point.levels, point.levels * step, step=step, share=share)
         for states in (4, 8):
-            yield dependent(few, step / 1.5, states, row)
+            levels = dependent_levels(weight, step / 1.5, states)
+            values = coding.dependent_values(levels, step / 1.5, states)
+            yield row(f"dependent, {states} states", levels, values, step=step / 1.5)
 
 
-def dependent(weight: Tensor, step: float, states: int, row: Any) -> Row:
-    """Dependent quantization of a vector, whose code is found in two rounds, with λ of the middle of ``LAMBDAS``."""
+def dependent_levels(weight: Tensor, step: float, states: int) -> Tensor:
+    """Dependent quantization of a vector with λ of the middle of ``LAMBDAS``; code and levels are found in turns."""
     bits = coding.empirical_bits(coding.quantize_levels(weight, torch.tensor(2 * step)))
-    lam = LAMBDAS[1] * step**2
-    for _ in range(2):
-        levels = coding.dependent_quantize(weight, step, lam, bits, states)
-        bits = coding.empirical_bits(levels)
-    return row(f"dependent, {states} states", levels, coding.dependent_values(levels, step, states), weight, step=step)
+    levels = coding.dependent_quantize(weight, step, LAMBDAS[1] * step**2, bits, states)
+    return coding.dependent_quantize(weight, step, LAMBDAS[1] * step**2, coding.empirical_bits(levels), states)
 
 
 def chosen_files() -> dict[str, Row]:
@@ -100,7 +98,7 @@ def huffman_bits(levels: Tensor) -> int:
 def cost(_: Any) -> Iterator[Row]:
     """Seconds of encoding and loading the coded files; timed, best of three."""
     for point, row in chosen_files().items():
-        file = parts.file_of(parts.CASES[row["model"]], row["c"])
+        file = parts.coded_file(parts.CASES[row["model"]], row["c"])
         model, target = storage.load(file), parts.RUNS / "cost.safetensors"
         saving = min(timed(storage.save, model, target, dtype="fp16", coder="arithmetic")[0] for _ in range(3))
         loading = min(timed(storage.load, file)[0] for _ in range(3))

@@ -17,7 +17,7 @@ from course_lib import assets, coding, storage
 
 RUNS = parts.RUNS / "trained"
 DEEP = {"bits": 5, "epochs": 1, "learning_rate": 1e-4, "optimizer": "adamw", "batch_size": 128, "images": 4_000}
-STRUCTURED = {"c": 4.5e-4, "lam": 0.005, "images": 10_000, "epochs": 3, "learning_rate": 2e-4, "batch_size": 128}
+STRUCTURED = {"c": 4e-4, "lam": 0.005, "images": 6_000, "epochs": 2, "learning_rate": 2e-4, "batch_size": 128}
 ADAMW = {"optimizer": "adamw", "weight_decay": 0.0, "schedule": "one_cycle", "seed": 0, "progress": False}
 
 

@@ -99,9 +99,7 @@ def train_through_coder(
         raise ValueError("model has no weights on uniform grids; make them with coding.quantize_sequentially")
     tuned = copy.deepcopy(model)
     owners = {name: tuned.get_submodule(name.removesuffix(".weight")) for name in grids}
-    for name, owner in owners.items():
-        parametrize.register_parametrization(owner, "weight", RoundedWeight(grids[name]))
-    latent = {name: _latent(owner) for name, owner in owners.items()}
+    latent = {name: _round_straight_through(owner, grids[name]) for name, owner in owners.items()}
 
     def loss(net: nn.Module, inputs: Any, labels: Tensor) -> Tensor:
         with torch.no_grad():
@@ -116,8 +114,9 @@ def train_through_coder(
     return on_old_grids(tuned, model), history
 
 
-def _latent(layer: Any) -> Tensor:
-    """The weights that are trained, before they are rounded."""
+def _round_straight_through(layer: Any, steps: Tensor) -> Tensor:
+    """Put ``RoundedWeight`` on the weight of a layer, in place; returns the parameter that is trained."""
+    parametrize.register_parametrization(layer, "weight", RoundedWeight(steps))
     return layer.parametrizations["weight"].original
 
 
