@@ -181,8 +181,9 @@ def main() -> None:
         for name, count in counts.items():
             rows = {row["entry_point"]: row for row in read(target).get("graphs", {}).get("rows", [])}
             done = rows[name]["graphs"] if name in rows else 0
-            if done <= start < count:  # an interrupted run goes on after its last hundred graphs
-                row = run(name, range(done, min(start + CHUNK, count)))
+            end = min(start + CHUNK, count)
+            if done < end:  # an interrupted run goes on after its last graphs
+                row = run(name, range(done, end))
                 merge(target, "graphs", [joined(rows.get(name), row)], key="entry_point")
 
 
