@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 ROOT = Path("/sys/fs/cgroup")
 PREFIX = "course-"
@@ -56,6 +57,11 @@ def joiner(folders: Sequence[str]) -> Callable[[], None] | None:
                 file.write("0")
 
     return join
+
+
+def members(folders: Sequence[str]) -> list[IO[str]]:
+    """Open files that move the process which writes ``0`` to them into the group."""
+    return [open(f"{folder}/cgroup.procs", "w") for folder in folders]
 
 
 def _remove_abandoned() -> None:

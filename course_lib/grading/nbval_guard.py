@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -111,7 +112,7 @@ def stop(kernel: Any) -> None:
     process = kernel.km.provisioner.process
     if process is None:
         return
-    if hasattr(os, "killpg"):
+    if hasattr(os, "killpg") and isinstance(process, subprocess.Popen):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     process.kill()

@@ -19,7 +19,9 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from course_lib.grading import cells, cgroups, containers, fork_server, leftovers, nbval_report, provisioner, sandbox
+from course_lib.grading import (
+    cells, cgroups, containers, fork_server, leftovers, nbval_report, provisioner, sandbox, templates,
+)  # fmt: skip
 from course_lib.grading.building import ROOT
 from course_lib.grading.nbval_report import CellReport
 from course_lib.grading.outcome import Stop, StopReason
@@ -53,7 +55,8 @@ def run(notebook: NotebookNode, files: Mapping[str, Path], *, level: str, limits
     with tempfile.TemporaryDirectory(prefix=leftovers.prefix("grade"), ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with _group_limits(level, limits, folder.name) as groups:
-            _prepare(folder, notebook, files, level, limits, groups)
+            template = templates.socket_path(notebook, files) if level == "bwrap" else None
+            _prepare(folder, notebook, files, level, limits, groups, template)
             options = nbval_report.options(
                 folder, "--nbval", f"--nbval-kernel-name={provisioner.NAME}",
                 f"--nbval-cell-timeout={limits.question_seconds:g}",
@@ -83,6 +86,7 @@ def _prepare(
     level: str,
     limits: sandbox.Limits,
     groups: list[str],
+    template: str | None = None,
 ) -> None:
     kernels = folder / "jupyter" / "kernels" / provisioner.NAME
     kernels.mkdir(parents=True)
@@ -93,7 +97,7 @@ def _prepare(
     settings = {
         "level": level, "limits": asdict(limits), "home": home, "library": library, "cgroup": groups,
         "files": {name: str(path) for name, path in files.items()}, "name": folder.name,
-        "engine": containers.variables(),
+        "engine": containers.variables(), "template": template,
     }  # fmt: skip
     (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
     nbformat.write(notebook, folder / "notebook.ipynb")

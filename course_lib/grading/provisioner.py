@@ -6,6 +6,7 @@ the network nor their folder, and it can write nothing outside the sandbox.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -18,7 +19,7 @@ from typing import Any
 import zmq
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
-from course_lib.grading import cgroups, containers, sandbox
+from course_lib.grading import bubblewrap, cgroups, containers, sandbox, templates
 
 NAME = "course-sandbox"
 CHANNELS = {"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "control_port": 4, "hb_port": 5}
@@ -57,13 +58,31 @@ class SandboxProvisioner(LocalProvisioner):
         return kwargs
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
-        """Start the kernel, and close this process's copies of the passed descriptors."""
-        connection = await super().launch_kernel(cmd, **kwargs)
+        """Fork the kernel from its template, or start it, and close this process's copies of the passed descriptors."""
+        connection = self._fork() or await super().launch_kernel(cmd, **kwargs)
         for one in self.listeners:
             one.close()
         if self.settings_pipe is not None:
             os.close(self.settings_pipe)
         return connection
+
+    def _fork(self) -> Any:
+        """The connection of a kernel that was forked from the template; None if there is none or it failed."""
+        if self.settings["template"] is None:
+            return None
+        request = self._kernel_settings(self.parent)
+        request |= {"descriptors": {number: order for order, number in enumerate(request["descriptors"])}}
+        request |= {"uid": bubblewrap.user(), "scratch_mb": self.settings["limits"]["scratch_mb"]}
+        sockets = [one.fileno() for one in self.listeners]
+        with contextlib.ExitStack() as stack:
+            groups = [stack.enter_context(file) for file in cgroups.members(self.settings["cgroup"])]
+            request["sockets"] = len(sockets)
+            try:
+                kernel = templates.ForkedKernel(self.settings["template"], request, [*sockets, *(file.fileno() for file in groups)])
+            except OSError:
+                return None
+        self.process, self.pid, self.pgid = kernel, kernel.pid, None
+        return self.connection_info
 
     def _kernel_settings(self, manager: Any) -> dict[str, Any]:
         """Settings for ``sandbox_kernel``; a descriptor is an inherited number, or an index into the received ones."""

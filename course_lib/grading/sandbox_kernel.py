@@ -58,9 +58,14 @@ def kernel_app(settings: dict[str, Any]) -> Any:
     return SandboxedKernel.instance()
 
 
-def main() -> None:
-    """Read the settings, set the limits, and run the kernel until it ends."""
-    settings = read(sys.argv[1])
+def reseed() -> None:
+    """New seeds for generators that a fork copies; ``random`` does this by itself, torch starts with a fixed one."""
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()
+
+
+def start(settings: dict[str, Any]) -> None:
+    """Set the limits, and run the kernel until it ends."""
     os.makedirs(settings["home"], exist_ok=True)
     os.chdir(settings["home"])
     with open("connection.json", "w", encoding="utf-8") as file:
@@ -69,6 +74,11 @@ def main() -> None:
     app = kernel_app(settings)
     app.initialize(["-f", os.path.abspath("connection.json"), "--HistoryManager.enabled=False", "--no-secure"])
     app.start()
+
+
+def main() -> None:
+    """Read the settings and start the kernel."""
+    start(read(sys.argv[1]))
 
 
 if __name__ == "__main__":
