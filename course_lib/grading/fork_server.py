@@ -24,7 +24,9 @@ from course_lib.grading import judge as judging
 PRELOADED = {
     "compare": (
         "pytest", "nbval.plugin", "jupyter_client.manager", "zmq.asyncio", "course_lib.grading.nbval_guard",
-        "course_lib.grading.cell_report", "course_lib.grading.provisioner",
+        "course_lib.grading.cell_report", "course_lib.grading.provisioner", "IPython.core.interactiveshell",
+        "IPython.display", "_pytest.skipping", "_pytest.junitxml", "_pytest.unittest", "_pytest.helpconfig",
+        "_pytest.warnings", "_pytest.threadexception", "_pytest.tracemalloc", "unittest", "pdb", "faulthandler",
     ),
     "judge": ("torch", "course_lib.grading.judge"),
 }  # fmt: skip
@@ -167,6 +169,8 @@ def serve(kind: str) -> None:
 
     for name in PRELOADED[kind]:
         importlib.import_module(name)
+    if kind == "compare":
+        _compile_schema()
     gc.collect()
     gc.freeze()
     jobs, answers = os.fdopen(0, "rb", buffering=0, closefd=False), os.dup(1)
@@ -180,6 +184,13 @@ def serve(kind: str) -> None:
             _run(job)
         os.write(answers, b"%d\n" % pid)
         os.write(answers, b"%d\n" % _status(pid))
+
+
+def _compile_schema() -> None:
+    """Let nbformat compile its schema once; every child that reads a notebook would do it again."""
+    import nbformat
+
+    nbformat.validate(nbformat.v4.new_notebook())
 
 
 def _status(pid: int) -> int:
