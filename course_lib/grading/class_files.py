@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from course_lib.core.atomic_write import write_atomically
-from course_lib.grading import feedback, results, similarity
+from course_lib.grading import feedback, known_code, results, similarity
+from course_lib.grading.building import SOLUTIONS
 from course_lib.grading.results import GradedSubmission
 from course_lib.learning import questions
 
@@ -27,8 +28,12 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def write(graded: Sequence[GradedSubmission], out: Path) -> None:
-    """Write the pages of these results, and the tables of all results in the folder."""
+def write(graded: Sequence[GradedSubmission], out: Path, solutions: Path = SOLUTIONS) -> None:
+    """Write the pages of these results, and the tables of all results in the folder.
+
+    Args:
+        solutions: folder of the solution notebooks; what an answer shares with them is not called similar.
+    """
     titles = _titles(graded)
     pages = out / "feedback"
     pages.mkdir(parents=True, exist_ok=True)
@@ -38,7 +43,7 @@ def write(graded: Sequence[GradedSubmission], out: Path) -> None:
         write_atomically(pages / f"{stem}.json", json.dumps(feedback.gradescope(result, titles), indent=1))
     everybody = with_earlier(graded, out)
     write_atomically(out / KEPT, json.dumps([results.to_dict(result) for result in everybody]))
-    _write_tables(everybody, out)
+    _write_tables(everybody, out, solutions)
 
 
 def with_earlier(graded: Sequence[GradedSubmission], out: Path) -> list[GradedSubmission]:
@@ -59,7 +64,7 @@ def _earlier(out: Path) -> list[GradedSubmission]:
         return []
 
 
-def _write_tables(everybody: Sequence[GradedSubmission], out: Path) -> None:
+def _write_tables(everybody: Sequence[GradedSubmission], out: Path, solutions: Path) -> None:
     titles = _titles(everybody)
     records = [
         {"student": feedback.clean(result.student), "assignment": result.assignment,
@@ -68,7 +73,9 @@ def _write_tables(everybody: Sequence[GradedSubmission], out: Path) -> None:
     ]  # fmt: skip
     flags = [[result.student, one.question, flag.text] for result in everybody for one in result.questions
              for flag in one.flags]  # fmt: skip
-    similar = [list(asdict(pair).values()) for pair in similarity.report(everybody)]
+    given = {question: code for lesson in _lessons(everybody)
+             for question, code in known_code.given(lesson, solutions).items()}  # fmt: skip
+    similar = [list(asdict(pair).values()) for pair in similarity.report(everybody, given, known_code.course())]
     _write_table(out / "grades.csv", COLUMNS, map(_row, everybody))
     _write_table(out / "flags.csv", ["student", "question", "flag"], flags)
     _write_table(out / "similar.csv", ["question", "first", "second", "similarity"], similar)
@@ -99,5 +106,8 @@ def _file_name(result: GradedSubmission) -> str:
 
 
 def _titles(graded: Sequence[GradedSubmission]) -> dict[str, str]:
-    lessons = {one.question[:2] for result in graded for one in result.questions}
-    return {id: one["title"] for lesson in sorted(lessons) for id, one in questions.described(lesson).items()}
+    return {id: one["title"] for lesson in _lessons(graded) for id, one in questions.described(lesson).items()}
+
+
+def _lessons(graded: Sequence[GradedSubmission]) -> list[str]:
+    return sorted({one.question[:2] for result in graded for one in result.questions})

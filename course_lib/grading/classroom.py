@@ -90,7 +90,7 @@ def grade_class(
     graded = batch.grade_found(found, settings, run=run, progress=progress)
     ruled = [result.with_rule(rule) for result in _with_penalties(graded, found, late_rule)]
     recorded, results = _recorded(ruled, url)
-    class_files.write(results, folder)
+    class_files.write(results, folder, Path(solutions))
     return ClassReport(results, folder, tuple(recorded.problems))
 
 

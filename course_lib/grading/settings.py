@@ -12,8 +12,8 @@ from course_lib.grading import building, probes, sandbox
 from course_lib.grading.assignment import Assignment
 
 LATER = (
-    "attempts", "batch", "class_files", "classroom", "feedback", "gradebook", "intake", "late", "own_kernel",
-    "own_references", "own_run", "selfcheck", "similarity", "student_names", "trial",
+    "attempts", "batch", "class_files", "classroom", "feedback", "gradebook", "intake", "known_code", "late",
+    "own_kernel", "own_references", "own_run", "selfcheck", "similarity", "student_names", "trial",
 )  # fmt: skip
 """Modules that only order or present results: a change in them decides no verdict. All others are in the digest."""
 
