@@ -24,6 +24,7 @@ from course_lib.grading import bubblewrap, cgroups, containers, sandbox, templat
 NAME = "course-sandbox"
 CHANNELS = {"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "control_port": 4, "hb_port": 5}
 LAUNCHER = "sandbox_kernel.py"
+SECONDS = "seconds.txt"  # beside the settings file: the time that the guard counted
 MESSAGE_BYTES = 1024 * 1024
 QUEUED_MESSAGES = 64
 
@@ -40,7 +41,7 @@ class SandboxProvisioner(LocalProvisioner):
         """Choose the ipc transport in a private folder, open the sockets, and set the sandboxed command."""
         self.settings = read_settings()
         manager: Any = self.parent
-        folder = Path(os.environ["COURSE_SANDBOX"]).parent / "sockets"
+        folder = settings_file().parent / "sockets"
         folder.mkdir(mode=0o700)
         manager.transport, manager.ip = "ipc", str(folder / "k")
         for channel, number in CHANNELS.items():
@@ -131,7 +132,12 @@ class SandboxProvisioner(LocalProvisioner):
 
 def read_settings() -> dict[str, Any]:
     """The settings that ``nbval_run`` wrote for this submission; ``COURSE_SANDBOX`` has the path."""
-    return json.loads(Path(os.environ["COURSE_SANDBOX"]).read_text(encoding="utf-8"))
+    return json.loads(settings_file().read_text(encoding="utf-8"))
+
+
+def settings_file() -> Path:
+    """The settings file of this submission; other files of its run lie beside it."""
+    return Path(os.environ["COURSE_SANDBOX"])
 
 
 def register() -> None:
