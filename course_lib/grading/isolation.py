@@ -27,8 +27,6 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_
 PR_CAP_AMBIENT_CLEAR_ALL = 4
 CAPABILITY_VERSION = 0x20080522
 LAST_CAPABILITY = 63
-SYS_KEYCTL = {"x86_64": 250, "aarch64": 219}
-KEYCTL_JOIN_SESSION_KEYRING = 1
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
 COVERED_IN_PROC = ("sys", "sysrq-trigger", "irq", "bus")
 MEGABYTE = 1024 * 1024
@@ -105,13 +103,6 @@ def hide_memory(hidden: bool = True) -> None:
     _prctl(PR_SET_DUMPABLE, 0 if hidden else 1)
 
 
-def new_keyring() -> None:
-    """Leave the session keyring that this process inherited; keys in it would outlive a submission."""
-    number = SYS_KEYCTL.get(os.uname().machine)
-    if number is not None:
-        _libc.syscall(number, KEYCTL_JOIN_SESSION_KEYRING, None)
-
-
 def close_all_but(kept: Collection[int]) -> None:
     """Point standard input, output and errors to nowhere, and close every other descriptor that is not in ``kept``."""
     null = os.open(os.devnull, os.O_RDWR)
@@ -126,6 +117,22 @@ def close_all_but(kept: Collection[int]) -> None:
 def namespaces() -> dict[str, str]:
     """The namespaces of this process, by the names in ``/proc/self/ns``."""
     return {name: os.readlink(f"/proc/self/ns/{name}") for name in CLONE}
+
+
+def shared_memory() -> list[str]:
+    """Memory that this process would go on sharing with a forked child, as lines of ``/proc/self/maps``."""
+    with open("/proc/self/maps", encoding="utf-8", errors="replace") as file:
+        return [line.strip() for line in file if (rights := line.split()[1])[3] == "s" and "w" in rights]
+
+
+def forbid_user_namespaces() -> None:
+    """In a user namespace of its own: none below it, as bubblewrap's ``--disable-userns``.
+
+    Raises:
+        OSError: if the system does not allow it.
+    """
+    with open("/proc/sys/user/max_user_namespaces", "w", encoding="ascii") as file:
+        file.write("0")
 
 
 def require_isolated(outer: dict[str, str], uid: int | None, descriptors: Collection[int]) -> None:

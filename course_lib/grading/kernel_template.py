@@ -40,7 +40,7 @@ def main() -> None:
     for name in (*KERNEL, *setup["modules"]):
         with contextlib.suppress(Exception):  # the kernel shows the error of an import that fails
             importlib.import_module(name)
-    problem = _problem(setup["uid"])
+    problem = _prepared(setup["uid"]) or _problem(setup["uid"])
     os.write(1, f"{problem or 'ready'}\n".encode())
     if problem is None:
         gc.collect()
@@ -113,7 +113,6 @@ def run(
         return 70
     isolation.close_all_but([connection.fileno(), *sockets])
     isolation.drop_rights(settings["uid"])
-    isolation.new_keyring()
     isolation.hide_memory(False)
     os.umask(0o022)
     isolation.require_isolated(outer, settings["uid"], [connection.fileno(), *sockets])
@@ -139,10 +138,22 @@ def _wait(first: int, connection: socket.socket) -> int:
     return 0
 
 
+def _prepared(uid: int | None) -> str | None:
+    """Forbid further user namespaces where the kernels keep this process's user; why that failed, if it did."""
+    try:
+        if uid is None:
+            isolation.forbid_user_namespaces()
+    except OSError as error:
+        return str(error)
+    return None
+
+
 def _problem(uid: int | None) -> str | None:
     """Why no kernel can be isolated here; None if it can: tried with a child of its own."""
     if (threads := len(os.listdir("/proc/self/task"))) != 1:
         return f"the template has {threads} threads"
+    if shared := isolation.shared_memory():
+        return f"the template has shared memory: {shared[0]}"
     reader, writer = os.pipe()
     if (pid := os.fork()) == 0:
         _forked(_try, uid, writer)
