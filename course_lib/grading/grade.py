@@ -109,7 +109,6 @@ def judge(
         SandboxError: if the level is not available; nothing was run.
         RuntimeError: if the grader itself does not work, whatever the submission.
     """
-
     budget = TimeBudget(limits or sandbox.Limits())
 
     def run(notebook: NotebookNode) -> nbval_run.Run:

@@ -1,8 +1,8 @@
 """Isolation of a forked kernel: new namespaces, private mounts, limits, an unprivileged user (Linux).
 
-It does for a forked process what bubblewrap and ``setpriv`` do for a new program. ``enter`` is called in two steps,
-because a new process namespace begins with the next child: ``unshare`` in the parent, ``seal`` and ``drop_rights`` in
-the child. It needs only the standard library; ``os.unshare`` is newer than Python 3.11, so the C library is called.
+It does for a forked process what bubblewrap and ``setpriv`` do for a new program. A new namespace of processes begins
+with the next child: ``unshare`` is called in the parent, ``seal`` and ``drop_rights`` in the child. It needs only the
+standard library; ``os.unshare`` is newer than Python 3.11, so the C library is called.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def drop_rights(uid: int | None) -> None:
 
 
 def die_with_parent() -> None:
-    """This process is killed when its parent ends; after a change of user, which would reset it."""
+    """Let this process be killed when its parent ends; call it after a change of user, which resets it."""
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -24,8 +24,8 @@ import socket
 import sys
 from typing import Any, NoReturn
 
-import isolation
-import sandbox_kernel
+import isolation  # type: ignore[import-not-found]
+import sandbox_kernel  # type: ignore[import-not-found]
 
 PACKET = 200_000
 DESCRIPTORS = 32

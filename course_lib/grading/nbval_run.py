@@ -21,7 +21,15 @@ import nbformat
 from nbformat import NotebookNode
 
 from course_lib.grading import (
-    cells, cgroups, containers, fork_server, leftovers, nbval_report, provisioner, sandbox, templates,
+    cells,
+    cgroups,
+    containers,
+    fork_server,
+    leftovers,
+    nbval_report,
+    provisioner,
+    sandbox,
+    templates,
 )  # fmt: skip
 from course_lib.grading.building import ROOT
 from course_lib.grading.nbval_report import CellReport

@@ -72,16 +72,18 @@ class SandboxProvisioner(LocalProvisioner):
         if self.settings["template"] is None:
             return None
         request = self._kernel_settings(self.parent)
-        request |= {"descriptors": {number: order for order, number in enumerate(request["descriptors"])}}
-        request |= {"uid": bubblewrap.user(), "scratch_mb": self.settings["limits"]["scratch_mb"]}
-        sockets = [one.fileno() for one in self.listeners]
-        with contextlib.ExitStack() as stack:
-            groups = [stack.enter_context(file) for file in cgroups.members(self.settings["cgroup"])]
-            request["sockets"] = len(sockets)
-            try:
-                kernel = templates.ForkedKernel(self.settings["template"], request, [*sockets, *(file.fileno() for file in groups)])
-            except OSError:
-                return None
+        descriptors = [one.fileno() for one in self.listeners]
+        request |= {
+            "descriptors": dict(zip(CHANNELS.values(), range(len(descriptors)), strict=True)),
+            "sockets": len(descriptors), "uid": bubblewrap.user(), "scratch_mb": self.settings["limits"]["scratch_mb"],
+        }  # fmt: skip
+        try:
+            with contextlib.ExitStack() as stack:
+                groups = [stack.enter_context(file) for file in cgroups.members(self.settings["cgroup"])]
+                descriptors += [file.fileno() for file in groups]
+                kernel = templates.ForkedKernel(self.settings["template"], request, descriptors)
+        except OSError:
+            return None
         self.process, self.pid, self.pgid = kernel, kernel.pid, None
         return self.connection_info
 
