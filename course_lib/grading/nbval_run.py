@@ -71,7 +71,7 @@ def run(notebook: NotebookNode, files: Mapping[str, Path], *, level: str, limits
     with tempfile.TemporaryDirectory(prefix=leftovers.prefix("grade"), ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with _group_limits(level, limits, folder.name) as groups:
-            template = templates.socket_path(notebook, files) if level == "bwrap" else None
+            template = templates.address(notebook, files) if level == "bwrap" else None
             _prepare(folder, notebook, files, level, limits, groups, template)
             options = nbval_report.options(
                 folder, "--nbval", f"--nbval-kernel-name={provisioner.NAME}",

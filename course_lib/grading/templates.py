@@ -2,7 +2,7 @@
 
 A kernel takes two seconds to import torch; a fork of a process that has imported it takes milliseconds. The template
 runs in the same bubblewrap sandbox that a kernel would get, never runs a learner's code, and each kernel is isolated
-again before its first line (``kernel_template``). Where the system does not allow this, ``socket_path`` returns None
+again before its first line (``kernel_template``). Where the system does not allow this, ``address`` returns None
 and the provisioner starts each kernel as a new program in bubblewrap, with the same isolation.
 """
 
@@ -13,13 +13,12 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import select
-import shutil
 import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +27,7 @@ from typing import Any
 
 from nbformat import NotebookNode
 
-from course_lib.grading import bubblewrap, leftovers
+from course_lib.grading import bubblewrap
 from course_lib.grading.sandbox_view import LIBRARY
 
 PROGRAM = "kernel_template.py"
@@ -43,8 +42,11 @@ CREDENTIALS = struct.Struct("3i")
 _templates = threading.local()
 
 
-def socket_path(notebook: NotebookNode, files: Mapping[str, Path]) -> str | None:
-    """The socket of a template for this exercise, started if needed; None where there can be none.
+def address(notebook: NotebookNode, files: Mapping[str, Path]) -> str | None:
+    """The address of a template for this exercise, started if needed; None where there can be none.
+
+    It is an abstract socket: no file is left behind, no sandbox with a network of its own reaches it, and the template
+    accepts only processes of the grader's own user.
 
     Args:
         notebook: its own cells, not those of the learner, say what is imported.
@@ -62,7 +64,7 @@ def socket_path(notebook: NotebookNode, files: Mapping[str, Path]) -> str | None
             old.close()
         kept[key] = Template(modules, files)
     kept.move_to_end(key)
-    return str(kept[key].path) if kept[key].problem is None else None
+    return kept[key].address if kept[key].problem is None else None
 
 
 def available() -> bool:
@@ -85,10 +87,9 @@ class Template:
     """A running template; ``problem`` says why it cannot be used."""
 
     def __init__(self, modules: Sequence[str], files: Mapping[str, Path]) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix=leftovers.prefix("template")))
-        self.path = self.folder / "kernels"
+        self.address = f"\0course-template-{secrets.token_hex(16)}"
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-            listener.bind(str(self.path))
+            listener.bind(self.address)
             listener.listen(4)
             self.process = _start(listener, modules, files)
         self.problem = self._answer()
@@ -106,7 +107,6 @@ class Template:
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 pipe.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _answer(self) -> str | None:
         assert self.process.stdout is not None
@@ -119,7 +119,7 @@ class ForkedKernel:
     """The provisioner's end of a kernel that was forked from a template; used like ``subprocess.Popen``.
 
     Args:
-        path: socket of the template.
+        address: see ``address``.
         request: settings of the kernel, see ``kernel_template``.
         descriptors: open sockets, then open files of control groups.
 
@@ -129,13 +129,13 @@ class ForkedKernel:
 
     stdin = stdout = stderr = None
 
-    def __init__(self, path: str, request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
+    def __init__(self, address: str, request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
         self.returncode: int | None = None
         self.connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self.connection.settimeout(ANSWER_SECONDS)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            self.connection.connect(path)
+            self.connection.connect(address)
             socket.send_fds(self.connection, [json.dumps(request).encode()], list(descriptors))
             self._supervisor = os.pidfd_open(self._sender(b"supervisor"))
             self.pid = self._sender(b"kernel")
@@ -166,10 +166,12 @@ class ForkedKernel:
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        """Any signal ends the kernel: it has its own control channel for everything else."""
+        """Any signal ends the kernel: for everything else it has a control channel."""
         self.kill()
 
-    terminate = kill_group = lambda self: self.kill()
+    def terminate(self) -> None:
+        """The same as ``kill``."""
+        self.kill()
 
     def kill(self) -> None:
         """End the kernel and all of its processes."""
