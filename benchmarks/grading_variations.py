@@ -49,7 +49,7 @@ class Learner:
     def add(self, source: str, *, before: str) -> int:
         """Add a cell of one's own; returns its number in the file."""
         place = self.notebook.cells.index(self.cell(before))
-        self.notebook.cells.insert(place, new_code_cell(source))
+        self.notebook.cells.insert(place, new_code_cell(source, id=f"added-{len(self.notebook.cells)}"))
         return place + 1
 
     def remove(self, id: str) -> None:

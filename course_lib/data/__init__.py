@@ -24,11 +24,11 @@ from course_lib.data.sentiment import (
     tokenize,
     tokenizer,
 )
-from course_lib.data.splits import SPLIT_NAMES, Split, Splits, TestSplitError, join, refuse_test
+from course_lib.data.splits import SPLIT_NAMES, Split, Splits, TestSplitError, flatten_images, join, refuse_test
 
 __all__ = [
     "FASHION_CLASSES", "MAX_TOKENS", "SENTIMENT_CLASSES", "SENTIMENT_DOMAINS", "SPLIT_NAMES", "Augmentation",
-    "Inputs", "Split", "Splits", "TestSplitError", "augment_images", "group_by_length", "join", "join_inputs",
-    "load", "move_images", "prepare_images", "refuse_test", "sentences", "text_windows", "tokenize", "tokenizer",
-    "trim_padding",
+    "Inputs", "Split", "Splits", "TestSplitError", "augment_images", "flatten_images", "group_by_length", "join",
+    "join_inputs", "load", "move_images", "prepare_images", "refuse_test", "sentences", "text_windows", "tokenize",
+    "tokenizer", "trim_padding",
 ]  # fmt: skip

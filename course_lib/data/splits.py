@@ -115,6 +115,13 @@ class Split:
         return model_inputs(inputs, self.upscale)
 
 
+def flatten_images(split: Split) -> Split:
+    """Grey images ``(N, H, W)`` as float vectors ``(N, H * W)`` in [-1, 1], as LeNet-300-100 takes them."""
+    if not isinstance(split.inputs, Tensor) or split.inputs.dtype != torch.uint8 or split.inputs.dim() != 3:
+        raise ValueError(f"split must hold grey uint8 images (N, H, W); {split!r} does not")
+    return replace(split, inputs=split.inputs.flatten(1).float().div_(127.5).sub_(1.0), upscale=1)
+
+
 def join(splits: Sequence[Split]) -> Split:
     """The examples of several splits as one, in their order; sentences are padded to the longest.
 

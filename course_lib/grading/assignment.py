@@ -145,12 +145,20 @@ class Exercise:
         code = [cell.source for cell in self.code]
         for name in visible_files.visible([*code, *self.library.values()], PACKAGE):
             visible[f"course_lib/{name}"] = PACKAGE / name
-        for name, source in self.library.items():
-            file = folder / f"{name}.py"
-            file.write_text(source, encoding="utf-8")
-            file.chmod(READABLE)
-            visible[f"course_lib/learning/exercises/{name.replace('.', '/')}.py"] = file
+        exercises = "course_lib/learning/exercises"
+        made = {f"{exercises}/{name.replace('.', '/')}.py": source for name, source in self.library.items()}
+        made |= {f"course_lib/{name}": source for name, source in visible_files.STUBS.items()}
+        for inside, source in made.items():
+            visible[inside] = folder / inside.replace("/", "+")
+            visible[inside].write_text(source, encoding="utf-8")
+            visible[inside].chmod(READABLE)
+        visible |= {f"{exercises}/{file.relative_to(self.modules).as_posix()}": file for file in self._data_files()}
         return {inside: _readable(file, folder, inside) for inside, file in visible.items()}
+
+    def _data_files(self) -> list[Path]:
+        """What the playgrounds of the exercise read."""
+        folders = {self.modules / name.split(".")[0] for name in self.library if name.endswith(".playground")}
+        return [file for folder in folders for file in folder.glob("*.json") if file.name != building.PUBLISHED]
 
     def _questions(self) -> dict[str, AssignedQuestion]:
         probes = tree_shaking.probes(self.modules, self.lesson) if self.lesson else {}

@@ -130,7 +130,7 @@ def prepare() -> None:
     import torch
 
     names = ("set_default_dtype", "set_default_device", "set_grad_enabled", "manual_seed", "set_num_threads",
-             "use_deterministic_algorithms", "are_deterministic_algorithms_enabled", "set_printoptions",
+             "are_deterministic_algorithms_enabled", "use_deterministic_algorithms", "set_printoptions",
              "set_float32_matmul_precision", "set_flush_denormal")  # fmt: skip
     _pristine.update({name: getattr(torch, name) for name in names})
     _pristine.update(
@@ -147,8 +147,8 @@ def reset() -> None:
     _pristine["set_default_device"](None)
     _pristine["set_grad_enabled"](True)
     _pristine["set_num_threads"](_pristine["threads"])
-    if _pristine["are_deterministic_algorithms_enabled"]():  # setting it imports torch's compiler: a second
-        _pristine["use_deterministic_algorithms"](False)
+    if _pristine["are_deterministic_algorithms_enabled"]():
+        _pristine["use_deterministic_algorithms"](False)  # imports a compiler, which takes a second
     _pristine["set_float32_matmul_precision"]("highest")
     _pristine["set_flush_denormal"](False)
     _pristine["set_printoptions"](profile="default")

@@ -14,7 +14,11 @@ from enum import StrEnum
 
 from course_lib.grading import cells
 
-SOLUTIONS = ("course_lib", "torch.nn.utils.prune", "torch.ao", "torchao", "probe_runtime")
+SOLUTIONS = (
+    "course_lib", "torch.nn.utils.prune", "torch.nn.utils.fusion", "torch.nn.utils.fuse_conv_bn_eval",
+    "torch.nn.utils.fuse_conv_bn_weights", "torch.nn.utils.fuse_linear_bn_eval",
+    "torch.nn.utils.fuse_linear_bn_weights", "torch.ao", "torch.quantization", "torchao", "probe_runtime",
+)  # fmt: skip
 INSPECTING_MODULES = (
     "ctypes", "gc", "importlib", "inspect", "multiprocessing", "os", "pickle", "signal", "socket", "subprocess", "sys",
 )  # fmt: skip
@@ -73,8 +77,11 @@ def _flags(node: ast.AST) -> Iterator[Flag]:
         yield _solution(f"names {text} in a text")
     if isinstance(node, ast.Name) and node.id in INSPECTING_NAMES:
         yield Flag(FlagKind.INSPECTION, f"uses {node.id}")
-    if isinstance(node, ast.Attribute) and (path := _dotted(node)) and _within(path, SOLUTIONS[1:3]):
+    path = _dotted(node) if isinstance(node, ast.Attribute) else ""
+    if path and _within(path, SOLUTIONS[1:]):
         yield _solution(f"uses {path}")
+    if path and path.rpartition(".")[2] in INSPECTING_MODULES:
+        yield Flag(FlagKind.INSPECTION, f"uses {path}")
     if isinstance(node, ast.Attribute) and node.attr in INSPECTING_ATTRIBUTES:
         yield Flag(FlagKind.INSPECTION, f"uses {node.attr}")
 
@@ -96,9 +103,11 @@ def _within(name: str, packages: tuple[str, ...]) -> bool:
 
 
 def _dotted(node: ast.expr) -> str:
-    """``torch.nn.utils.prune`` for the attribute access of that text, else an empty string."""
+    """``torch.nn.utils.prune`` for that attribute access, also of ``nn``; else an empty string."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)
         node = node.value
-    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
+    if not isinstance(node, ast.Name):
+        return ""
+    return ".".join(["torch.nn" if node.id == "nn" else node.id, *reversed(parts)])

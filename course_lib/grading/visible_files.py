@@ -1,7 +1,7 @@
 """The files of the course that an exercise's sandbox contains: an allow list, so that a new file stays invisible.
 
 A file is visible if the exercise's notebook or probes import it, directly or through visible files of the allowed
-packages. The package of a technique is allowed only where notebook or probes name it: elsewhere it would be the answer.
+packages. The packages of the techniques are what exercises rebuild: in their place stand ``STUBS``, which say so.
 """
 
 from __future__ import annotations
@@ -29,6 +29,11 @@ DATA_FILES = {
     "plots": ("course.mplstyle",),
     "report": ("table.css",),
 }  # fmt: skip
+STUBS = {
+    f"{room}/__init__.py": f'raise ImportError("{COURSE}.{room} is not here: using it does not count as an answer")\n'
+    for room in sorted(TECHNIQUES)
+}
+"""Path within the package → source."""
 GENERATED = f"{COURSE}.learning.exercises"
 """Its files are not taken from the package; ``tree_shaking`` makes them."""
 PROBES_NEED = f"import {COURSE}.learning.answer"
@@ -42,11 +47,10 @@ def visible(sources: Iterable[str], package: Path) -> list[str]:
         package: the folder of ``course_lib``.
     """
     queue = [name for source in (*sources, PROBES_NEED) for name in _imported(source)]
-    allowed = SHARED | (TECHNIQUES & {_room(name) for name in queue})
     found: set[str] = set()
     while queue:
         name = queue.pop()
-        if _room(name) not in {"", *allowed} or f"{name}.".startswith(f"{GENERATED}."):
+        if _room(name) not in {"", *SHARED} or f"{name}.".startswith(f"{GENERATED}."):
             continue
         if (file := _file(name, package)) and file not in found:
             found.add(file)

@@ -4,12 +4,13 @@ Unstructured and semi-structured pruning set weights to zero (``masks``, ``semi_
 removes channels and blocks (``channel_removal``, ``block_removal``).
 """
 
+from course_lib.data import flatten_images
 from course_lib.pruning.block_removal import block_importance, removable_blocks, remove_blocks
 from course_lib.pruning.channel_removal import remove_channels
 from course_lib.pruning.coupling import Coupling, CouplingError, Group, IndexMap, Member, couple
 from course_lib.pruning.gradual import PruningResult, fine_tune, prune_gradually
 from course_lib.pruning.importance import CRITERIA, DEFAULT_CRITERION, channel_importance
-from course_lib.pruning.lottery import LotteryResult, flatten_images, lottery_ticket, shuffle_masks
+from course_lib.pruning.lottery import LotteryResult, lottery_ticket, shuffle_masks
 from course_lib.pruning.masks import (
     apply_masks,
     embedding_layers,

@@ -7,7 +7,7 @@ with other initial weights, and random masks with the same initial weights.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -96,13 +96,6 @@ def shuffle_masks(masks: Masks, seed: int = 0) -> Masks:
         name: mask.flatten()[torch.randperm(mask.numel(), generator=generator)].view(mask.shape)
         for name, mask in masks.items()
     }
-
-
-def flatten_images(split: Split) -> Split:
-    """Grey images ``(N, H, W)`` as float vectors ``(N, H * W)`` in [-1, 1], as LeNet-300-100 takes them."""
-    if not isinstance(split.inputs, Tensor) or split.inputs.dtype != torch.uint8 or split.inputs.dim() != 3:
-        raise ValueError(f"split must hold grey uint8 images (N, H, W); {split!r} does not")
-    return replace(split, inputs=split.inputs.flatten(1).float().div_(127.5).sub_(1.0), upscale=1)
 
 
 @dataclass

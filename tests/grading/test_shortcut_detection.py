@@ -21,6 +21,11 @@ from course_lib.grading.shortcut_detection import FlagKind, flags
         ("__import__('course_lib')", "uses __import__"),
         ("f.__globals__", "uses __globals__"),
         ("import importlib\nimportlib.import_module('course_lib.pruning')", "imports importlib"),
+        ("def f(conv, norm): return nn.utils.fuse_conv_bn_eval(conv, norm)", "uses torch.nn.utils.fuse_conv_bn_eval"),
+        ("from torch.nn.utils import fuse_conv_bn_weights", "uses torch.nn.utils.fuse_conv_bn_weights"),
+        ("f = torch.quantization.quantize_dynamic", "uses torch.quantization"),
+        ("torch.importlib.import_module('x')", "uses torch.importlib"),
+        ("torch.sys.modules", "uses torch.sys"),
         ("modules['course_lib.pruning'].f", "names course_lib.pruning in a text, which may be the solution itself"),
         ("%matplotlib inline\nfrom course_lib import pruning", "uses magics"),
         ("%%time\nfrom course_lib import pruning", "uses magics"),
@@ -54,6 +59,9 @@ def test_the_kind_of_a_flag_says_what_was_found(source, kind):
 HELPER = "from course_lib.learning.exercises.lesson_03.playground import layer_sizes"
 
 
-@pytest.mark.parametrize("source", ["import torch, math", "def f(x): return x", "def f(:", "f(" * 10_000, HELPER])
+@pytest.mark.parametrize(
+    "source",
+    ["import torch, math", "def f(x): return x", "def f(:", "f(" * 10_000, HELPER, "nn.utils.clip_grad_norm_(p, 1)"],
+)
 def test_ordinary_and_broken_answers_are_not(source):
     assert flags(source) == []

@@ -7,7 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_lib.pruning import layer_weights
+from course_lib import models
+
+
+def layer_weights(model: nn.Module) -> dict[str, Tensor]:
+    """Name → weight of every convolution and linear layer, detached, in the order of the model."""
+    return {name: layer.weight.detach() for name, layer in models.prunable_layers(model).items()}  # type: ignore[operator]
 
 
 def three_layers(generator: torch.Generator, scales: tuple[float, ...]) -> dict[str, Tensor]:

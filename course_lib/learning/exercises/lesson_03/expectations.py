@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from course_lib.learning.answer import Answer
 from course_lib.learning.exercises.lesson_03 import reference
-from course_lib.learning.exercises.lesson_03.cases import Trainer
+from course_lib.learning.exercises.lesson_03.cases import Trainer, layer_weights
 from course_lib.learning.expect import expect, expect_close, expect_equal, expect_tensor, likely_mistake
-from course_lib.pruning import layer_weights
 
 INVERTED = "True means keep: did you keep the weights below the threshold instead of above it?"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -9,8 +10,8 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from course_lib import pruning, training
-from course_lib.learning.exercises.lesson_03.playground import accuracy_before, lenet, split
+from course_lib import models, training
+from course_lib.learning.exercises.lesson_03.playground import accuracy_before, lenet, linear_layers, split
 
 TARGET_WORK = 0.40
 TARGET_ACCURACY = 0.83
@@ -59,9 +60,22 @@ def try_widths(widths: Sequence[int]) -> Narrowed:
 
 @cache
 def _measured(widths: tuple[int, int]) -> Narrowed:
-    coupling = pruning.couple(lenet())
-    counts = dict(zip(coupling.prunable(), widths, strict=True))
-    narrow = pruning.prune_channels(lenet(), counts, criterion="l2", coupling=coupling).model
+    narrow = models.build({"builder": "mlp", "arguments": {"sizes": [INPUTS, *widths, CLASSES]}}).eval()
+    layers, kept = (
+        [layer.requires_grad_(False) for layer in linear_layers(copy.deepcopy(lenet()))],
+        torch.arange(INPUTS),
+    )
+    for index, small in enumerate(linear_layers(narrow.requires_grad_(False))):
+        layer, rows = layers[index], torch.arange(small.out_features)
+        if index < len(widths):
+            norms = (
+                torch.cat([layer.weight, layer.bias[:, None]], dim=1).norm(dim=1),
+                layers[index + 1].weight.norm(dim=0),
+            )
+            rows = sum(one / one.mean() for one in norms).topk(small.out_features).indices.sort().values
+        small.weight.copy_(layer.weight[rows][:, kept])
+        small.bias.copy_(layer.bias[rows])
+        kept = rows
     accuracy = training.evaluate(narrow, split("validation")).accuracy
     return Narrowed(work(*widths) / work(*NEURONS), accuracy, accuracy_before())
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from course_lib import models, quantization, training
-from course_lib.learning.exercises.lesson_03.playground import accuracy_before, layer_sizes, lenet, split
-from course_lib.quantization import Scheme
+from course_lib import training
+from course_lib.core.validation import check_choice
+from course_lib.learning.exercises.lesson_03.playground import (
+    accuracy_before,
+    layer_sizes,
+    lenet,
+    linear_layers,
+    split,
+)
 
 TARGET_BITS = 2.95
 TARGET_ACCURACY = 0.82
@@ -45,12 +52,14 @@ def try_bits(bits: Sequence[int]) -> Measured:
 
 @cache
 def _measured(bits: tuple[int, ...]) -> Measured:
-    network = lenet()
-    layers = models.prunable_layers(network)
+    quantized = copy.deepcopy(lenet())
+    layers = linear_layers(quantized)
     if len(bits) != len(layers):
         raise ValueError(f"bits must have one entry per layer, {len(layers)} in all, got {len(bits)}")
-    schemes = {name: Scheme(some) for name, some in zip(layers, bits, strict=True)}
-    quantized = quantization.quantize_weights(network, overrides=schemes)
+    for layer, some in zip(layers, bits, strict=True):
+        weight, largest = layer.weight.detach(), 2 ** (check_choice("bits", some, range(2, 9)) - 1) - 1
+        scale = weight.abs().amax(dim=1, keepdim=True) / largest
+        weight.copy_((weight / scale).round().clamp(-largest, largest) * scale)
     accuracy = training.evaluate(quantized, split("validation")).accuracy
     sizes = layer_sizes()
     mean = sum(some * size for some, size in zip(bits, sizes, strict=True)) / sum(sizes)

@@ -1,22 +1,22 @@
-"""Round-to-nearest (08.3), and one layer of the tiny Llama with calibration and held-out inputs (08.6)."""
+"""Round-to-nearest (08.3), and plans for one layer of the tiny Llama, measured on held-out inputs (08.6)."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from course_lib.core.validation import check_choice
 
-LAYER = "model.layers.1.mlp.down_proj"
 METHODS = ("rtn", "gptq", "awq")
 GROUP_SIZES = (None, 256, 128, 64, 32, 16)
 MOST_BITS = 3.2
 LARGEST_ERROR = 0.01
-WINDOWS = 48
+PLANS = Path(__file__).with_name("plans.json")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Measured:
 
 
 def try_plan(method: str, bits: int, group_size: int | None) -> Measured:
-    """Quantize the layer and measure it; the model itself is unchanged.
+    """What the layer takes and what its outputs lose when it is quantized by this plan.
 
     Args:
         method: ``"rtn"``, ``"gptq"`` or ``"awq"``.
@@ -46,53 +46,16 @@ def try_plan(method: str, bits: int, group_size: int | None) -> Measured:
     check_choice("method", method, METHODS)
     check_choice("bits", bits, (2, 3, 4))
     check_choice("group_size", group_size, GROUP_SIZES)
-    return _measured(method, bits, group_size)
+    return _table()[method, bits, group_size]
 
 
 @cache
-def _measured(method: str, bits: int, group_size: int | None) -> Measured:
-    from course_lib.quantization import (
-        WeightScheme,
-        clipped_params,
-        gptq_matrix,
-        pack,
-        quantize_scaled,
-        quantize_tensor,
-        search_scales,
-    )
-
-    matrix, calibration, held_out = _layer()
-    scheme, scales = WeightScheme(bits, group_size), torch.ones(matrix.shape[1])
-    if method == "rtn":
-        quantized = quantize_tensor(matrix, scheme.params(matrix))
-    elif method == "gptq":
-        quantized = gptq_matrix(matrix, calibration.hessian, clipped_params(matrix, scheme, calibration.hessian))
-    else:
-        scales = search_scales(matrix, calibration, scheme).scales
-        quantized = quantize_scaled(matrix, scales, calibration, scheme)
-    error = held_out.output_error(quantized.values() / scales - matrix) / held_out.output_error(matrix)
-    extra = 2 * len(scales) if method == "awq" else 0
-    return Measured(8 * (pack(quantized).bytes + extra) / matrix.numel(), error)
-
-
-@cache
-def _layer() -> tuple[Tensor, Any, Any]:
-    """The matrix, and the statistics of its inputs on windows of train (calibration) and of validation (held out)."""
-    from course_lib import models
-    from course_lib.data import text_windows
-    from course_lib.models.hooks import capture_inputs
-    from course_lib.quantization import LayerInputs
-
-    model, splits = models.load("tiny_llama"), text_windows.load()
-    layer = model.get_submodule(LAYER)
-    found = []
-    for split in (splits.train, splits.validation):
-        inputs = LayerInputs.empty(layer.in_features)  # type: ignore[arg-type]
-        with torch.no_grad(), capture_inputs(model, [LAYER]) as captured:
-            models.forward(model, {"input_ids": split.subset(WINDOWS).inputs["input_ids"]})  # type: ignore[index]
-        inputs.add(captured[LAYER].flatten(0, -2))
-        found.append(inputs)
-    return layer.weight.detach(), found[0], found[1]  # type: ignore[operator]
+def _table() -> dict[tuple[str, int, int | None], Measured]:
+    """Every plan, measured by ``benchmarks/exercise_plans.py``."""
+    rows = json.loads(PLANS.read_text(encoding="utf-8"))
+    return {
+        (row["method"], row["bits"], row["group_size"]): Measured(row["bits_per_weight"], row["error"]) for row in rows
+    }
 
 
 def round_to_nearest(weight: Tensor, bits: int) -> Tensor:
