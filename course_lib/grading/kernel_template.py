@@ -53,7 +53,7 @@ def serve(listener: socket.socket) -> None:
     """Fork a supervisor for each connection until standard input is closed."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
-        ready, _, _ = select.select([listener, 0], [], [])
+        ready, _, _ = select.select([listener.fileno(), 0], [], [])
         if 0 in ready:
             return
         connection, _ = listener.accept()
@@ -139,7 +139,7 @@ def run(
 def _wait(first: int, connection: socket.socket) -> int:
     """Wait for the first process or for the grader to hang up; either ends all processes of the namespaces."""
     child = os.pidfd_open(first)
-    ready, _, _ = select.select([child, connection], [], [])
+    ready, _, _ = select.select([child, connection.fileno()], [], [])
     if child not in ready:
         os.kill(first, signal.SIGKILL)
     _, status = os.waitpid(first, 0)

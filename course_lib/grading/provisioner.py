@@ -33,6 +33,7 @@ class SandboxProvisioner(LocalProvisioner):
     """Runs the kernel at the sandbox level in the settings file of the submission."""
 
     settings: dict[str, Any]
+    process: Any  # subprocess.Popen or templates.ForkedKernel
     listeners: list[socket.socket]
     settings_pipe: int | None = None
     descriptor_socket: containers.DescriptorSocket | None = None
