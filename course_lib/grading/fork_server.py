@@ -72,6 +72,13 @@ def judge(arguments: Mapping[str, Any], environment: Mapping[str, str]) -> bool:
             return False
 
 
+def close_all() -> None:
+    """End the servers of the current thread; the next job starts its server again."""
+    for kind in PRELOADED:
+        if (server := _servers.__dict__.pop(kind, None)) is not None:
+            server.close()
+
+
 @contextlib.contextmanager
 def _forked(job: Mapping[str, Any], kind: str, environment: Mapping[str, str]) -> Iterator[Any]:
     server = _server(kind, environment)

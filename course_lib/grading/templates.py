@@ -67,6 +67,12 @@ def address(notebook: NotebookNode, files: Mapping[str, Path]) -> str | None:
     return kept[key].address if kept[key].problem is None else None
 
 
+def close_all() -> None:
+    """End the templates of the current thread; the next kernel starts its template again."""
+    for template in _templates.__dict__.pop("kept", {}).values():
+        template.close()
+
+
 def available() -> bool:
     """Whether kernels may be forked here: Linux with ``pidfd``, and not switched off (``COURSE_KERNEL_TEMPLATE=0``)."""
     return (
