@@ -124,7 +124,6 @@ def run(
     isolation.close_all_but([connection.fileno(), *sockets])
     isolation.drop_rights(settings["uid"])
     isolation.hide_memory(False)
-    os.umask(0o022)
     isolation.require_isolated(outer, settings["uid"], [connection.fileno(), *sockets])
     connection.send(b"kernel")
     connection.close()
