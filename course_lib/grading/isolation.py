@@ -49,11 +49,12 @@ def unshare() -> None:
     _call("unshare", flags)
 
 
-def seal(scratch_mb: int) -> None:
+def seal(scratch_mb: int, kept: Collection[str] = ()) -> None:
     """Private mounts and network of the first process in new namespaces: what bubblewrap sets up for a new program.
 
     Args:
         scratch_mb: size of ``/tmp``, which is in memory.
+        kept: what the sandbox shows in ``/tmp``, for example a Python that is installed there.
 
     Raises:
         OSError: if a step is not allowed.
@@ -63,8 +64,12 @@ def seal(scratch_mb: int) -> None:
     if os.geteuid() == 0:
         for name in COVERED_IN_PROC:
             _read_only(f"/proc/{name}")
+    before = os.open("/tmp", os.O_PATH | os.O_DIRECTORY)
     for folder, size in {"/dev/shm": 64, "/tmp": scratch_mb}.items():
         _mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, f"mode=1777,size={size * MEGABYTE}")
+    for name in kept:
+        _keep(f"/proc/self/fd/{before}/{name}", f"/tmp/{name}")
+    os.close(before)
     _mount("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
     socket.sethostname("sandbox")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
@@ -169,6 +174,16 @@ def _is_open(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _keep(source: str, target: str) -> None:
+    """Show a link, or a folder read-only with what is mounted in it, at another place."""
+    if os.path.islink(source):
+        os.symlink(os.readlink(source), target)
+        return
+    os.mkdir(target, 0o755)
+    _mount(source, target, None, MS_BIND | MS_REC)
+    _mount("none", target, None, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV)
 
 
 def _read_only(path: str) -> None:

@@ -41,15 +41,15 @@ def main() -> None:
     for name in (*KERNEL, *setup["modules"]):
         with contextlib.suppress(Exception):  # the kernel shows the error of an import that fails
             importlib.import_module(name)
-    problem = _prepared(setup["uid"]) or _problem(setup["uid"])
+    problem = _prepared(setup["uid"]) or _problem(setup["uid"], setup["kept"])
     os.write(1, f"{problem or 'ready'}\n".encode())
     if problem is None:
         gc.collect()
         gc.freeze()
-        serve(listener)
+        serve(listener, setup["kept"])
 
 
-def serve(listener: socket.socket) -> None:
+def serve(listener: socket.socket, kept: list[str]) -> None:
     """Fork a supervisor for each connection until standard input is closed."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
@@ -61,7 +61,7 @@ def serve(listener: socket.socket) -> None:
             connection.close()
             continue
         if os.fork() == 0:
-            _forked(supervise, connection)
+            _forked(supervise, connection, kept)
         connection.close()
 
 
@@ -71,12 +71,12 @@ def _is_foreign(connection: socket.socket) -> bool:
     return struct.unpack("3i", credentials)[1] != os.getuid()
 
 
-def supervise(connection: socket.socket) -> int:
+def supervise(connection: socket.socket, kept: list[str]) -> int:
     """Read a request, fork the namespaces' first process, and end it when the grader hangs up."""
     os.setsid()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     packet, received, _, _ = socket.recv_fds(connection, PACKET, DESCRIPTORS)
-    settings = json.loads(packet)
+    settings = {**json.loads(packet), "kept": kept}
     sockets, groups = received[: settings["sockets"]], received[settings["sockets"] :]
     isolation.close_all_but([connection.fileno(), *received])
     for group in groups:
@@ -95,7 +95,7 @@ def supervise(connection: socket.socket) -> int:
 
 def begin(settings: dict[str, Any], outer: dict[str, str], connection: socket.socket, sockets: list[int]) -> int:
     """The first process of the namespaces: prepare them, fork the kernel, and reap until the kernel has ended."""
-    isolation.seal(settings["scratch_mb"])
+    isolation.seal(settings["scratch_mb"], settings["kept"])
     gate, opened = os.pipe()
     kernel = os.fork()
     if kernel == 0:
@@ -157,7 +157,7 @@ def _prepared(uid: int | None) -> str | None:
     return None
 
 
-def _problem(uid: int | None) -> str | None:
+def _problem(uid: int | None, kept: list[str]) -> str | None:
     """Why no kernel can be isolated here; None if it can: tried with a child of its own."""
     if (threads := len(os.listdir("/proc/self/task"))) != 1:
         return f"the template has {threads} threads"
@@ -165,7 +165,7 @@ def _problem(uid: int | None) -> str | None:
         return f"the template has shared memory: {shared[0]}"
     reader, writer = os.pipe()
     if (pid := os.fork()) == 0:
-        _forked(_try, uid, writer)
+        _forked(_try, uid, kept, writer)
     os.close(writer)
     with open(reader, encoding="utf-8") as answer:
         reason = answer.read()
@@ -173,21 +173,21 @@ def _problem(uid: int | None) -> str | None:
     return None if reason == "isolated" else reason or "a trial ended without an answer"
 
 
-def _try(uid: int | None, writer: int) -> int:
+def _try(uid: int | None, kept: list[str], writer: int) -> int:
     try:
         outer = isolation.namespaces()
         isolation.unshare()
         if (pid := os.fork()) == 0:
-            _forked(_try_inside, uid, outer, writer)
+            _forked(_try_inside, uid, kept, outer, writer)
         os.waitpid(pid, 0)
     except OSError as error:
         os.write(writer, str(error).encode())
     return 0
 
 
-def _try_inside(uid: int | None, outer: dict[str, str], writer: int) -> int:
+def _try_inside(uid: int | None, kept: list[str], outer: dict[str, str], writer: int) -> int:
     try:
-        isolation.seal(1)
+        isolation.seal(1, kept)
         isolation.close_all_but([writer])
         isolation.drop_rights(uid)
         isolation.hide_memory(False)

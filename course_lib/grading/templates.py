@@ -28,7 +28,7 @@ from typing import Any
 from nbformat import NotebookNode
 
 from course_lib.grading import bubblewrap
-from course_lib.grading.sandbox_view import LIBRARY
+from course_lib.grading.sandbox_view import LIBRARY, views
 
 PROGRAM = "kernel_template.py"
 SOURCES = (PROGRAM, "isolation.py", "sandbox_kernel.py")
@@ -197,7 +197,7 @@ class ForkedKernel:
 
 def _start(listener: socket.socket, modules: Sequence[str], files: Mapping[str, Path]) -> subprocess.Popen[bytes]:
     here = Path(__file__).parent
-    setup = {"listener": listener.fileno(), "modules": [*modules], "uid": bubblewrap.user()}
+    setup = {"listener": listener.fileno(), "modules": [*modules], "uid": bubblewrap.user(), "kept": shown_in_tmp()}
     program = [sys.executable, "-P", f"{LIBRARY}/{PROGRAM}", json.dumps(setup)]
     shown = {**files, **{name: here / name for name in SOURCES}}
     return subprocess.Popen(
@@ -205,6 +205,12 @@ def _start(listener: socket.socket, modules: Sequence[str], files: Mapping[str, 
         env={"PATH": "/usr/bin:/bin:/usr/local/bin"}, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )  # fmt: skip
+
+
+def shown_in_tmp() -> list[str]:
+    """The folders in ``/tmp`` through which the sandbox shows Python; each kernel has a ``/tmp`` of its own."""
+    inside = [view.path.relative_to("/tmp") for view in views() if view.path.is_relative_to("/tmp")]
+    return [*dict.fromkeys(path.parts[0] for path in inside)]
 
 
 def _key(modules: Sequence[str], files: Mapping[str, Path]) -> str:
