@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 
 import isolation  # type: ignore[import-not-found]
 import sandbox_kernel  # type: ignore[import-not-found]
+import zmq
 
 PACKET = 200_000
 DESCRIPTORS = 32
@@ -192,7 +193,9 @@ def _try_inside(uid: int | None, kept: list[str], outer: dict[str, str], writer:
         isolation.drop_rights(uid)
         isolation.hide_memory(False)
         isolation.require_isolated(outer, uid, [writer])
-        os.write(writer, b"isolated")
+        needed = (sys.executable, os.__file__, __file__, zmq.__file__)
+        missing = [path for path in needed if not os.path.exists(path)]
+        os.write(writer, f"{missing[0]} is not visible in a kernel".encode() if missing else b"isolated")
     except OSError as error:
         os.write(writer, str(error).encode())
     return 0
