@@ -28,7 +28,8 @@ def test_a_missing_package_is_named_with_the_command_of_the_readme(monkeypatch):
     ) as caught:
         extras.check_installed("classroom")
     command = str(caught.value).split("install it with: ")[-1]
-    assert f"`{command}`" in (ROOT / "README.md").read_text(encoding="utf-8")
+    for page in ("README.md", "course_lib/grading/README.md"):
+        assert f"`{command}`" in (ROOT / page).read_text(encoding="utf-8")
 
 
 def test_without_the_project_metadata_nothing_is_missing(monkeypatch):

@@ -51,6 +51,11 @@ MATES = {
     "the kernel executes nothing more": """
         get_ipython().kernel.do_execute = None
     """,
+    "malformed messages are on iopub": """
+        kernel = get_ipython().kernel
+        for parts in ([b"", b"noise"], [b"stream", b"<IDS|MSG>", b"x", b"{", b"{}", b"{}", b"{}"]):
+            kernel.iopub_socket.send_multipart(parts)
+    """,
     "the shell runs no cell": """
         get_ipython().run_cell = get_ipython().run_cell_async = lambda *_, **__: None
     """,
