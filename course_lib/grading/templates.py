@@ -15,6 +15,7 @@ import json
 import os
 import secrets
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -36,6 +37,7 @@ GENERATED = "course_lib/learning/exercises/"
 OWN_CELLS = ("start", "pristine-")
 START_SECONDS = 120.0
 ANSWER_SECONDS = 60.0
+END_SECONDS = 10.0
 KEPT = 2
 HASHED_BYTES = 1_000_000
 CREDENTIALS = struct.Struct("3i")
@@ -180,9 +182,12 @@ class ForkedKernel:
         self.kill()
 
     def kill(self) -> None:
-        """End the kernel and all of its processes."""
+        """End the kernel and all of its processes: the supervisor does it, or else its own end."""
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_WR)
+        if self._wait(END_SECONDS) is None:
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(self._supervisor, signal.SIGKILL)
 
     def _wait(self, timeout: float | None) -> int | None:
         if self.returncode is None:
