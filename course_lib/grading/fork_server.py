@@ -8,6 +8,7 @@ with the grader that started it. Where the system cannot do this, a job runs wit
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import select
@@ -30,7 +31,7 @@ PRELOADED = {
     ),
     "judge": ("torch", "course_lib.grading.judge"),
 }  # fmt: skip
-START_SECONDS = 60.0
+START_SECONDS = 300.0
 END_SECONDS = 10.0
 JUDGE_SECONDS = 120.0
 JUDGE_BYTES = 2 * 1024**3
@@ -61,11 +62,16 @@ def available() -> bool:
     return True
 
 
-def judge(arguments: Mapping[str, Any], environment: Mapping[str, str]) -> bool:
-    """``course_lib.grading.judge.judge`` with these arguments, in a child with limited time and memory."""
+def judge(arguments: Mapping[str, Any], right: str, environment: Mapping[str, str]) -> bool:
+    """``course_lib.grading.judge.judge`` with these arguments, in a child with limited time and memory.
+
+    Args:
+        right: the solution's value, with which the server runs the probe once, so that its children find data and
+            models in memory; empty if it is not known.
+    """
     if not available():
         return judging.judge(**arguments)
-    with _forked({"judge": dict(arguments)}, "judge", environment) as job:
+    with _forked({"judge": dict(arguments), "right": right}, "judge", environment) as job:
         try:
             return job.wait(JUDGE_SECONDS) == 0
         except subprocess.TimeoutExpired:
@@ -185,12 +191,26 @@ def serve(kind: str) -> None:
     while line := jobs.readline():
         job = json.loads(line)
         if kind == "judge":
-            importlib.import_module(job["judge"]["module"])
+            _prepare_judge(job["judge"], job["right"])
         if (pid := os.fork()) == 0:
             os.close(answers)
             _run(job)
         os.write(answers, b"%d\n" % pid)
         os.write(answers, b"%d\n" % _status(pid))
+
+
+@functools.cache
+def _prepared(module: str, probe: str, right: str) -> None:
+    judging.judge(module, probe, right, 0, "", ())
+
+
+def _prepare_judge(arguments: Mapping[str, Any], right: str) -> None:
+    """Load what a probe needs, with the course's own value and never with one of a learner."""
+    import importlib
+
+    importlib.import_module(arguments["module"])
+    if right:
+        _prepared(arguments["module"], arguments["probe"], right)
 
 
 def _compile_schema() -> None:
