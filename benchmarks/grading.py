@@ -38,6 +38,7 @@ from course_lib.grading import building, cells, results
 GRADE = "import sys; from course_lib.grading import classroom; classroom.grade_class(sys.argv[2:], sys.argv[1], "
 README = building.ROOT / "course_lib" / "grading" / "README.md"
 SEED = 0
+SAMPLE_SECONDS = 3  # looking at the memory costs time itself
 NAMES = {"one": "course grade, 1 worker", "two": "course grade, 2 workers", "nbgrader": "nbgrader autograde"}
 HOSTILE = {
     "ends the process": "import os\nos._exit(0)\n",
@@ -220,8 +221,8 @@ def measured_text(content: dict[str, Any]) -> str:
 
 Exercise 03, a class of {points["students"]} ({points["all"]} with all points, {points["some"]} with some, \
 {points["none"]} with none; every twentieth hostile in one question). nbgrader graded a random sample without a \
-sandbox, one submission after the other. Memory is the sum over all processes, which counts shared memory several \
-times. Two workers are {tables["scaling"][0]["times_one_worker"]:g}× as fast as one.
+sandbox, one submission after the other. Memory is the sum over all processes; what they share counts once. Two \
+workers are {tables["scaling"][0]["times_one_worker"]:g}× as fast as one.
 
 Killed (SIGKILL, all processes) at {resuming["kills"]} random moments: {resuming["done_before"]} submissions had been \
 graded, {resuming["done_again"]} of them were graded again; in the end {resuming["graded"]} of \
@@ -256,22 +257,22 @@ def answer(number: int, index: int, solution: Any, exercise: Any, cell: int) -> 
 
 
 def timed(process: subprocess.Popen) -> dict[str, Any]:
-    """Seconds until a process ends, and peak resident megabytes of it and all below it, sampled once a second."""
+    """Seconds until a process ends, and the peak megabytes of it and all below it, sampled every third second."""
     start, peak = time.perf_counter(), 0
     while process.poll() is None:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=1)
-        peak = max(peak, resident(process.pid))
+            process.wait(timeout=SAMPLE_SECONDS)
+        peak = max(peak, memory(process.pid))
     return {"seconds": round(time.perf_counter() - start, 1), "peak_memory_mb": peak // 1_000_000}
 
 
-def resident(pid: int) -> int:
-    """Resident bytes of a process and all below it; shared memory counts for each of them."""
+def memory(pid: int) -> int:
+    """Bytes of memory of a process and all below it; a page that several of them share counts once (PSS)."""
     total = 0
     with contextlib.suppress(psutil.Error):
         for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
             with contextlib.suppress(psutil.Error):
-                total += process.memory_info().rss
+                total += process.memory_full_info().pss
     return total
 
 

@@ -45,11 +45,15 @@ class AssignedQuestion:
 
 @dataclass(frozen=True)
 class Reference:
-    """What a right answer prints for one seed; ``floors`` see ``probe_runtime``."""
+    """What a right answer prints for one seed; ``floors`` see ``probe_runtime``.
+
+    ``value`` is the solution's own value of an answer without arguments, as ``probe_runtime.show_data`` prints it.
+    """
 
     seed: int
     line: str
     floors: tuple[int, ...] = ()
+    value: str = ""
 
 
 class Exercise:

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from course_lib.grading import intake, probes, results, sandbox, submission, trial
+from course_lib.grading import fork_server, intake, probes, results, sandbox, submission, templates, trial
 from course_lib.grading.grade import find_assignment, grade_one
 from course_lib.grading.handed_in import Submission
 from course_lib.grading.results import GradedSubmission
@@ -92,6 +92,8 @@ def on_workers(
     graded: dict[int, GradedSubmission] = {}
     if len(found) <= 1 and scheduler is None:
         return [_with_attempts(one, settings) for one in found]
+    templates.close_all()  # this process only waits from here on
+    fork_server.close_all()
     count = min(workers or os.cpu_count() or 1, len(found))
     with _client(scheduler, count) as client:
         client.run(sandbox.require, settings.level)

@@ -54,11 +54,26 @@ def command(program: Sequence[str], files: Mapping[str, Path], limits: Limits | 
     If the grader is root, to whom a limit on processes does not apply, bubblewrap builds the sandbox with root's
     rights (so it can show a Python that only root can read) and ``setpriv`` gives them up.
     """
-    limits = limits or Limits()
     root = os.geteuid() == 0
+    arguments = _arguments(files, limits or Limits(), [] if root else ["--disable-userns"])
+    return [*arguments, *(_without_rights(program) if root else program)]
+
+
+def template(program: Sequence[str], files: Mapping[str, Path]) -> list[str]:
+    """The command line of a template: the same sandbox, with the rights to isolate each of its children again."""
+    return [*_arguments(files, Limits(), [] if os.geteuid() == 0 else ["--cap-add", "ALL"]), *program]
+
+
+def user() -> int | None:
+    """The unprivileged user of this process's kernels; None if a grader without root's rights keeps its own."""
+    return FIRST_UID + os.getpid() % UID_COUNT if os.geteuid() == 0 else None
+
+
+def _arguments(files: Mapping[str, Path], limits: Limits, more: Sequence[str]) -> list[str]:
     arguments = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
-    if not root:
-        arguments += ["--unshare-user", "--disable-userns"]
+    if os.geteuid() != 0:
+        arguments += ["--unshare-user"]
+    arguments += more
     arguments += ["--die-with-parent", "--new-session", "--hostname", "sandbox", "--clearenv"]
     for name, value in environment().items():
         arguments += ["--setenv", name, value]
@@ -69,7 +84,7 @@ def command(program: Sequence[str], files: Mapping[str, Path], limits: Limits | 
     for inside, outside in sorted(files.items()):
         arguments += [*_parents(Path(LIBRARY) / inside), "--ro-bind", str(outside), f"{LIBRARY}/{inside}"]
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", "/tmp"]
-    return [*arguments, "--", *(_without_rights(program) if root else program)]
+    return [*arguments, "--"]
 
 
 def _view_arguments() -> list[str]:
@@ -86,7 +101,7 @@ def _view_arguments() -> list[str]:
 
 
 def _without_rights(program: Sequence[str]) -> list[str]:
-    uid = str(FIRST_UID + os.getpid() % UID_COUNT)
+    uid = str(user())
     dropped = ["--reuid", uid, "--regid", uid, "--clear-groups", "--inh-caps", "-all", "--bounding-set", "-all"]
     return ["setpriv", *dropped, "--no-new-privs", "--", *program]
 

@@ -166,7 +166,7 @@ class _Runner:
         return fork_server.judge(
             {"module": self.exercise.module, "probe": asked.probe, "printed": probe.output.strip(),
              "seed": reference.seed, "line": reference.line, "floors": reference.floors},
-            {**os.environ, **probes.ENVIRONMENT},
+            reference.value, {**os.environ, **probes.ENVIRONMENT},
         )  # fmt: skip
 
 

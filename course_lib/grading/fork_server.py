@@ -8,6 +8,7 @@ with the grader that started it. Where the system cannot do this, a job runs wit
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import select
@@ -24,11 +25,13 @@ from course_lib.grading import judge as judging
 PRELOADED = {
     "compare": (
         "pytest", "nbval.plugin", "jupyter_client.manager", "zmq.asyncio", "course_lib.grading.nbval_guard",
-        "course_lib.grading.cell_report", "course_lib.grading.provisioner",
+        "course_lib.grading.cell_report", "course_lib.grading.provisioner", "IPython.core.interactiveshell",
+        "IPython.display", "_pytest.skipping", "_pytest.junitxml", "_pytest.unittest", "_pytest.helpconfig",
+        "_pytest.warnings", "_pytest.threadexception", "_pytest.tracemalloc", "unittest", "pdb", "faulthandler",
     ),
     "judge": ("torch", "course_lib.grading.judge"),
 }  # fmt: skip
-START_SECONDS = 60.0
+START_SECONDS = 300.0
 END_SECONDS = 10.0
 JUDGE_SECONDS = 120.0
 JUDGE_BYTES = 2 * 1024**3
@@ -59,15 +62,27 @@ def available() -> bool:
     return True
 
 
-def judge(arguments: Mapping[str, Any], environment: Mapping[str, str]) -> bool:
-    """``course_lib.grading.judge.judge`` with these arguments, in a child with limited time and memory."""
+def judge(arguments: Mapping[str, Any], right: str, environment: Mapping[str, str]) -> bool:
+    """``course_lib.grading.judge.judge`` with these arguments, in a child with limited time and memory.
+
+    Args:
+        right: the solution's value, with which the server runs the probe once, so that its children find data and
+            models in memory; empty if it is not known.
+    """
     if not available():
         return judging.judge(**arguments)
-    with _forked({"judge": dict(arguments)}, "judge", environment) as job:
+    with _forked({"judge": dict(arguments), "right": right}, "judge", environment) as job:
         try:
             return job.wait(JUDGE_SECONDS) == 0
         except subprocess.TimeoutExpired:
             return False
+
+
+def close_all() -> None:
+    """End the servers of the current thread; the next job starts its server again."""
+    for kind in PRELOADED:
+        if (server := _servers.__dict__.pop(kind, None)) is not None:
+            server.close()
 
 
 @contextlib.contextmanager
@@ -167,6 +182,8 @@ def serve(kind: str) -> None:
 
     for name in PRELOADED[kind]:
         importlib.import_module(name)
+    if kind == "compare":
+        _compile_schema()
     gc.collect()
     gc.freeze()
     jobs, answers = os.fdopen(0, "rb", buffering=0, closefd=False), os.dup(1)
@@ -174,12 +191,33 @@ def serve(kind: str) -> None:
     while line := jobs.readline():
         job = json.loads(line)
         if kind == "judge":
-            importlib.import_module(job["judge"]["module"])
+            _prepare_judge(job["judge"], job["right"])
         if (pid := os.fork()) == 0:
             os.close(answers)
             _run(job)
         os.write(answers, b"%d\n" % pid)
         os.write(answers, b"%d\n" % _status(pid))
+
+
+@functools.cache
+def _prepared(module: str, probe: str, right: str) -> None:
+    judging.judge(module, probe, right, 0, "", ())
+
+
+def _prepare_judge(arguments: Mapping[str, Any], right: str) -> None:
+    """Load what a probe needs, with the course's own value and never with one of a learner."""
+    import importlib
+
+    importlib.import_module(arguments["module"])
+    if right:
+        _prepared(arguments["module"], arguments["probe"], right)
+
+
+def _compile_schema() -> None:
+    """Let nbformat compile its schema once; every child that reads a notebook would do it again."""
+    import nbformat
+
+    nbformat.validate(nbformat.v4.new_notebook())
 
 
 def _status(pid: int) -> int:

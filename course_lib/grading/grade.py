@@ -27,6 +27,7 @@ from course_lib.grading.outcome import Verdict
 from course_lib.grading.results import GradedQuestion, GradedSubmission
 from course_lib.grading.settings import Settings, result_key
 from course_lib.grading.shortcut_detection import flags
+from course_lib.grading.time_budget import TimeBudget
 
 
 def grade_one(handed_in: Submission, settings: Settings) -> GradedSubmission:
@@ -108,9 +109,12 @@ def judge(
         SandboxError: if the level is not available; nothing was run.
         RuntimeError: if the grader itself does not work, whatever the submission.
     """
+    budget = TimeBudget(limits or sandbox.Limits())
 
     def run(notebook: NotebookNode) -> nbval_run.Run:
-        found = nbval_run.run(notebook, files, level=level, limits=limits)
+        found = budget.run(notebook, files, level)
+        if budget.is_spent():
+            return found
         if not decision.is_alive(found.cells.get(notebook.cells[0].id)):  # because of the submission, or of the grader?
             empty = assignment.notebook({}, {})
             alone = nbval_run.run(empty, files, level=level, limits=limits)

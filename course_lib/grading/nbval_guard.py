@@ -4,7 +4,8 @@ nbval waits without end while messages keep coming, keeps all output in memory, 
 timeout of the cell. This plugin stops the kernel at the limits and checks often whether it is alive.
 
 The time during which the kernel waited for a processor is not counted, so that a right answer does not exceed its
-limit on a busy machine; on systems that do not report it, wall-clock time is counted.
+limit on a busy machine; on systems that do not report it, wall-clock time is counted. The processor time of all
+processes of the submission is counted instead where it is more: a kernel that waits for its own children gains nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -23,13 +25,14 @@ import pytest
 import zmq
 from nbval.kernel import RunningKernel
 
-from course_lib.grading import provisioner, sandbox
+from course_lib.grading import cgroups, provisioner, sandbox
 from course_lib.grading.outcome import KERNEL_ENDED, Stop, StopReason
 
 GRACE_SECONDS = 3.0
 POLL_SECONDS = 0.25
 STRETCH = 10  # wall-clock time is never more than this many times the counted time
 PROCESS_MEMORY = 4 * 1024 * sandbox.MEGABYTE
+METER = pytest.StashKey["Meter"]()
 
 
 class LimitExceeded(RuntimeError):
@@ -45,12 +48,22 @@ def pytest_configure(config: pytest.Config) -> None:
     settings = provisioner.read_settings()
     provisioner.register()
     _limit_own_memory()
-    guard(RunningKernel, sandbox.Limits(**settings["limits"]))
+    config.stash[METER] = guard(RunningKernel, sandbox.Limits(**settings["limits"]), settings["cgroup"])
 
 
-def guard(kernel_class: Any, limits: sandbox.Limits) -> None:
-    """Wrap the methods through which nbval sends code, receives messages, interrupts the kernel and ends it."""
-    meter = _Meter(limits)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave the counted seconds beside the settings of the submission."""
+    if (meter := config.stash.get(METER, None)) is not None:
+        provisioner.settings_file().with_name(provisioner.SECONDS).write_text(f"{meter.now():.3f}", encoding="ascii")
+
+
+def guard(kernel_class: Any, limits: sandbox.Limits, groups: Sequence[str] = ()) -> Meter:
+    """Wrap the methods through which nbval sends code, receives messages, interrupts the kernel and ends it.
+
+    Args:
+        groups: control groups that all processes of the submission are in.
+    """
+    meter = Meter(limits, groups)
     send, receive, halt = kernel_class.execute_cell_input, kernel_class.get_message, kernel_class.interrupt
 
     def execute_cell_input(self: Any, cell_input: str, allow_stdin: Any = None) -> Any:
@@ -79,6 +92,7 @@ def guard(kernel_class: Any, limits: sandbox.Limits) -> None:
     kernel_class.interrupt = interrupt
     kernel_class.get_message = get_message
     kernel_class.stop = stop
+    return meter
 
 
 def _poll(kernel: Any, receive: Callable[..., Any], stream: str) -> Any:
@@ -111,34 +125,56 @@ def stop(kernel: Any) -> None:
     process = kernel.km.provisioner.process
     if process is None:
         return
-    if hasattr(os, "killpg"):
+    if hasattr(os, "killpg") and isinstance(process, subprocess.Popen):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     process.kill()
     process.wait()
 
 
-class _Meter:
+class Meter:
     """Counts the time of the cell and of the notebook, and the output of the notebook."""
 
-    def __init__(self, limits: sandbox.Limits) -> None:
-        self.limits = limits
+    def __init__(self, limits: sandbox.Limits, groups: Sequence[str] = ()) -> None:
+        self.limits, self.groups = limits, groups
         self.output = 0
         self.process: int | None = None
         self.cell_end = float("inf")
-        self.begin = time.monotonic()
+        self.counted = self.used = 0.0
+        self.used_at = float("-inf")
+        self.before = self._clocks()
         self.parent = os.getppid()
 
     def now(self) -> float:
-        """Seconds since the beginning without waiting for a processor; at least a tenth of wall-clock time."""
-        passed = time.monotonic() - self.begin
-        waited = waiting_seconds(self.process) if self.process is not None else waiting_seconds(os.getpid())
-        return max(passed - waited, passed / STRETCH)
+        """Counted seconds: without waiting for a processor, or processor time of all processes if that is more.
+
+        At least a tenth of wall-clock time is counted.
+        """
+        clocks = self._clocks()
+        passed, waited, used = (new - old for new, old in zip(clocks, self.before, strict=True))
+        self.counted += max(passed - waited, used, passed / STRETCH)
+        self.before = clocks
+        return self.counted
 
     def start_cell(self, kernel: Any) -> None:
+        """A new cell has its own time; the first one says which process the kernel is."""
         if self.process is None:
+            self.now()
             self.process = kernel_process(kernel.km.provisioner.pid)
+            self.before = self._clocks()
         self.cell_end = self.now() + self.limits.question_seconds + GRACE_SECONDS
+
+    def _clocks(self) -> tuple[float, float, float]:
+        """Wall-clock seconds, seconds that the kernel waited for a processor, processor seconds of all processes."""
+        return time.monotonic(), waiting_seconds(self.process or os.getpid()), self._used()
+
+    def _used(self) -> float:
+        used = cgroups.processor_seconds(self.groups)
+        if used is not None or self.process is None:
+            return used or 0.0
+        if time.monotonic() > self.used_at + POLL_SECONDS:  # it takes milliseconds
+            self.used, self.used_at = processor_seconds(self.process), time.monotonic()
+        return self.used
 
     def check(self, message: Any) -> Stop | None:
         """Count a message; the limit that is exceeded, if there is one."""
@@ -162,6 +198,21 @@ def kernel_process(pid: int) -> int:
     while process.name() in ("bwrap", "setpriv") and (children := process.children()):
         process = children[0]
     return process.pid
+
+
+def processor_seconds(pid: int) -> float:
+    """Processor time of a kernel and of what it started, without control groups: what has ended unnoticed is missing.
+
+    Orphans belong to the first process of the kernel's namespaces, which is its parent.
+    """
+    total = 0.0
+    with contextlib.suppress(psutil.Error):
+        first = psutil.Process(pid).parent() or psutil.Process(pid)
+        root = first if first.pid != os.getpid() else psutil.Process(pid)
+        for process in (root, *root.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                total += sum(process.cpu_times()[:4])
+    return total
 
 
 def waiting_seconds(pid: int) -> float:

@@ -12,14 +12,25 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
-from course_lib.grading import cells, cgroups, containers, fork_server, leftovers, nbval_report, provisioner, sandbox
+from course_lib.grading import (
+    cells,
+    cgroups,
+    containers,
+    fork_server,
+    leftovers,
+    nbval_report,
+    provisioner,
+    sandbox,
+    templates,
+)  # fmt: skip
 from course_lib.grading.building import ROOT
 from course_lib.grading.nbval_report import CellReport
 from course_lib.grading.outcome import Stop, StopReason
@@ -31,10 +42,17 @@ STRETCH = 10  # times the seconds of a notebook: for a process in which the guar
 
 @dataclass(frozen=True)
 class Run:
-    """``cells`` maps the id of a code cell to its report; ``failure`` says what went wrong with the run as a whole."""
+    """One report per cell.
+
+    Args:
+        cells: id of a code cell → its report.
+        failure: what went wrong with the run as a whole.
+        seconds: counted time of the kernel, see ``nbval_guard``; wall-clock if the guard did not come to its end.
+    """
 
     cells: Mapping[str, CellReport]
     failure: Stop | None = None
+    seconds: float = 0.0
 
 
 def run(notebook: NotebookNode, files: Mapping[str, Path], *, level: str, limits: sandbox.Limits | None = None) -> Run:
@@ -53,14 +71,17 @@ def run(notebook: NotebookNode, files: Mapping[str, Path], *, level: str, limits
     with tempfile.TemporaryDirectory(prefix=leftovers.prefix("grade"), ignore_cleanup_errors=True) as name:
         folder = Path(name)
         with _group_limits(level, limits, folder.name) as groups:
-            _prepare(folder, notebook, files, level, limits, groups)
+            template = templates.address(notebook, files) if level == "bwrap" else None
+            _prepare(folder, notebook, files, level, limits, groups, template)
             options = nbval_report.options(
                 folder, "--nbval", f"--nbval-kernel-name={provisioner.NAME}",
                 f"--nbval-cell-timeout={limits.question_seconds:g}",
                 f"--nbval-kernel-startup-timeout={START_SECONDS}", "-p", "course_lib.grading.nbval_guard",
             )  # fmt: skip
+            begin = time.monotonic()
             failure = _supervise(options, folder, STRETCH * limits.notebook_seconds)
-        return read(folder / "report.json", notebook, failure)
+            seconds = _counted(folder, time.monotonic() - begin)
+        return replace(read(folder / "report.json", notebook, failure), seconds=seconds)
 
 
 @contextlib.contextmanager
@@ -83,6 +104,7 @@ def _prepare(
     level: str,
     limits: sandbox.Limits,
     groups: list[str],
+    template: str | None = None,
 ) -> None:
     kernels = folder / "jupyter" / "kernels" / provisioner.NAME
     kernels.mkdir(parents=True)
@@ -93,7 +115,7 @@ def _prepare(
     settings = {
         "level": level, "limits": asdict(limits), "home": home, "library": library, "cgroup": groups,
         "files": {name: str(path) for name, path in files.items()}, "name": folder.name,
-        "engine": containers.variables(),
+        "engine": containers.variables(), "template": template,
     }  # fmt: skip
     (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
     nbformat.write(notebook, folder / "notebook.ipynb")
@@ -135,6 +157,14 @@ def _supervise(options: Sequence[str], folder: Path, seconds: float) -> Stop | N
         except subprocess.TimeoutExpired:
             return Stop(StopReason.TIME, f"the notebook took longer than {seconds:g} seconds")
     return None if status in nbval_report.EXIT_STATUS else _failure(f"the comparison ended with status {status}")
+
+
+def _counted(folder: Path, passed: float) -> float:
+    """The seconds that the guard counted, or else all that have passed."""
+    try:
+        return float((folder / provisioner.SECONDS).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return passed
 
 
 def read(file: Path, notebook: NotebookNode, failure: Stop | None) -> Run:

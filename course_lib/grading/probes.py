@@ -72,8 +72,13 @@ def references(assignment: Assignment, key: bytes, state: Path, pool: int = POOL
         file.parent.chmod(0o700)
         write_atomically(file, json.dumps(made)).chmod(0o600)
     stored = json.loads(file.read_text(encoding="utf-8"))
-    return [{id: Reference(one["seed"], one["line"], tuple(one["floors"])) for id, one in place.items()}
-            for place in stored]  # fmt: skip
+    return [
+        {
+            id: Reference(one["seed"], one["line"], tuple(one["floors"]), one.get("value", ""))
+            for id, one in place.items()
+        }
+        for place in stored
+    ]
 
 
 def reference(answer: Any, module: str, function: str, seeds: list[int]) -> dict[str, Any]:
@@ -127,6 +132,8 @@ def _main() -> None:
         question = assignment.questions[id]
         for place, draws in enumerate(seeds):
             made[place][id] = reference(namespace[question.name], assignment.module, question.probe, draws)
+            if question.is_data:
+                made[place][id]["value"] = json.dumps(probe_runtime.tagged(namespace[question.name]()))
     print(json.dumps(made))
 
 

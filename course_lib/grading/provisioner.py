@@ -6,6 +6,7 @@ the network nor their folder, and it can write nothing outside the sandbox.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -18,11 +19,12 @@ from typing import Any
 import zmq
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
-from course_lib.grading import cgroups, containers, sandbox
+from course_lib.grading import bubblewrap, cgroups, containers, sandbox, templates
 
 NAME = "course-sandbox"
 CHANNELS = {"shell_port": 1, "iopub_port": 2, "stdin_port": 3, "control_port": 4, "hb_port": 5}
 LAUNCHER = "sandbox_kernel.py"
+SECONDS = "seconds.txt"  # beside the settings file: the time that the guard counted
 MESSAGE_BYTES = 1024 * 1024
 QUEUED_MESSAGES = 64
 
@@ -31,6 +33,7 @@ class SandboxProvisioner(LocalProvisioner):
     """Runs the kernel at the sandbox level in the settings file of the submission."""
 
     settings: dict[str, Any]
+    process: Any  # subprocess.Popen or templates.ForkedKernel
     listeners: list[socket.socket]
     settings_pipe: int | None = None
     descriptor_socket: containers.DescriptorSocket | None = None
@@ -39,7 +42,7 @@ class SandboxProvisioner(LocalProvisioner):
         """Choose the ipc transport in a private folder, open the sockets, and set the sandboxed command."""
         self.settings = read_settings()
         manager: Any = self.parent
-        folder = Path(os.environ["COURSE_SANDBOX"]).parent / "sockets"
+        folder = settings_file().parent / "sockets"
         folder.mkdir(mode=0o700)
         manager.transport, manager.ip = "ipc", str(folder / "k")
         for channel, number in CHANNELS.items():
@@ -57,13 +60,33 @@ class SandboxProvisioner(LocalProvisioner):
         return kwargs
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> Any:
-        """Start the kernel, and close this process's copies of the passed descriptors."""
-        connection = await super().launch_kernel(cmd, **kwargs)
+        """Fork the kernel from its template, or start it, and close this process's copies of the passed descriptors."""
+        connection = self._fork() or await super().launch_kernel(cmd, **kwargs)
         for one in self.listeners:
             one.close()
         if self.settings_pipe is not None:
             os.close(self.settings_pipe)
         return connection
+
+    def _fork(self) -> Any:
+        """The connection of a kernel that was forked from the template; None if there is none or it failed."""
+        if self.settings["template"] is None:
+            return None
+        request = self._kernel_settings(self.parent)
+        descriptors = [one.fileno() for one in self.listeners]
+        request |= {
+            "descriptors": dict(zip(CHANNELS.values(), range(len(descriptors)), strict=True)),
+            "sockets": len(descriptors), "uid": bubblewrap.user(), "scratch_mb": self.settings["limits"]["scratch_mb"],
+        }  # fmt: skip
+        try:
+            with contextlib.ExitStack() as stack:
+                groups = [stack.enter_context(file) for file in cgroups.members(self.settings["cgroup"])]
+                descriptors += [file.fileno() for file in groups]
+                kernel = templates.ForkedKernel(self.settings["template"], request, descriptors)
+        except OSError:
+            return None
+        self.process, self.pid, self.pgid = kernel, kernel.pid, None
+        return self.connection_info
 
     def _kernel_settings(self, manager: Any) -> dict[str, Any]:
         """Settings for ``sandbox_kernel``; a descriptor is an inherited number, or an index into the received ones."""
@@ -112,7 +135,12 @@ class SandboxProvisioner(LocalProvisioner):
 
 def read_settings() -> dict[str, Any]:
     """The settings that ``nbval_run`` wrote for this submission; ``COURSE_SANDBOX`` has the path."""
-    return json.loads(Path(os.environ["COURSE_SANDBOX"]).read_text(encoding="utf-8"))
+    return json.loads(settings_file().read_text(encoding="utf-8"))
+
+
+def settings_file() -> Path:
+    """The settings file of this submission; other files of its run lie beside it."""
+    return Path(os.environ["COURSE_SANDBOX"])
 
 
 def register() -> None:

@@ -13,6 +13,8 @@ import os
 import sys
 from typing import Any
 
+JOIN_SESSION_KEYRING = 1
+
 
 def read(source: str) -> dict[str, Any]:
     """The settings, with the numbers that the listening sockets have in this process."""
@@ -42,6 +44,16 @@ def apply_limits(limits: dict[str, int]) -> None:
             resource.setrlimit(number, (value, value))
 
 
+def leave_keyring() -> None:
+    """Leave the session keyring that this process inherited (Linux); keys in it would outlive a submission."""
+    import ctypes
+    import platform
+
+    number = {"x86_64": 250, "aarch64": 219}.get(platform.machine())
+    if sys.platform.startswith("linux") and number is not None:
+        ctypes.CDLL(None).syscall(number, JOIN_SESSION_KEYRING, None)
+
+
 def kernel_app(settings: dict[str, Any]) -> Any:
     """An ``IPKernelApp`` whose sockets use the inherited file descriptors."""
     import zmq
@@ -58,17 +70,28 @@ def kernel_app(settings: dict[str, Any]) -> Any:
     return SandboxedKernel.instance()
 
 
-def main() -> None:
-    """Read the settings, set the limits, and run the kernel until it ends."""
-    settings = read(sys.argv[1])
+def reseed() -> None:
+    """New seeds for generators that a fork copies; ``random`` does this by itself, torch starts with a fixed one."""
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()
+
+
+def start(settings: dict[str, Any]) -> None:
+    """Leave what could be shared, set the limits, and run the kernel until it ends."""
     os.makedirs(settings["home"], exist_ok=True)
     os.chdir(settings["home"])
     with open("connection.json", "w", encoding="utf-8") as file:
         json.dump(settings["connection"], file)
+    leave_keyring()
     apply_limits(settings["limits"])
     app = kernel_app(settings)
     app.initialize(["-f", os.path.abspath("connection.json"), "--HistoryManager.enabled=False", "--no-secure"])
     app.start()
+
+
+def main() -> None:
+    """Read the settings and start the kernel."""
+    start(read(sys.argv[1]))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ class Limits:
 
     Args:
         question_seconds: wall-clock for one cell.
-        notebook_seconds: wall-clock for the whole notebook, start of the kernel included.
+        notebook_seconds: wall-clock for one run of the notebook, start of the kernel included.
+        submission_seconds: all runs of a notebook together.
         cpu_seconds: processor time of one process.
         memory_mb: data of one process, and of all together where cgroups are available.
         address_space_mb: address space for mapped libraries, in addition to ``memory_mb``.
@@ -44,6 +45,7 @@ class Limits:
 
     question_seconds: float = 20.0
     notebook_seconds: float = 120.0
+    submission_seconds: float = 360.0
     cpu_seconds: int = 120
     memory_mb: int = 2048
     address_space_mb: int = 12_288

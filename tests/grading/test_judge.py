@@ -25,7 +25,8 @@ def judged(assignment, tmp_path_factory):
     reference = probes.references(assignment, b"a key", tmp_path_factory.mktemp("state"), pool=1)[0][QUESTION]
     facts = {"module": assignment.module, "probe": assignment.questions[QUESTION].probe, "seed": reference.seed,
              "line": reference.line, "floors": reference.floors}  # fmt: skip
-    return lambda text: fork_server.judge({**facts, "printed": text}, {**os.environ, **probes.ENVIRONMENT})
+    environment = {**os.environ, **probes.ENVIRONMENT}
+    return lambda text: fork_server.judge({**facts, "printed": text}, reference.value, environment)
 
 
 def printed(value):
@@ -37,6 +38,14 @@ def right(assignment):
     namespace: dict = {}
     exec(assignment.solution.cells[assignment.places[QUESTION].answer].source, namespace)
     return printed(namespace[assignment.questions[QUESTION].name]())
+
+
+def test_the_reference_has_the_value_of_the_solution_and_only_where_it_is_judged(assignment, right, tmp_path):
+    (references,) = probes.references(assignment, b"a key", tmp_path, pool=1)
+    assert references[QUESTION].value == right
+    assert {id for id, one in references.items() if one.value} == {
+        id for id, asked in assignment.questions.items() if asked.is_data
+    }
 
 
 @pytest.mark.parametrize("with_server", [True, False])

@@ -1,7 +1,9 @@
-"""A kernel that cannot be reached ends its notebook and does not block the grader."""
+"""What counts as time; a kernel that cannot be reached ends its notebook and does not block the grader."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -46,3 +48,42 @@ def test_a_kernel_that_does_not_listen_is_stopped_in_time(act, monkeypatch):
         act(kernel)
     assert kernel.stopped
     assert time.monotonic() - begin < 5
+
+
+class TestMeter:
+    """What counts as time of a submission."""
+
+    @pytest.fixture
+    def meter(self, monkeypatch):
+        self.clocks = (0.0, 0.0, 0.0)  # wall-clock, waiting for a processor, processor time of all processes
+        monkeypatch.setattr(nbval_guard.Meter, "_clocks", lambda _: self.clocks)
+        return nbval_guard.Meter(sandbox.Limits())
+
+    @pytest.mark.parametrize(
+        ("clocks", "counted"),
+        [((10, 0, 1), 10), ((10, 8, 1), 2), ((10, 8, 9), 9), ((10, 0, 20), 20), ((100, 100, 0), 10)],
+        ids=["sleeping", "waiting", "waiting for its children", "two processors", "waiting only"],
+    )
+    def test_it_counts(self, meter, clocks, counted):
+        self.clocks = clocks
+        assert meter.now() == counted
+
+    def test_each_part_is_counted_as_what_it_was(self, meter):
+        """Sleeping first does not pay for spinning afterwards."""
+        self.clocks = (10.0, 0.0, 0.0)
+        meter.now()
+        self.clocks = (20.0, 10.0, 10.0)
+        assert meter.now() == 20
+
+
+def test_processes_are_counted_without_control_groups_with_those_that_ended():
+    code = "import subprocess, sys, time\nspin = 'import time\\nwhile time.process_time() < 0.5: pass'\n"
+    code += "subprocess.run([sys.executable, '-c', spin])\nprint(flush=True)\ntime.sleep(600)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    try:
+        process.stdout.readline()
+        assert nbval_guard.processor_seconds(process.pid) > 0.4
+    finally:
+        process.kill()
+        process.wait()
+    assert nbval_guard.processor_seconds(process.pid) == 0.0

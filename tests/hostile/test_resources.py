@@ -1,11 +1,12 @@
 """An answer that uses too much of a resource costs only its own question."""
 
 import textwrap
+from dataclasses import replace
 
 import pytest
 
-from course_lib.grading import sandbox
-from tests.hostile.conftest import LIMITS, SHORT, WRONG
+from course_lib.grading import cgroups, sandbox
+from tests.hostile.conftest import BYSTANDER, LIMITS, SHORT, TARGET, WRONG
 
 GREEDY = {
     "an endless calculation": "def f():\n    x = 1\n    while True: x = x * 3 % 1_000_003\nf()",
@@ -58,6 +59,14 @@ kernel.session.send(kernel.iopub_socket, "display_data", {"data": nested, "metad
     "a huge number": "print(10 ** 10**7 % 7, 7 ** 10**8)",
     "compressed text": "import zlib\ntext = zlib.decompress(zlib.compress(bytes(10**8)) * 1)\npile = [text * 100]",
 }
+SPINNERS = """
+import os
+for _ in range(40):
+    if os.fork() == 0:
+        while True: pass
+os.nice(19)
+while True: pass
+"""
 IN_THE_PROBE = {
     "a huge result": "def dense_bytes(shapes, dtype):\n    return 10 ** 10 ** 6",
     "an endless result": "def dense_bytes(shapes, dtype):\n    me = []\n    me.append(me)\n    return me",
@@ -74,6 +83,31 @@ def test_an_answer_that_takes_too_much_earns_nothing(grader, name):
 @pytest.mark.parametrize("name", IN_THE_PROBE)
 def test_a_function_that_takes_too_much_when_it_is_called_earns_nothing(grader, name):
     assert not grader.attack(IN_THE_PROBE[name] + "\n", SHORT).passed
+
+
+def test_the_processor_time_of_all_processes_counts(grader, monkeypatch):
+    """Forty processes and a low priority do not stretch the limit, which is not a matter of how busy the machine is."""
+    used, remove = [], cgroups._remove
+
+    def look_and_remove(folders, *arguments):
+        used.append(cgroups.processor_seconds([str(folder) for folder in folders]))
+        remove(folders, *arguments)
+
+    monkeypatch.setattr(cgroups, "_remove", look_and_remove)
+    verdict = grader.attack(SPINNERS + WRONG, SHORT)
+    assert verdict.status == "stopped" and verdict.stop_reason == "time"
+    measured = [seconds for seconds in used if seconds is not None]
+    assert bool(measured) == (cgroups.version() != "none")
+    assert all(seconds < 3 * SHORT.question_seconds for seconds in measured), measured
+
+
+def test_all_runs_of_a_submission_are_bounded_together(grader):
+    slow = "import time\ntime.sleep(4)\n"
+    answers = {id: slow + grader.right(id) for id in (TARGET, BYSTANDER)}
+    limits = replace(SHORT, submission_seconds=5)
+    verdicts = grader.decide(answers, limits)
+    assert "stopped" in {verdict.status for verdict in verdicts.values()}
+    assert any("longer than 5 seconds" in verdict.details for verdict in verdicts.values()), verdicts
 
 
 def test_limits_are_hard(grader):
