@@ -1,4 +1,4 @@
-"""Neural-network compression by pruning, quantization, distillation and low-rank factorization, with measured results.
+"""Neural-network compression: pruning, quantization, distillation, low-rank factorization, coding, all measured.
 
 Subpackages are imported on first use, so ``import course_lib`` is quick and does not import torch.
 """
