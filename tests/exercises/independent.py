@@ -192,15 +192,16 @@ def _(reference: ModuleType) -> Pairs:
 
 @independent("03.5")
 def _(reference: ModuleType) -> Pairs:
+    """The question prunes Conv2d and Linear; the package by default also the ConvTranspose2d, so layers are named."""
     from course_lib.learning.exercises.lesson_03.cases import Trainer, small_cnn
 
-    model = small_cnn(3)
+    model, layers = small_cnn(3), ["0", "3", "5.1", "5.3"]
     pruner = reference.StructuredPruner(model, 0.5)
-    yield pruner.magnitude_based_pruning().state_dict(), pruning.prune_layerwise(model, 0.5).state_dict()
-    yield pruner.apply_global_pruning(0.7).state_dict(), pruning.prune_global(model, 0.7).state_dict()
+    yield pruner.magnitude_based_pruning().state_dict(), pruning.prune_layerwise(model, 0.5, layers).state_dict()
+    yield pruner.apply_global_pruning(0.7).state_dict(), pruning.prune_global(model, 0.7, layers).state_dict()
     by_hand, trainer = copy.deepcopy(model), Trainer()
     for sparsity in (0.1, 0.9 - 0.8 * 0.5**3, 0.9):
-        masks = pruning.global_masks(by_hand, sparsity)
+        masks = pruning.global_masks(by_hand, sparsity, layers)
         pruning.apply_masks(by_hand, masks)
         trainer(by_hand)
         pruning.apply_masks(by_hand, masks)

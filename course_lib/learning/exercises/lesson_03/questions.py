@@ -78,11 +78,17 @@ def check_global_masks(answer: Answer) -> None:
 
 @probe("03.2")
 def probe_global_masks(answer: Answer, generator: torch.Generator) -> Any:
-    """Masks over random layers of different scale, with and without equal magnitudes."""
+    """Masks over random layers of different scale, with and without equal magnitudes.
+
+    In the last layers all magnitudes are equal: 120 of 108 + 24 + 30 weights are the first layer and half of the
+    second, in no other order of the layers.
+    """
     for sparsity in (0.2, 0.55, 0.93):
         scales = tuple((0.1 + 2 * torch.rand(3, generator=generator)).tolist())
         weights = three_layers(generator, scales)
         yield from [answer(weights, sparsity), answer({key: one.round() for key, one in weights.items()}, sparsity)]
+    equal = {key: one.sign() for key, one in three_layers(generator, (1.0, 1.0, 1.0)).items()}
+    yield answer(equal, 120 / 162)
 
 
 @question("03.3")
