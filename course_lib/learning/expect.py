@@ -139,7 +139,9 @@ def expect_unchanged(function: Callable[..., Any], *args: Any, given: Any = None
 def expect_parts(result: Any, count: int, names: str, *, given: Any = None) -> tuple[Any, ...]:
     """``result`` as a tuple; fail unless it is a list or tuple of ``count`` parts, which ``names`` names."""
     good = isinstance(result, list | tuple) and len(result) == count
-    expect(good, f"return {NUMBERS[count]} values, {names}; you returned {describe_any(result)}", given=given)
+    advice = "is there a return statement?" if result is None else "list all of them after `return`, between commas"
+    problem = f"return {NUMBERS[count]} values, {names}; you returned {describe_any(result)}"
+    expect(good, problem, given=given, hint=advice)
     return tuple(result)
 
 

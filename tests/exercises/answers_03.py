@@ -206,8 +206,8 @@ def global_masks(weights, sparsity):
         "masks stay flat": "should have shape",
         "a list": "return a dictionary",
         "rounds once per layer": "Round once for the whole model",
-        "layers sorted by name": "not by name",
-        "layers sorted by size": "in the order of the dictionary",
+        "layers sorted by name": "neither by name",
+        "layers sorted by size": "nor by size",
     },
     right={
         "sorted triples": """

@@ -108,7 +108,7 @@ INTEGER = Answers(
         "no zero-point of the output": "zero_y has to be added",
         "int32 out": "dtype torch.uint8",
         "not transposed": "multiply with the transpose",
-        "single precision": "compute",
+        "single precision": "compute with integers throughout",
         "sums in single precision": "float32 holds whole numbers only up to 2**24",
         "double precision": "float64 holds whole numbers only up to 2**53",
     },

@@ -121,9 +121,9 @@ def distillation_loss(student_logits, teacher_logits, labels, alpha, temperature
         "trains the teacher": "teacher_logits.detach()",
         "cross entropy with soft targets instead of the divergence": "minus the entropy",
         "probabilities where logarithms belong": "use log_softmax",
-        "the logarithm of a softmax": "use log_softmax",
+        "the logarithm of a softmax": "its logarithm or p / q",
         "a plain number": "Return a scalar tensor",
-        "a quotient and its logarithm": "use log_softmax",
+        "a quotient and its logarithm": "its logarithm or p / q",
     },
     right={
         "summed by hand": """

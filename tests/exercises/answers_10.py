@@ -113,7 +113,7 @@ def student_state(state, chosen):
         "only what is no layer is copied": "Clone every tensor",
         "not renumbered": "renumbered from 0",
         "layers that are not chosen stay": "left out",
-        "numbered from 1": "not 1",
+        "numbered from 1": "the number 0, not 1",
         "only the layers": "is kept too",
         "beginnings of names": "1 matches 11",
     },

@@ -264,7 +264,7 @@ COST = Answers(
         "rounded down": "rounded up",
         "stride in one direction": "divides height and width",
         "two operations for each": "not as two operations",
-        "without the kernel": "k × k",
+        "without the kernel": "has the kernel: k × k",
         "a list": "return a dictionary",
     },
     right={

@@ -53,12 +53,9 @@ MISTAKES = {
     "03.2": Mistakes(
         "global_masks",
         {
-            "take the layers in the order of the dictionary, not by name": _global("sorted(weights)"),
+            "take the layers in the order of the dictionary, neither by name nor by size": _global("sorted(weights)"),
             "take the layers in the order of the dictionary, not by name backwards": _global(
                 "sorted(weights, reverse=True)"
-            ),
-            "take the layers in the order of the dictionary, not by size": _global(
-                "sorted(weights, key=lambda name: weights[name].numel())"
             ),
             "rank the magnitudes as they are: do not scale the layers": _global(
                 scaled=" / max(weights[name].abs().max() if weights[name].numel() else 1, 1e-9)"

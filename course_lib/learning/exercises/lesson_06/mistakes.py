@@ -89,12 +89,8 @@ MISTAKES = {
             "a row of the weight belongs to one output: multiply with the transpose": [
                 (_SUMS, "((x.int() - zero_x)[:, None] * weight.int()[None]).sum(1)[:, : len(weight)] + bias")
             ],
-            "float32 holds whole numbers only up to 2**24: compute the sums in integers": [
+            "float32 holds whole numbers only up to 2**24: compute with integers throughout": [
                 (_SUMS, "((x.float() - zero_x) @ weight.float().T + bias.float()).long()")
-            ],
-            "single precision is not enough: compute with integers throughout": [
-                (_SUMS, "(x.float() - zero_x) @ weight.float().T + bias.float()"),
-                (_SCALED, "torch.floor(sums * (multiplier / 2.0**shift) + 0.5)"),
             ],
             "float64 holds whole numbers only up to 2**53, and this product is larger: compute with integers": [
                 (_SUMS, "(x.double() - zero_x) @ weight.double().T + bias.double()"),

@@ -25,7 +25,7 @@ def expect_step(
     got: Any, weight: Tensor, factor: Tensor, column: int, scale: Tensor, zero_point: Tensor, bits: int
 ) -> None:
     """One column rounded, and its error moved to the later columns."""
-    expect_tensor("the result", got, shape=weight.shape)
+    expect_tensor("the result", got, shape=weight.shape, hint="return the whole weight, not only one column")
     expected = reference.gptq_step(weight, factor, column, scale, zero_point, bits)
     given = f"a {weight.shape[0]} × {weight.shape[1]} weight, column {column}, {bits} bits"
     expect_equal(
@@ -60,7 +60,7 @@ def expect_factor(answer: Answer, rows: Tensor, damping: float) -> None:
             failure.hint = "this H is positive definite, but single precision cannot see it: compute in float64"
         raise
     width, given = rows.shape[1], f"inputs of shape {tuple(rows.shape)} and damping {damping}"
-    expect_tensor("the factor", got, shape=(width, width))
+    expect_tensor("the factor", got, shape=(width, width), hint="one row and one column for each input")
     lower = got.tril(-1).abs().sum().item() if width > 1 else 0.0
     advice = "torch.linalg.cholesky returns the lower triangle unless `upper=True`"
     if torch.allclose(got, got.T):

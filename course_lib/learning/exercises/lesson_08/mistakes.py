@@ -131,7 +131,7 @@ MISTAKES = {
                     "weight / factors, gain * factors, shift * factors",
                 )
             ],
-            "alpha is the exponent of the inputs, 1 - alpha that of the weights": [
+            "`alpha` is the exponent of the inputs, 1 - alpha that of the weights": [
                 (_FACTORS, "rows.abs().amax(dim=0) ** (1 - alpha) / weight.abs().amax(dim=0) ** alpha")
             ],
             "the largest |x| of a channel is needed, not the mean": [

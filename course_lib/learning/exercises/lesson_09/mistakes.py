@@ -32,11 +32,8 @@ MISTAKES = {
             "kl_div takes the logarithm of the student's probabilities: use log_softmax": [
                 (_LOG, "soft_targets(student_logits, temperature)")
             ],
-            "a small probability becomes 0, and its logarithm infinite: use log_softmax, not the log of a softmax": [
+            "a small probability becomes 0, and its logarithm or p / q is not finite: use log_softmax": [
                 (_LOG, "soft_targets(student_logits, temperature).log()")
-            ],
-            "a small probability becomes 0, and p / q or log q is not finite: use log_softmax for both": [
-                (_KL, "(targets * (targets / log_student.exp()).log()).sum() / len(labels)")
             ],
         },
     ),

@@ -38,7 +38,7 @@ def expect_pair(pair: Any, layer: nn.Linear, rank: int) -> None:
 def expect_apart(answer: Answer, layer: nn.Linear) -> None:
     """New parameters of their own: training them leaves the original layer as it is."""
     pair = answer.in_place(layer, 1)
-    advice = "copy its values: layer.bias.detach().clone()"
+    advice = "use a copy of its values: layer.bias.detach().clone()"
     expect(not shares_memory(pair, layer), "a parameter of the original layer is used again", hint=advice)
     expect(all(one.requires_grad for one in pair.parameters()), "a parameter of the pair cannot be trained")
 
