@@ -3,6 +3,7 @@
 The exercise shows these numbers instead of computing them, so that its sandbox needs no package that quantizes.
 
     python benchmarks/exercise_plans.py
+    python benchmarks/exercise_plans.py --quick    # one method, nothing is written but --json
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 from functools import cache
 from itertools import product
 
+import common
 import torch
 from torch import Tensor
 
@@ -28,13 +30,17 @@ WINDOWS = 48
 
 def main() -> None:
     """Write the table of the exercise."""
+    arguments = common.parser(__doc__, "one method, the table stays as it is").parse_args()
     rows = []
-    for method, bits, group_size in product(METHODS, BITS, GROUP_SIZES):
+    for method, bits, group_size in product(METHODS[:1] if arguments.quick else METHODS, BITS, GROUP_SIZES):
         found = measure(method, bits, group_size)
         rows.append({"method": method, "bits": bits, "group_size": group_size,
                      "bits_per_weight": found.bits_per_weight, "error": float(f"{found.error:.4g}")})  # fmt: skip
         print(method, bits, group_size, found, flush=True)
-    write_atomically(PLANS, json.dumps(rows, indent=0) + "\n")
+    if arguments.json:
+        common.write(arguments.json, {"plans": rows})
+    if not arguments.quick:
+        write_atomically(PLANS, json.dumps(rows, indent=0) + "\n")
 
 
 def measure(method: str, bits: int, group_size: int | None) -> Measured:

@@ -67,7 +67,7 @@ def variants(question: str) -> Iterator[tuple[str, Any]]:
         ValueError: if an edit does not occur in the source of the reference.
     """
     package = f"{__package__}.exercises.lesson_{question[:2]}"
-    if importlib.util.find_spec(f"{package}.mistakes") is None:
+    if importlib.util.find_spec(package) is None or importlib.util.find_spec(f"{package}.mistakes") is None:
         return
     listed: Mistakes | None = importlib.import_module(f"{package}.mistakes").MISTAKES.get(question)
     reference = importlib.import_module(f"{package}.reference")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 
-import exercise_plans
 import pytest
 
 from course_lib import models, pruning, quantization, training
@@ -48,6 +47,8 @@ def test_rounding(chosen):
 
 @pytest.mark.parametrize("plan", [("rtn", 3, 64), ("gptq", 3, 128), ("awq", 4, None)])
 def test_the_table_of_plans_is_measured(plan):
+    import exercise_plans
+
     measured, found = exercise_plans.measure(*plan), plans.try_plan(*plan)
     assert found.bits_per_weight == pytest.approx(measured.bits_per_weight)
     assert found.error == pytest.approx(measured.error, rel=0.02)

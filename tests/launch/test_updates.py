@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -127,7 +128,9 @@ def begin(project, variables):
     """A start of the course in a process group of its own."""
     command = [sys.executable, project / "start.py", "run"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True}
-    return subprocess.Popen(command, env=os.environ | variables, text=True, **quiet)
+    # a shell starts its background jobs, and so the tests, with this signal ignored
+    listen = partial(signal.signal, signal.SIGINT, signal.default_int_handler)
+    return subprocess.Popen(command, env=os.environ | variables, text=True, preexec_fn=listen, **quiet)
 
 
 @pytest.mark.parametrize("whole_group", [True, False], ids=["with its pip", "alone"])
