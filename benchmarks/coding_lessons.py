@@ -33,7 +33,7 @@ def lossless(_: Any) -> Iterator[Row]:
         yield {
             "file": name, "stored_bytes": path.stat().st_size, **coding.compressed_sizes(path.read_bytes()),
             "sign_bits": fields.sign, "exponent_bits": fields.exponent, "mantissa_bits": fields.mantissa,
-            "limit_bytes": coding.exponent_coded_bits(values, dtype) / 8,
+            "exponent_coded_bytes": coding.exponent_coded_bits(values, dtype) / 8,
         }  # fmt: skip
 
 
