@@ -195,7 +195,7 @@ def _empty_model(config: Any, length: int) -> Any:
 
 
 def _check_supported(model: Any, length: int) -> None:
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     kind = getattr(config, "model_type", type(model).__name__)
     if kind not in FAMILIES or not hasattr(model, "lm_head"):
         raise ValueError(f"model must be a causal language model of {', '.join(FAMILIES)}; got {kind!r}")

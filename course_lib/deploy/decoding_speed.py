@@ -61,7 +61,7 @@ def decoding_speed(
     for decoder in decoders.values():
         decoder.complete(prompt, 2)
     for turn in range(rounds):
-        for name in reversed(decoders) if turn % 2 else decoders:
+        for name in reversed(list(decoders)) if turn % 2 else decoders:
             runs[name].append(decoders[name].complete(prompt, count))
     return {name: _speed(decoders[name], completions) for name, completions in runs.items()}
 

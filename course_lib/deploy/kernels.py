@@ -85,8 +85,8 @@ def block_layout(weight: FourBitWeight) -> FourBitWeight:
         padded = numpy.pad(part, ((0, -len(part) % ROWS), (0, 0)))
         return numpy.ascontiguousarray(padded.reshape(-1, ROWS, part.shape[1]).transpose(0, 2, 1))
 
-    parts = (side_by_side(part) for part in (weight.codes, weight.scales, weight.zeros))
-    return FourBitWeight(*parts, weight.group, weight.outputs)
+    codes, scales, zeros = (side_by_side(part) for part in (weight.codes, weight.scales, weight.zeros))
+    return FourBitWeight(codes, scales, zeros, weight.group, weight.outputs)
 
 
 def multiply(weight: FourBitWeight, x: Tensor, threads: int = 1) -> Tensor:
