@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from course_lib.architectures.registry import build
 from course_lib.core import extras
+from course_lib.storage.architecture_check import empty_model
 
 ARCHITECTURE = "llama"
 NAMES = {
@@ -28,11 +28,9 @@ NAMES = {
 }  # fmt: skip
 """Name in GGUF → name in transformers; those of a block follow ``blk.N.``."""
 CONTROL = 3  # token type of special tokens
-SIZES = {
-    "vocab_size": "vocab_size", "hidden_size": "embedding_length", "intermediate_size": "feed_forward_length",
-    "num_hidden_layers": "block_count", "num_attention_heads": "attention.head_count",
-    "num_key_value_heads": "attention.head_count_kv", "max_position_embeddings": "context_length",
-    "rms_norm_eps": "attention.layer_norm_rms_epsilon",
+FIELDS = {
+    "num_attention_heads": "attention.head_count", "num_key_value_heads": "attention.head_count_kv",
+    "max_position_embeddings": "context_length", "rms_norm_eps": "attention.layer_norm_rms_epsilon",
 }  # fmt: skip
 
 
@@ -45,14 +43,14 @@ def load_gguf(path: str | Path) -> nn.Module:
     """
     with _readable(Path(path)) as reader:
         fields = _fields(reader)
-        arguments = _arguments(fields, {tensor.name for tensor in reader.tensors})
+        arguments = _arguments(fields, {tensor.name: tuple(tensor.shape) for tensor in reader.tensors})
         heads = {"attn_q": arguments["num_attention_heads"], "attn_k": arguments["num_key_value_heads"]}
-        state = dict(_decoded(tensor, heads) for tensor in reader.tensors)
+        state = {name: nn.Parameter(value) for name, value in (_decoded(it, heads) for it in reader.tensors)}
         if arguments["tie_word_embeddings"]:
             state["lm_head.weight"] = state["model.embed_tokens.weight"]
-        model = build({"builder": "causal_lm", "arguments": arguments})
-        model.load_state_dict(state)
-    return model
+        model = empty_model({"builder": "causal_lm", "arguments": arguments})
+        model.load_state_dict(state, assign=True)
+    return model.eval()
 
 
 def gguf_tokenizer(path: str | Path) -> Any:
@@ -108,14 +106,17 @@ def _fields(reader: Any) -> dict[str, Any]:
     return {name: field.contents() for name, field in reader.fields.items()}
 
 
-def _arguments(fields: dict[str, Any], tensors: set[str]) -> dict[str, Any]:
-    """Arguments of the builder ``causal_lm``."""
+def _arguments(fields: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Arguments of the builder ``causal_lm``; sizes are those of tensors in the file, so a forged one stays small."""
     found = fields.get("general.architecture")
     if found != ARCHITECTURE:
         raise ValueError(f"its architecture is {found!r}, not {ARCHITECTURE!r}")
-    arguments = {name: fields[f"{ARCHITECTURE}.{field}"] for name, field in SIZES.items()}
+    arguments = {name: fields[f"{ARCHITECTURE}.{field}"] for name, field in FIELDS.items()}
+    arguments["hidden_size"], arguments["vocab_size"] = map(int, shapes["token_embd.weight"])
+    arguments["intermediate_size"] = int(shapes["blk.0.ffn_up.weight"][1])
+    arguments["num_hidden_layers"] = sum(name.endswith(".attn_q.weight") for name in shapes)
     return {
-        "model_type": "llama", **arguments, "tie_word_embeddings": "output.weight" not in tensors,
+        "model_type": "llama", **arguments, "tie_word_embeddings": "output.weight" not in shapes,
         "rope_parameters": {"rope_type": "default", "rope_theta": float(fields[f"{ARCHITECTURE}.rope.freq_base"])},
         "bos_token_id": fields["tokenizer.ggml.bos_token_id"], "eos_token_id": fields["tokenizer.ggml.eos_token_id"],
         "use_cache": False,
