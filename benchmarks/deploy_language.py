@@ -183,7 +183,7 @@ def _genai_folder(precision: str) -> Path:
         command = [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", str(source), "-o", str(folder)]
         command += ["-p", precision, "-e", "cpu", "-c", str(FOLDER / "genai_cache")]
         if precision == "int4":
-            command += ["--extra_options", f"int4_block_size={GROUP}", "int4_accuracy_level=4"]
+            command += ["--extra_options", f"block_size={GROUP}", "accuracy_level=4"]
         subprocess.run(command, check=True)
     return folder
 
