@@ -184,6 +184,7 @@ def serve(kind: str) -> None:
         importlib.import_module(name)
     if kind == "compare":
         _compile_schema()
+        importlib.import_module("course_lib.grading.provisioner").register()  # reads the entry points of all packages
     gc.collect()
     gc.freeze()
     jobs, answers = os.fdopen(0, "rb", buffering=0, closefd=False), os.dup(1)
@@ -261,7 +262,22 @@ def _run_pytest(job: Mapping[str, Any]) -> int:
     os.dup2(os.open("stderr.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 2)
     os.environ.clear()
     os.environ.update(job["environment"])
-    return int(pytest.main([*job["arguments"]]))
+    arguments, plugins = _with_modules(job["arguments"])
+    return int(pytest.main(arguments, plugins))
+
+
+def _with_modules(arguments: Sequence[str]) -> tuple[list[str], list[Any]]:
+    """Arguments without ``-p NAME``, and these modules: pytest would look for each name among all entry points."""
+    import importlib
+
+    left, plugins, rest = [], [], iter(arguments)
+    for argument in rest:
+        name = next(rest) if argument == "-p" else None
+        if name is None or name.startswith("no:"):
+            left += [argument] if name is None else [argument, name]
+        else:
+            plugins.append(importlib.import_module(name))
+    return left, plugins
 
 
 def _run_judge(arguments: Mapping[str, Any]) -> int:
