@@ -11,8 +11,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
-    "architectures", "assets", "calculator", "cli", "coding", "core", "data", "distillation", "doctor", "grading",
-    "launch", "learning", "lowrank", "models", "notebook", "plots", "profiling", "pruning", "quantization",
+    "architectures", "assets", "calculator", "cli", "coding", "core", "data", "deploy", "distillation", "doctor",
+    "grading", "launch", "learning", "lowrank", "models", "notebook", "plots", "profiling", "pruning", "quantization",
     "report", "storage", "training", "widgets",
 )  # fmt: skip
 
