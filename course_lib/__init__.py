@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 
 _SUBPACKAGES = (
     "architectures", "assets", "calculator", "cli", "coding", "core", "data", "distillation", "doctor", "grading",
-    "launch", "learning", "lowrank", "models", "notebook", "plots", "profiling", "pruning", "quantization",
+    "launch", "learning", "lowrank", "models", "notebook", "pipeline", "plots", "profiling", "pruning", "quantization",
     "report", "storage", "training", "widgets",
 )  # fmt: skip
 
