@@ -11,7 +11,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
-    "architectures", "assets", "calculator", "cli", "coding", "core", "data", "distillation", "doctor", "grading",
+    "advisor", "architectures", "assets", "calculator", "cli", "coding", "core", "data", "distillation", "doctor", "grading",
     "launch", "learning", "lowrank", "models", "notebook", "pipeline", "plots", "profiling", "pruning", "quantization",
     "report", "storage", "training", "widgets",
 )  # fmt: skip

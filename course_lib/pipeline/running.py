@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -128,7 +129,7 @@ def run_steps(
             result = run_step(step, arguments, file, context, classes)
         if progress:
             state = "cached" if result.reused else f"{result.seconds:.1f} s"
-            tqdm.write(f"step {number}, {step.label}: {byte_size(result.file.stat().st_size)} ({state})")
+            tqdm.write(f"step {number}, {step.label}: {byte_size(result.file.stat().st_size)} ({state})", file=sys.stderr)
         file = result.file
         yield result
 
