@@ -4,6 +4,7 @@ From what everybody tries first to what works best:
 
 * ``lossless``: what general compressors make of a file, and the entropy of signs, exponents and mantissas;
 * ``codebook``, ``huffman``, ``deep_compression``: shared values and Huffman codes, as published in 2016;
+* ``interval``: arithmetic coding in exact fractions, to be read;
 * ``uniform``, ``fisher``, ``sequential``: uniform grids whose steps follow from the sensitivity of the loss, for an
   adaptive arithmetic coder, with GPTQ and matched statistics::
 
@@ -48,6 +49,13 @@ from course_lib.coding.huffman import (
     huffman_bits_per_symbol,
     huffman_tree,
 )
+from course_lib.coding.interval import (
+    Interval,
+    arithmetic_decode,
+    arithmetic_encode,
+    narrowing_intervals,
+    shortest_bits,
+)
 from course_lib.coding.lossless import (
     FORMATS,
     FieldEntropy,
@@ -82,13 +90,14 @@ from course_lib.coding.uniform import (
 )
 
 __all__ = [
-    "FORMATS", "INITIALIZATIONS", "Codebook", "FieldEntropy", "PublishedBytes", "RatePoint", "SharedWeights", "assign",
-    "canonical_codes", "centroid_gradients", "code_bits", "code_lengths", "codebook_bits", "compressed_sizes",
-    "compressors", "decode", "dependent_quantize", "dependent_values", "embedding_counts", "empirical_bits", "encode",
-    "entropy", "entropy_bits", "expected_bits", "expected_magnitudes", "exponent_coded_bits", "field_entropy", "fields",
-    "fisher_information", "fisher_steps", "gaps", "gptq_levels", "huffman_bits_per_symbol", "huffman_tree",
-    "initial_centroids", "join_fields", "k_means", "layer_entropies", "levels_of", "published_bytes", "quantize_levels",
+    "FORMATS", "INITIALIZATIONS", "Codebook", "FieldEntropy", "Interval", "PublishedBytes", "RatePoint",
+    "SharedWeights", "arithmetic_decode", "arithmetic_encode", "assign", "canonical_codes", "centroid_gradients",
+    "code_bits", "code_lengths", "codebook_bits", "compressed_sizes", "compressors", "decode", "dependent_quantize",
+    "dependent_values", "embedding_counts", "empirical_bits", "encode", "entropy", "entropy_bits", "expected_bits",
+    "expected_magnitudes", "exponent_coded_bits", "field_entropy", "fields", "fisher_information", "fisher_steps",
+    "gaps", "gptq_levels", "huffman_bits_per_symbol", "huffman_tree", "initial_centroids", "join_fields", "k_means",
+    "layer_entropies", "levels_of", "narrowing_intervals", "published_bytes", "quantize_levels",
     "quantize_sequentially", "quantize_uniform", "rdoq", "rdoq_point", "row_steps", "set_levels", "share_weights",
-    "storable_steps", "train_centroids", "train_through_coder", "update", "variance_steps", "weights_of",
-    "with_shared_weights",
+    "shortest_bits", "storable_steps", "train_centroids", "train_through_coder", "update", "variance_steps",
+    "weights_of", "with_shared_weights",
 ]  # fmt: skip
