@@ -128,10 +128,8 @@ def rate_panel(subject: nn.Module | Tensor | None = None, *, step: float = 0.7, 
 def draw(coded: CodedLayer) -> str:
     """The levels, and where the layer stands between the curves of the quantizers."""
     styles = {"k-means": ("before", "square"), "uniform": ("baseline", "triangle"), "RDOQ": ("kept", "circle")}
-    curves = [
-        charts.Line(name, *coded.layer.curves[name], *styles[name]) for name in styles if name in coded.layer.curves
-    ]
-    curves = [charts.Line(line.name, *_inside(line.x, line.y), line.colour, line.marker) for line in curves]
+    known = {name: _inside(*curve) for name, curve in coded.layer.curves.items()}
+    curves = [charts.Line(name, *known[name], *style) for name, style in styles.items() if any(known.get(name, ()))]
     here = charts.Line("", [min(coded.point.bits, MOST_BITS)], [coded.decibels], "threshold", "diamond")
     companion = charts.lines(
         [*curves, here], title="Higher is better: ◆ is here", x_label="bits per weight", y_label="signal to noise (dB)",
