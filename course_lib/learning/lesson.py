@@ -1,6 +1,7 @@
 """Everything that the lessons use, for one line at their top: ``from course_lib.learning.lesson import *``."""
 
 import copy
+import math
 import tempfile
 import time
 import warnings
@@ -53,7 +54,7 @@ from course_lib.widgets import (
 __all__ = [
     "F", "Path", "Scheme", "assets", "aware_panel", "bits_panel", "calculator", "calculator_panel", "check",
     "clipping_panel", "coder_panel", "coding", "copy", "course_map", "data", "distillation", "distillation_panel",
-    "few_bits_panel", "gptq_panel", "hint", "judged", "lesson_done", "lesson_opened", "lowrank", "models", "nn",
+    "few_bits_panel", "gptq_panel", "hint", "judged", "lesson_done", "lesson_opened", "lowrank", "math", "models", "nn",
     "pandas", "plots", "predict", "profiling", "prune", "pruning", "qat", "quantization", "quiz", "rank_panel",
     "rate_panel", "replace", "report", "reveal", "roofline_panel", "sparsity_panel", "stage_panel", "storage",
     "tempfile", "time", "torch", "training", "verdict_table", "warnings", "width_panel",
