@@ -146,8 +146,8 @@ class _Server:
         self.process.stdin.write(json.dumps(job).encode() + b"\n")
         self.pid, self.running = self._read_number(START_SECONDS), True
 
-    def wait(self, timeout: float) -> int:
-        """The exit status of the job.
+    def wait(self, timeout: float | None) -> int:
+        """The exit status of the job; ``timeout`` in seconds, without end if it is None.
 
         Raises:
             subprocess.TimeoutExpired: if it does not end in time.
@@ -164,11 +164,11 @@ class _Server:
             if pipe is not None:
                 pipe.close()
 
-    def _read_number(self, timeout: float) -> int:
+    def _read_number(self, timeout: float | None) -> int:
         assert self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], timeout)
         if not ready:
-            raise subprocess.TimeoutExpired("job of a fork server", timeout)
+            raise subprocess.TimeoutExpired("job of a fork server", timeout or 0.0)
         line = self.process.stdout.readline()
         if not line:
             raise OSError("the fork server has ended")
