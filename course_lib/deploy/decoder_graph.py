@@ -203,10 +203,9 @@ def _check_supported(model: Any, length: int) -> None:
     if length > longest:
         raise ValueError(f"length must be at most {longest}, the positions of the model; got {length}")
     rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-    windows = [kind for kind in getattr(config, "layer_types", None) or [] if kind != "full_attention"]
+    window = getattr(config, "sliding_window", None) or length
     activation = config.hidden_act
-    if rope not in STATIC_ROPE or windows or activation not in ("silu", "swish"):
-        found = f"rope_type {rope!r}, hidden_act {activation!r}, {len(windows)} layers without full attention"
-        raise ValueError(
-            f"the graph has SiLU, full attention and the rope types {', '.join(STATIC_ROPE)}; the model has {found}"
-        )
+    if rope not in STATIC_ROPE or window < length or activation not in ("silu", "swish"):
+        found = f"rope_type {rope!r}, hidden_act {activation!r}, attention to the last {window} of {length} tokens"
+        ropes = ", ".join(STATIC_ROPE)
+        raise ValueError(f"the graph has SiLU, attention to all tokens and rope types {ropes}; the model has {found}")

@@ -7,6 +7,7 @@ import torch
 from course_lib import quantization, storage
 from course_lib.deploy import block_weight, packed_matrices
 from course_lib.deploy.block_weights import join_rows
+from course_lib.quantization.weight_only import WeightScheme, round_to_nearest
 from course_lib.storage.packed import unpack_codes
 from tests.deploy.conftest import GROUPS, packed
 from tests.quantization.small_transformers import small
@@ -58,7 +59,7 @@ def test_a_row_of_zero_points_starts_at_a_new_byte():
 
 def test_a_transposed_layer_is_read_along_its_inputs():
     layer = small("gpt2").transformer.h[0].mlp.c_fc
-    encoded = quantization.round_to_nearest(layer, quantization.WeightScheme(4, 16))
+    encoded = round_to_nearest(layer, WeightScheme(4, 16))
     assert encoded.shape == (32, 128)
     weight = block_weight("w", encoded)
     assert (weight.outputs, weight.inputs) == (128, 32)

@@ -7,6 +7,7 @@ import torch
 from course_lib import models, quantization
 from course_lib.deploy import Decoder, decoding_speed, export_decoder
 from course_lib.deploy.token_timing import weight_bytes
+from course_lib.quantization.weight_only import WeightScheme, round_to_nearest
 from tests.deploy.conftest import relative_error
 
 FP32_TOLERANCE = 1e-5  # of the largest logit, accuracy level 0
@@ -89,8 +90,8 @@ def test_every_group_size_and_zero_points(decoder, bits, group, symmetric):
 def test_layers_with_other_bits_are_not_joined(decoder):
     model = language_model()
     weights = {
-        f"model.layers.0.{layer}.weight": quantization.round_to_nearest(
-            model.get_submodule(f"model.layers.0.{layer}"), quantization.WeightScheme(bits, 16)
+        f"model.layers.0.{layer}.weight": round_to_nearest(
+            model.get_submodule(f"model.layers.0.{layer}"), WeightScheme(bits, 16)
         )
         for layer, bits in {"self_attn.q_proj": 4, "self_attn.k_proj": 8, "mlp.gate_proj": 4, "mlp.up_proj": 2}.items()
     }
@@ -148,7 +149,7 @@ def test_the_cache_ends_where_its_length_says(decoder):
     ("changes", "message"),
     [
         ({"hidden_act": "gelu"}, "hidden_act 'gelu'"),
-        ({"kind": "mistral", "sliding_window": 8}, "2 layers without full attention"),
+        ({"kind": "mistral", "sliding_window": 8}, "attention to the last 8 of 48 tokens"),
         ({"rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}}, "rope_type 'dynamic'"),
     ],
 )
@@ -175,13 +176,13 @@ def test_bad_arguments_are_refused(tmp_path):
 def test_speeds_are_medians_and_count_the_bytes_that_a_token_reads(tmp_path):
     files = {}
     for bits in (4, 8):
-        model = quantization.rtn(language_model(), bits, group_size=16, embedding_bits=bits).model
+        model = quantization.rtn(language_model(), bits, group_size=16, embedding_bits=4).model
         files[bits] = export_decoder(model, tmp_path / f"{bits}.onnx", length=48)
     speeds = decoding_speed({str(bits): Decoder(file, 1) for bits, file in files.items()}, tokens(4), 6, rounds=2)
     assert [speed.tokens for speed in speeds.values()] == [10, 10]
     for bits, speed in zip(files, speeds.values(), strict=True):
-        weights = 200 * 64 + 2 * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 96)
-        least = weights * bits / 8 + weights / 16 * (2 + bits / 8)
+        head, blocks = 200 * 64, 2 * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 96)
+        least = sum(count * (size / 8 + (2 + size / 8) / 16) for count, size in ((head, 4), (blocks, bits)))
         assert least <= speed.bytes_per_token <= least + 5 * 64 * 4 + 600
         assert speed.token_ms <= speed.token_p95_ms
         assert speed.bandwidth_gbs == pytest.approx(speed.bytes_per_token / speed.token_ms / 1e6)
