@@ -44,9 +44,7 @@ def faults(quick: bool) -> Iterator[Row]:
     for name, fault in list(FAULTS.items())[: QUICK_FAULTS if quick else None]:
         compressed, layer = planted(model, splits.train.subset(256), fault)
         wrong = darker(splits.validation) if fault.plant is None else None
-        seconds, found = common.timed(
-            advisor.locate, model, compressed, splits.validation, compressed_data=wrong
-        )
+        seconds, found = common.timed(advisor.locate, model, compressed, splits.validation, compressed_data=wrong)
         yield {
             "fault": name, "layer": layer, "first": found.first, "right": found.first == layer, "seconds": seconds,
             "damage": found.total_damage, "regained": found.proposal.regained,

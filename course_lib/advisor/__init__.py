@@ -1,8 +1,8 @@
 """Questions that users of a compressed model ask, answered by measurements on this model.
 
-    review(model, splits)                      # the ten best practices, and pipelines to begin with
-    why_not_faster(before, after, inputs)      # the main cause, with the time of each node
-    locate(original, compressed, data)         # which layers cause the error, and which to leave wide
+review(model, splits)                      # the ten best practices, and pipelines to begin with
+why_not_faster(before, after, inputs)      # the main cause, with the time of each node
+locate(original, compressed, data)         # which layers cause the error, and which to leave wide
 """
 
 from course_lib.advisor.finding import Finding

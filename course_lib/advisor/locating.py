@@ -178,4 +178,3 @@ def _logits(model: nn.Module, inputs: Any) -> Tensor:
 
 def _first(inputs: Any, count: int) -> Any:
     return inputs[:count] if isinstance(inputs, Tensor) else {key: value[:count] for key, value in inputs.items()}
-

@@ -94,7 +94,7 @@ def profile(file: Path, inputs: Inputs, threads: int, runs: int = 15) -> Profile
 
 @contextlib.contextmanager
 def _named(file: Path) -> Iterator[Path]:
-    """The file with a name for every node, because the profiler knows nodes by their names; a copy if some have none."""
+    """The file with a name for every node, by which the profiler knows it; a copy if some have none."""
     import onnx
 
     model = onnx.load(file, load_external_data=False)

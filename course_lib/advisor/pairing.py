@@ -54,7 +54,9 @@ def pair(original: nn.Module, compressed: nn.Module) -> Pair:
 
 def _is_folded(original: nn.Module, compressed: nn.Module) -> bool:
     """Whether norms of the original are folded into their layers in the compressed model."""
-    there = [module for name, module in compressed.named_modules() if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d)]
+    there = [
+        module for name, module in compressed.named_modules() if isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d)
+    ]
     return not there and any(isinstance(module, nn.BatchNorm2d | nn.BatchNorm1d) for module in original.modules())
 
 

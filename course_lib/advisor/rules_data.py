@@ -82,11 +82,12 @@ def quality_validation(case: Case) -> Finding:
     low, high = case.before.interval
     half = (high - low) / 2
     absent = sorted(set(range(len(case.validation.classes))) - set(case.splits.validation.labels.unique().tolist()))
+    missing = [case.validation.classes[label] for label in absent]
     measured = {"leaks": leaks, "validation_examples": len(case.splits.validation), "half_interval": half,
-                "absent_classes": [case.validation.classes[label] for label in absent]}  # fmt: skip
+                "absent_classes": missing}  # fmt: skip
     problems = [f"{count} examples of {pair} are the same" for pair, count in leaks.items() if count]
     if absent:
-        problems.append(f"validation has no example of {', '.join(measured['absent_classes'])}")
+        problems.append(f"validation has no example of {', '.join(missing)}")
     if half > WIDE_INTERVAL:
         problems.append(f"validation tells accuracies apart only beyond ± {100 * half:.1f} points")
     summary = "; ".join(problems) or f"no leak between splits; validation is exact to ± {100 * half:.1f} points"

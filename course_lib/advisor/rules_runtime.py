@@ -73,8 +73,8 @@ def framework(speeds: Speeds) -> Finding:
     rule = "ignore the inference framework"
     measured = {"eager_ms": speeds.eager_ms, "onnx_ms": speeds.onnx_ms}
     if speeds.onnx_ms is None:
-        return Finding(rule, True, f"the model does not export: {speeds.failure}",
-                       "make it exportable first; a compressed model needs a runtime with its kernels", measured)  # fmt: skip
+        advice = "make it exportable first; a compressed model needs a runtime with its kernels"
+        return Finding(rule, True, f"the model does not export: {speeds.failure}", advice, measured)
     gain = speeds.eager_ms / speeds.onnx_ms
     summary = (
         f"ONNX Runtime is {gain:.1f}× as fast as eager PyTorch before anything is compressed "

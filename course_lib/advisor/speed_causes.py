@@ -104,6 +104,8 @@ def _losses(node: NodeTime, after: Profile, known: Surroundings, head: str) -> I
         yield from _integer_losses(node, known)
     elif node.op in FEW_BITS:
         yield _few_bits_cause(node, after, known), node.ms
+    elif node.op in PRODUCTS and "DequantizeLinear" in node.inputs_from:
+        yield "unfused quantize and dequantize nodes", node.ms * SAVED_BY_INT8
     elif node.op in PRODUCTS and node.weight:
         yield from _product_losses(node, after, known, head)
     else:
@@ -115,7 +117,7 @@ def _product_losses(node: NodeTime, after: Profile, known: Surroundings, head: s
     assert node.weight is not None
     if node.weight.sparsity > MANY_ZEROS:
         yield "zeros in dense kernels", node.ms * node.weight.sparsity
-    elif "DequantizeLinear" in node.inputs_from or _simulates(after):
+    elif _simulates(after):
         yield "unfused quantize and dequantize nodes", node.ms * SAVED_BY_INT8
     elif "FLOAT16" in after.originals or known.decoded:
         yield "missing kernel or instruction set", node.ms * SAVED_BY_HALF

@@ -108,6 +108,6 @@ def _stored_bytes(model: nn.Module, layer: str) -> float:
 
 
 def _damage(both: Pair, wide: dict[str, nn.Module], exact: Tensor, inputs: Any) -> float:
-    with swapped(both.compressed, {both.names[name]: layer for name, layer in wide.items()}) as mixed:
-        with models.evaluating(mixed):
-            return divergence(exact, models.forward(mixed, inputs).float().log_softmax(dim=1)).item()
+    layers = {both.names[name]: layer for name, layer in wide.items()}
+    with swapped(both.compressed, layers) as mixed, models.evaluating(mixed):
+        return divergence(exact, models.forward(mixed, inputs).float().log_softmax(dim=1)).item()

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Compress a model by the steps of a YAML file; an interrupted run goes on.")
+app = typer.Typer(
+    no_args_is_help=True, help="Compress a model by the steps of a YAML file; an interrupted run goes on."
+)
 
 PipelineFile = Annotated[Path, typer.Argument(help="YAML file", exists=True, dir_okay=False)]
 Cache = Annotated[Path | None, typer.Option(help="folder of finished steps; one for all runs by default")]
@@ -20,8 +22,9 @@ INTERRUPTED = "course: interrupted; finished steps are kept, and the same comman
 def run(
     file: PipelineFile,
     out: Annotated[Path | None, typer.Option(help="copy the final file to this path")] = None,
-    on: Annotated[str, typer.Option(help="split of the table: validation, or test once for the final number")]
-    = "validation",
+    on: Annotated[
+        str, typer.Option(help="split of the table: validation, or test once for the final number")
+    ] = "validation",
     latency: Annotated[bool, typer.Option(help="measure latency too")] = True,
     cache: Cache = None,
     as_json: AsJson = False,
@@ -53,9 +56,7 @@ def sweep(
     from course_lib import pipeline
 
     try:
-        records = pipeline.sweep(
-            pipeline.load_sweep(file), out, scheduler=scheduler, workers=workers, cache=cache
-        )
+        records = pipeline.sweep(pipeline.load_sweep(file), out, scheduler=scheduler, workers=workers, cache=cache)
     except KeyboardInterrupt:
         typer.echo(INTERRUPTED, err=True)
         raise typer.Exit(1) from None

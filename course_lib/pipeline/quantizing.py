@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -12,9 +13,7 @@ from course_lib.pipeline.shrinking import share_present_values
 from course_lib.quantization import Scheme
 
 
-def rtn(
-    model: nn.Module, _: Context, *, bits: int, group_size: int | None, embedding_bits: int | None
-) -> nn.Module:
+def rtn(model: nn.Module, _: Context, *, bits: int, group_size: int | None, embedding_bits: int | None) -> nn.Module:
     """Round weights to nearest, per channel or per group; zeros stay zero."""
     granularity = "per_channel" if group_size is None else "group"
     embeddings = None if embedding_bits is None else Scheme(embedding_bits)
@@ -65,7 +64,14 @@ def uniform(
     )  # fmt: skip
 
 
-METHODS = {"rtn": rtn, "ptq": ptq, "gptq": gptq, "awq": awq, "qat": qat, "uniform": uniform}
+METHODS: dict[str, Callable[..., nn.Module]] = {
+    "rtn": rtn,
+    "ptq": ptq,
+    "gptq": gptq,
+    "awq": awq,
+    "qat": qat,
+    "uniform": uniform,
+}
 
 
 def quantize(model: nn.Module, context: Context, *, method: str, **options: Any) -> nn.Module:

@@ -129,7 +129,9 @@ def run_steps(
             result = run_step(step, arguments, file, context, classes)
         if progress:
             state = "cached" if result.reused else f"{result.seconds:.1f} s"
-            tqdm.write(f"step {number}, {step.label}: {byte_size(result.file.stat().st_size)} ({state})", file=sys.stderr)
+            tqdm.write(
+                f"step {number}, {step.label}: {byte_size(result.file.stat().st_size)} ({state})", file=sys.stderr
+            )
         file = result.file
         yield result
 
@@ -145,9 +147,7 @@ def run_step(step: Step, arguments: dict[str, Any], file: Path, context: Context
             model = STEPS[step.name](storage.load(file), context, **arguments).eval()
             check_classes(model, context.splits.validation, classes)
             form = arguments if step.name == "code" else None
-            record = entry.write(
-                model, form, step=step.name, arguments=arguments, seconds=time.perf_counter() - start
-            )
+            record = entry.write(model, form, step=step.name, arguments=arguments, seconds=time.perf_counter() - start)
             context.checkpoint.unlink(missing_ok=True)
     return StepResult(step, entry.file, record["seconds"], reused, context.name)
 
@@ -156,8 +156,7 @@ def splits_of(pipeline: Pipeline) -> Splits:
     """The data that a pipeline names."""
     if pipeline.data is None:
         raise PipelineError("the pipeline names no data; add `data: fashion_mnist`, or pass splits=…")
-    options = {"domain": pipeline.domain} if pipeline.domain else {}
-    return data.load(pipeline.data, **options)
+    return data.load(pipeline.data, domain=pipeline.domain) if pipeline.domain else data.load(pipeline.data)
 
 
 def model_of(pipeline: Pipeline, model: nn.Module | str | Path | None) -> nn.Module | str | Path:

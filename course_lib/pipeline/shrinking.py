@@ -11,9 +11,7 @@ from course_lib import coding, lowrank, pruning, quantization, storage
 from course_lib.pipeline.context import Context, Lesson, finished
 
 
-def prune(
-    model: nn.Module, context: Context, *, sparsity: float, scope: str, epochs: int, **options: Any
-) -> nn.Module:
+def prune(model: nn.Module, context: Context, *, sparsity: float, scope: str, epochs: int, **options: Any) -> nn.Module:
     """Set the smallest weights to zero: at once, or gradually in ``epochs`` of training.
 
     Weights on a grid stay on it.
