@@ -79,4 +79,4 @@ def _retained(row: Mapping[str, Any]) -> str:
 def _frame(rows: Mapping[str, Mapping[str, str]]) -> pandas.DataFrame:
     import pandas
 
-    return pandas.DataFrame.from_dict(rows, orient="index")
+    return pandas.DataFrame(list(rows.values()), index=list(rows))
