@@ -25,7 +25,8 @@ def profile_first(case: Case) -> Finding:
     table = profiling.layers(case.model, case.example)
     table = table.assign(bytes_share=table["weight_bytes"] / max(int(table["weight_bytes"].sum()), 1))
     overlap = float(table[["bytes_share", "share"]].min(axis=1).sum())
-    heavy, slow = (table.loc[int(table[column].argmax())] for column in ("bytes_share", "share"))
+    rows = table.to_dict("records")
+    heavy, slow = (max(rows, key=lambda row: row[column]) for column in ("bytes_share", "share"))
     measured = {"overlap": overlap, "heaviest": heavy["name"], "heaviest_bytes": float(heavy["bytes_share"]),
                 "heaviest_time": float(heavy["share"]), "slowest": slow["name"],
                 "slowest_time": float(slow["share"])}  # fmt: skip
