@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -25,12 +26,16 @@ def sweep(out: Path) -> None:
         if found and _is_own(folder) and not _runs(int(found[1])):
             shutil.rmtree(folder, ignore_errors=True)
     for file in [*out.glob(".*.partial"), *out.glob("results/.*.partial"), *out.glob("feedback/.*.partial")]:
-        if time.time() - file.stat().st_mtime > OLD_SECONDS:
-            file.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # another grader may end, or sweep, at the same moment
+            if time.time() - file.stat().st_mtime > OLD_SECONDS:
+                file.unlink()
 
 
 def _is_own(folder: Path) -> bool:
-    return not folder.is_symlink() and (not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid())
+    try:
+        return not folder.is_symlink() and (not hasattr(os, "getuid") or folder.stat().st_uid == os.getuid())
+    except FileNotFoundError:
+        return False
 
 
 def _runs(pid: int) -> bool:

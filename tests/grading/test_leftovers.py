@@ -29,3 +29,11 @@ def test_what_a_killed_grader_left_is_removed(tmp_path, monkeypatch):
     leftovers.sweep(out)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "out"])
     assert [path.name for path in (out / "results").iterdir()] == [".new.json.2.partial"]
+
+
+def test_what_another_grader_removes_at_the_same_moment_is_no_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gone = tmp_path / "course-grade-1-gone"
+    half = tmp_path / "out" / ".x.json.1.partial"
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern: [half if pattern == ".*.partial" else gone])
+    leftovers.sweep(tmp_path / "out")
