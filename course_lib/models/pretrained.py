@@ -13,7 +13,13 @@ import torch
 from torch import nn
 
 from course_lib import assets, storage
-from course_lib.architectures.builders import BERT_SHAPE, CAUSAL_LMS, CLASSIFIERS, config_fields
+from course_lib.architectures.builders import (
+    BERT_SHAPE,
+    CAUSAL_LMS,
+    CLASSIFIERS,
+    TORCHVISION_OPTIONS,
+    config_fields,
+)
 from course_lib.architectures.registry import ARCHITECTURE_ATTRIBUTE, build, describe
 from course_lib.core.network import check_reachable
 from course_lib.core.validation import check_choice
@@ -23,6 +29,7 @@ from course_lib.models.gguf_file import gguf_tokenizer, load_gguf
 BASELINES = ("resnet18", "minilm")
 SHIPPED = (*BASELINES, "tiny_llama")
 HUB = "https://huggingface.co"
+TORCHVISION_HOST = "https://download.pytorch.org"
 
 
 def load(name: str, *, weights: str = "course") -> nn.Module:
@@ -95,14 +102,19 @@ def _load_torchvision(name: str) -> nn.Module:
     from torchvision import models as torchvision_models
 
     check_choice("name", name, torchvision_models.list_models(module=torchvision_models))
+    check_available(name, TORCHVISION_HOST)
     model = torchvision_models.get_model(name, weights="DEFAULT")
-    builder, own = ("resnet18", {}) if name == "resnet18" else ("torchvision", {"name": name})
+    options = {key: getattr(model, key) for key in TORCHVISION_OPTIONS if hasattr(model, key)}
+    builder, own = ("resnet18", {}) if name == "resnet18" else ("torchvision", {"name": name, **options})
     setattr(model, ARCHITECTURE_ATTRIBUTE, {"builder": builder, "arguments": {**own, "num_classes": 1000}})
     return model
 
 
-def check_available(name: str) -> None:
+def check_available(name: str, host: str = "") -> None:
     """Return if a model is on this machine or could be downloaded; known at once, without importing its library.
+
+    Args:
+        host: from which it would be downloaded; the Hugging Face hub by default.
 
     Raises:
         ConnectionError: if it is not here and there is no network, with the names of the models that are.
@@ -110,9 +122,9 @@ def check_available(name: str) -> None:
     if Path(name).is_dir() or any(any(folder.glob(pattern)) for folder, pattern in _downloads(name)):
         return
     try:
-        if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+        if not host and os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
             raise ConnectionError("HF_HUB_OFFLINE is set")
-        check_reachable(os.environ.get("HF_ENDPOINT", HUB))
+        check_reachable(host or os.environ.get("HF_ENDPOINT", HUB))
     except ConnectionError as error:
         raise _unavailable(name, error) from error
 
@@ -123,7 +135,8 @@ def _downloads(name: str) -> list[tuple[Path, str]]:
     home = Path(os.environ.get("HF_HOME", cache / "huggingface"))
     hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
     file = glob.escape(name.replace("/", "--"))
-    return [(hub, f"models--{file}"), (Path(torch.hub.get_dir()) / "checkpoints", f"{file}-*.pth")]
+    checkpoints = Path(torch.hub.get_dir()) / "checkpoints"  # googlenet-….pth, inception_v3_google-….pth
+    return [(hub, f"models--{file}"), (checkpoints, f"{file}-*.pth"), (checkpoints, f"{file}_*-*.pth")]
 
 
 def _from_hub(name: str, loader: Callable[..., Any]) -> Any:
