@@ -38,7 +38,7 @@ from course_lib.search.footprint import (
     peak_activation_bytes,
     stored_bytes,
 )
-from course_lib.search.latency import LatencyTable, all_parts, measure_table, net_ms
+from course_lib.search.latency import LatencyTable, all_parts, graph_ms, measure_table, net_ms
 from course_lib.search.limits import Limits, metrics, neighbours, repaired, sample_within
 from course_lib.search.multi_objective import nsga2
 from course_lib.search.onnx_graphs import Part, graph_of, parts_of
@@ -60,7 +60,7 @@ __all__ = [
     "PHI", "PROXIES", "PUBLISHED", "RESNET18_SPACE", "AccuracyPredictor", "ChannelGroup", "Convolution", "LatencyTable",
     "Limits", "Part", "Scaling", "SearchResult", "SearchSpace", "Stage", "Subnet", "Supernet", "all_parts",
     "architecture", "candidate_bases", "channel_groups", "channel_importance", "child", "compound_scaling",
-    "convolutions", "evolution_step", "evolutionary_search", "features", "fit_predictor", "graph_of", "jacob_cov",
+    "convolutions", "evolution_step", "evolutionary_search", "features", "fit_predictor", "graph_ms", "graph_of", "jacob_cov",
     "kendall_interval", "kendall_tau", "layer_widths", "load_supernet", "macs", "measure_table",
     "measured_activation_bytes", "metrics", "neighbours", "net_ms", "nsga2", "parameter_count", "parameters",
     "pareto_front", "parts_of", "peak_activation_bytes", "random_search", "recalibrate_batchnorm", "repaired",

@@ -14,7 +14,9 @@ from course_lib.architectures.batchnorm_folding import fold_batchnorm
 
 
 class LiveTensors(TorchDispatchMode):
-    """The bytes of all tensors that operations have made and that still exist, and their peak.
+    """The bytes of all floating-point tensors that operations have made and that still exist, and their peak.
+
+    Integers are not counted: torch's max pooling makes indices that other runtimes do not need.
 
     Args:
         ignored: tensors that are not counted, such as weights and the input.
@@ -31,7 +33,7 @@ class LiveTensors(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         self.live = {key: entry for key, entry in self.live.items() if not entry[0].expired()}
         for tensor in result if isinstance(result, tuple | list) else [result]:
-            if isinstance(tensor, Tensor):
+            if isinstance(tensor, Tensor) and tensor.is_floating_point():
                 reference = StorageWeakRef(tensor.untyped_storage())
                 if reference.cdata not in self.ignored:
                     self.live[reference.cdata] = reference, tensor.untyped_storage().nbytes()

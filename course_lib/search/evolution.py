@@ -13,6 +13,9 @@ from course_lib.core.validation import check_fraction, check_positive
 from course_lib.search.limits import TRIES, Limits, repaired, sample_within
 from course_lib.search.space import SearchSpace, Subnet
 
+IDLE_GENERATIONS = 5
+"""A search ends early after this many generations without a new subnet."""
+
 Score = Callable[[Sequence[Subnet]], Any]
 """Estimated quality of subnets, higher is better: an ``AccuracyPredictor``, or a measurement."""
 
@@ -105,7 +108,7 @@ def evolutionary_search(
     generator, found = random.Random(seed), Evaluations(score)
     found.add(new_samples(space, limits, generator, min(population, evaluations)))
     idle = 0
-    while len(found.known) < evaluations and idle < TRIES:
+    while len(found.known) < evaluations and idle < IDLE_GENERATIONS:
         before = len(found.known)
         best = sorted(found.known, key=lambda subnet: -found.known[subnet])[:parents]
         children = [child(space, best, limits, mutation, generator) for _ in range(population)]
@@ -133,10 +136,11 @@ def child(
 def new_samples(space: SearchSpace, limits: Limits, generator: random.Random, count: int) -> list[Subnet]:
     """Up to ``count`` different random subnets within ``limits``; fewer if there are hardly more."""
     found: dict[Subnet, None] = {}
-    for _ in range(20 * count):
-        if len(found) == count:
-            break
+    repeated = 0
+    while len(found) < count and repeated < TRIES:
+        before = len(found)
         found[sample_within(space, limits, generator)] = None
+        repeated = repeated + 1 if len(found) == before else 0
     return list(found)
 
 
