@@ -4,9 +4,9 @@
     python benchmarks/search.py --source DIR          # everything; DIR holds fashion-mnist/*.gz; resumes from runs/
     python benchmarks/search.py --only latency cost   # timed; on an otherwise idle machine
 
-The supernet is trained on 48,000 images. Subnets are compared on validation and on 3,000 of the other 10,000, which only
-ResNet18 has seen; the figures of found nets are read once from test. Without --source, the shipped 20,000 images are
-used and subnets are compared on validation.
+The supernet is trained on 48,000 images. Subnets are compared on validation and on 3,000 of the other 10,000, which
+only ResNet18 has seen; the figures of found nets are read once from test. Without --source, the shipped 20,000 images
+are used and subnets are compared on validation.
 """
 
 from __future__ import annotations
