@@ -20,10 +20,11 @@ from torch.nn import functional as F
 from torch.nn.utils import prune
 from torch.utils.flop_counter import FlopCounterMode
 
-from course_lib import distillation, lowrank, pruning, quantization
+from course_lib import coding, distillation, lowrank, pruning, quantization
 from course_lib.training.input_statistics import inverse_factor
 
 Pairs = Iterator[tuple[Any, Any]]
+T = torch.tensor
 INDEPENDENT: dict[str, Callable[[ModuleType], Pairs]] = {}
 
 
@@ -724,3 +725,58 @@ def _(reference: ModuleType) -> Pairs:
     down, up = sorted((one.data for one in adapted.parameters() if one.requires_grad), key=lambda one: one.shape[0])
     merged = lowrank.merge_lora(adapted)[0].weight.detach()
     yield reference.lora_weight(model[0].weight.detach(), down, up, 4.0), merged
+
+
+@independent("12.1")
+def _(reference: ModuleType) -> Pairs:
+    """The package's step sorts the centroids; the printed example by hand."""
+    for values, centroids in ((random(30), T([-1.0, 0.1, 0.9])), (T([0.0, 1.0, 5.0]), T([0.0, 50.0]))):
+        indices, moved = reference.kmeans_step(values, centroids)
+        yield indices, coding.assign(values, centroids)
+        yield moved.sort().values, coding.update(values, indices, centroids)
+    yield reference.kmeans_step(T([0.0, 1.0, 2.0, 10.0]), T([0.0, 5.0, 10.0])), (T([0, 0, 0, 2]), T([1.0, 0.0, 10.0]))
+
+
+@independent("12.2")
+def _(reference: ModuleType) -> Pairs:
+    for counts in ([5, 1, 1, 0, 9], [1, 1, 1, 1, 1], [3], [1, 2, 4, 8, 16, 31]):
+        lengths = coding.code_lengths(counts)
+        yield reference.canonical_codes(lengths), coding.canonical_codes(lengths)
+    yield reference.canonical_codes([2, 3, 0, 1, 3]), {3: "0", 0: "10", 1: "110", 4: "111"}
+
+
+@independent("12.3")
+def _(reference: ModuleType) -> Pairs:
+    for counts in ([5, 1, 1, 0, 9], [1, 1, 1, 1, 1], [3], [1, 2, 4, 8, 16, 31]):
+        yield reference.entropy_and_length(counts), (coding.entropy(counts), coding.huffman_bits_per_symbol(counts))
+
+
+@independent("12.4")
+def _(reference: ModuleType) -> Pairs:
+    """The package's coder; and the message comes back."""
+    generator = torch.Generator().manual_seed(0)
+    for length in (0, 1, 7, 50):
+        message = torch.randint(0, 3, (length,), generator=generator).tolist()
+        bits = reference.arithmetic_encode(message, [9, 2, 5])
+        yield bits, coding.arithmetic_encode(message, [9, 2, 5])
+        yield coding.arithmetic_decode(bits, [9, 2, 5], length), message
+
+
+@independent("12.5")
+def _(reference: ModuleType) -> Pairs:
+    weights, bits = random(200).clamp(-2.4, 2.4), 1 + 3 * torch.rand(11, generator=torch.Generator().manual_seed(1))
+    for lam in (0.0, 0.05, 0.3):
+        expected = coding.rdoq(weights, 0.5, lam, lambda levels: bits[levels.long() + 5])
+        yield reference.rdoq(weights, 0.5, lam, bits), expected.long()
+
+
+@independent("12.6")
+def _(reference: ModuleType) -> Pairs:
+    for counts in ([5, 2, 1], [70, 9, 9, 1, 1, 1], [12]):
+        lengths = coding.code_lengths(counts)
+        fixed = math.ceil(coding.codebook_bits(sum(counts), len(counts), 0) / 8) + 4 * len(counts)
+        words = math.ceil(
+            len(coding.encode(range(len(counts)), {s: "0" * n * counts[s] for s, n in enumerate(lengths)})) / 8
+        )
+        coded = words + math.ceil(5 * len(counts) / 8) + 4 * len(counts)
+        yield reference.layer_bytes(counts, lengths, 4), {"fixed": fixed, "huffman": coded}

@@ -193,4 +193,32 @@ PRINTED = {
         "Example: weight `[[1, 0]]`, `A = [[1, 1]]`, `B = [[2]]` and `alpha = 0.5`: r is 1, the update is 0.5"
         " · `[[2, 2]]`, and the result is `[[2, 1]]`."
     ),
+    "12.1": (
+        "Example: values `[0, 1, 2, 10]`, centroids `[0, 5, 10]`. The indices are `[0, 0, 0, 2]` and the "
+        "means 1 and 10. Centroid 1 is empty. The values 0 and 2 lie equally far from their mean 1, and 0 "
+        "comes first: the centroids are `[1, 0, 10]`."
+    ),
+    "12.2": (
+        'Example: `canonical_codes([2, 3, 0, 1, 3])` is `{3: "0", 0: "10", 1: "110", 4: "111"}`. For `[1, 1, '
+        "2]` there is no code."
+    ),
+    "12.3": (
+        "Example: `entropy_and_length([2, 1, 1])` is `(1.5, 1.5)`, and `entropy_and_length([8, 1, 1])` is "
+        "about `(0.922, 1.2)`."
+    ),
+    "12.4": (
+        "Example: `arithmetic_encode([0, 2, 1], [2, 1, 1])`: the interval becomes $[0, 1/2)$, then $[3/8, "
+        '1/2)$, then $[7/16, 15/32)$. It begins at $14/32$ and is $1/32$ wide, so the code is `"01110"`.'
+    ),
+    "12.5": (
+        "Example: `weights = [0.9, 2.2, -1.4]`, `step = 1`, `lam = 0.1`, `bits = [9, 4, 1, 4, 9]`. For 0.9 "
+        "level 1 costs 0.01 + 0.4, level 0 costs 0.81 + 0.1: level 1. For 2.2 level 2 costs 0.04 + 0.9, level"
+        " 1 costs 1.44 + 0.4: level 2. For −1.4 level −1 costs 0.16 + 0.4, level 0 costs 1.96 + 0.1: level "
+        "−1. With `lam = 0.5` the levels are `[0, 1, -1]`."
+    ),
+    "12.6": (
+        "Example: `layer_bytes([5, 2, 1], [1, 2, 2], 4)`. Fixed: 8 indices of 2 bits are 2 bytes, 3 values "
+        "are 12: 14 bytes. Huffman: 5 + 4 + 2 = 11 bits are 2 bytes, the table has 15 bits, 2 bytes, and with"
+        " the codebook it is 16 bytes. So for a small layer the codes do not pay."
+    ),
 }

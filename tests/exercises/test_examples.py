@@ -112,6 +112,13 @@ EXAMPLES: dict[str, list[Example]] = {
                                                      "parameters": 4352, "macs": 852992})],
     "11.5": [where(lambda weight, inputs, rank: rank == min(weight.shape))],
     "11.6": [of(T([[1.0, 0.0]]), T([[1.0, 1.0]]), T([[2.0]]), 0.5, gives=T([[2.0, 1.0]]))],
+    "12.1": [of(T([0.0, 1.0, 2.0, 10.0]), T([0.0, 5.0, 10.0]), gives=(T([0, 0, 0, 2]), T([1.0, 0.0, 10.0])))],
+    "12.2": [of([2, 3, 0, 1, 3], gives={3: "0", 0: "10", 1: "110", 4: "111"}), of([1, 1, 2], refused=True)],
+    "12.3": [of([2, 1, 1], gives=(1.5, 1.5)), of([8, 1, 1], gives=(0.922, 1.2))],
+    "12.4": [of([0, 2, 1], [2, 1, 1], gives="01110")],
+    "12.5": [of(T([0.9, 2.2, -1.4]), 1.0, 0.1, T([9.0, 4, 1, 4, 9]), gives=T([1, 2, -1])),
+             of(T([0.9, 2.2, -1.4]), 1.0, 0.5, T([9.0, 4, 1, 4, 9]), gives=T([0, 1, -1]))],
+    "12.6": [of([5, 2, 1], [1, 2, 2], 4, gives={"fixed": 14, "huffman": 16})],
 }  # fmt: skip
 OF_CLASSES = {"06.3", "09.4"}
 """Examples of classes, which have tests of their own below."""
