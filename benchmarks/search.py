@@ -4,9 +4,9 @@
     python benchmarks/search.py --source DIR          # everything; DIR holds fashion-mnist/*.gz; resumes from runs/
     python benchmarks/search.py --only latency cost   # timed; on an otherwise idle machine
 
-The supernet is trained on 48,000 images. Subnets are compared on validation and on 3,000 of the other 10,000, which only
-ResNet18 has seen; the figures of found nets are read once from test. Without --source, the shipped 20,000 images are
-used and subnets are compared on validation.
+The supernet is trained on 48,000 images. Subnets are compared on validation and on 3,000 of the other 10,000, which
+only ResNet18 has seen; the figures of found nets are read once from test. Without --source, the shipped 20,000 images
+are used and subnets are compared on validation.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from train_baselines import fashion_mnist
 
 from course_lib import coding, data, search, storage, training
 
-SUPERNET = common.RESULTS / "resnet18_supernet.safetensors"
 STEP = 1 / 16
 """Of the uniform grids of the shipped weights, in standard deviations of a layer."""
 COMPARED_IMAGES = 3000
@@ -44,8 +43,8 @@ def supernet(splits: data.Splits, _: Any) -> Iterator[Row]:
 def store(trained: search.Supernet, splits: data.Splits, history: training.History) -> Iterator[Row]:
     """Write the shipped file: weights on uniform grids, arithmetic coding."""
     net = coding.quantize_uniform(trained.net, coding.variance_steps(trained.net, STEP))
-    storage.save(net, SUPERNET, coder="arithmetic", dtype="fp16")
-    stored = search.Supernet(storage.load(SUPERNET)).eval()
+    storage.save(net, parts.SUPERNET, coder="arithmetic", dtype="fp16")
+    stored = parts.stored_supernet()
     for name, subnet in {"largest": stored.space.largest, "smallest": stored.space.smallest}.items():
         before, after = (
             training.evaluate(parts.calibrated(one, subnet, splits.train), splits.validation).accuracy
@@ -53,7 +52,7 @@ def store(trained: search.Supernet, splits: data.Splits, history: training.Histo
         )
         yield {
             "subnet": name, "validation": before, "validation_stored": after, "macs": search.macs(subnet),
-            "parameters": search.parameters(subnet), "stored_bytes": SUPERNET.stat().st_size,
+            "parameters": search.parameters(subnet), "stored_bytes": parts.SUPERNET.stat().st_size,
             "epochs": len(history.train_loss), "train_loss": history.train_loss, "images": len(splits.train),
             "batch_size": RECIPE["batch_size"],
         }  # fmt: skip

@@ -70,7 +70,7 @@ def fine_tuned(subnet: search.Subnet, splits: data.Splits) -> torch.nn.Module:
     name = "-".join(map(str, SPACE.genes(subnet)))
 
     def make() -> torch.nn.Module:
-        net = parts.calibrated(search.load_supernet(), subnet, splits.train)
+        net = parts.calibrated(parts.stored_supernet(), subnet, splits.train)
         history = training.fit(net, splits.train, epochs=FINE_TUNE_EPOCHS, **FINE_TUNE)
         stop_if_interrupted(history)
         return net
@@ -112,7 +112,7 @@ def searched_at(limit_ms: float) -> tuple[search.Subnet, float]:
 
 def uniform(splits: data.Splits, _: Any) -> Iterator[Row]:
     """Searched subnets against uniformly scaled widths at equal measured latency, inherited and fine-tuned."""
-    supernet, scaled = search.load_supernet(), list(SPACE.uniform_widths())
+    supernet, scaled = parts.stored_supernet(), list(SPACE.uniform_widths())
     for position in UNIFORM_POSITIONS:
         plain = scaled[position]
         plain_ms = parts.quietest_ms(search.parts_of(plain))
@@ -135,7 +135,7 @@ def uniform(splits: data.Splits, _: Any) -> Iterator[Row]:
 
 def inherited(splits: data.Splits, _: Any) -> Iterator[Row]:
     """Five nets with inherited weights, fine-tuned, and trained from scratch on the same images."""
-    supernet = search.load_supernet()
+    supernet = parts.stored_supernet()
     generator = random.Random(7)
     nets = [SPACE.smallest, *(SPACE.sample(generator) for _ in range(3)), next(iter(SPACE.uniform_widths()))]
     for subnet in nets:

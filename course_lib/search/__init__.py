@@ -57,13 +57,14 @@ from course_lib.search.supernet import (
 )
 
 __all__ = [
-    "PHI", "PROXIES", "PUBLISHED", "RESNET18_SPACE", "AccuracyPredictor", "ChannelGroup", "Convolution", "LatencyTable",
-    "Limits", "Part", "Scaling", "SearchResult", "SearchSpace", "Stage", "Subnet", "Supernet", "all_parts",
-    "architecture", "candidate_bases", "channel_groups", "channel_importance", "child", "compound_scaling",
-    "convolutions", "evolution_step", "evolutionary_search", "features", "fit_predictor", "graph_ms", "graph_of", "jacob_cov",
-    "kendall_interval", "kendall_tau", "layer_widths", "load_supernet", "macs", "measure_table",
-    "measured_activation_bytes", "metrics", "neighbours", "net_ms", "nsga2", "parameter_count", "parameters",
-    "pareto_front", "parts_of", "peak_activation_bytes", "random_search", "recalibrate_batchnorm", "repaired",
-    "resize_images", "ridge", "sample_within", "sandwich_loss", "scaled_channels", "scaled_layers", "scaled_stages",
-    "sliced_block", "sliced_convolution", "sort_channels", "stored_bytes", "supernet_from", "synflow", "work_factor",
+    "PHI", "PROXIES", "PUBLISHED", "RESNET18_SPACE", "AccuracyPredictor", "ChannelGroup", "Convolution",
+    "LatencyTable", "Limits", "Part", "Scaling", "SearchResult", "SearchSpace", "Stage", "Subnet", "Supernet",
+    "all_parts", "architecture", "candidate_bases", "channel_groups", "channel_importance", "child",
+    "compound_scaling", "convolutions", "evolution_step", "evolutionary_search", "features", "fit_predictor",
+    "graph_ms", "graph_of", "jacob_cov", "kendall_interval", "kendall_tau", "layer_widths", "load_supernet", "macs",
+    "measure_table", "measured_activation_bytes", "metrics", "neighbours", "net_ms", "nsga2", "parameter_count",
+    "parameters", "pareto_front", "parts_of", "peak_activation_bytes", "random_search", "recalibrate_batchnorm",
+    "repaired", "resize_images", "ridge", "sample_within", "sandwich_loss", "scaled_channels", "scaled_layers",
+    "scaled_stages", "sliced_block", "sliced_convolution", "sort_channels", "stored_bytes", "supernet_from",
+    "synflow", "work_factor",
 ]  # fmt: skip

@@ -10,8 +10,6 @@ from course_lib.search.limits import NAMES, Limits, metrics
 from course_lib.search.ranking import pareto_front
 from course_lib.search.space import SearchSpace, Subnet
 
-VIOLATION = "violation"
-
 
 def nsga2(
     space: SearchSpace,
@@ -47,7 +45,7 @@ def nsga2(
 
     def evaluate(trial: Any) -> tuple[float, float]:
         subnet = space.subnet(_suggested(space, trial))
-        trial.set_user_attr(VIOLATION, limits.violation(subnet))
+        trial.set_constraint("limits", limits.violation(subnet))
         if subnet not in scored:
             scored[subnet] = float(score([subnet])[0]), float(cost(subnet))
         return scored[subnet]
@@ -69,7 +67,5 @@ def _study(population: int, seed: int) -> Any:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler = optuna.samplers.NSGAIISampler(
-        population_size=population, seed=seed, constraints_func=lambda trial: (trial.user_attrs[VIOLATION],)
-    )
+    sampler = optuna.samplers.NSGAIISampler(population_size=population, seed=seed)
     return optuna.create_study(directions=["maximize", "minimize"], sampler=sampler)

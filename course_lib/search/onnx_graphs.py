@@ -69,7 +69,7 @@ def graph_of(parts: Sequence[Part], seed: int = 0) -> bytes:
     for part in parts:
         value = WRITERS[part.kind](writer, part, value)
     taken = helper.make_tensor_value_info("input", TensorProto.FLOAT, input_shape(parts))
-    given = helper.make_tensor_value_info(value, TensorProto.FLOAT, None)
+    given = helper.make_tensor_value_info(value, TensorProto.FLOAT, output_shape(parts[-1]))
     graph = helper.make_graph(writer.nodes, "net", [taken], [given], writer.weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
     onnx.checker.check_model(model)
@@ -80,6 +80,12 @@ def input_shape(parts: Sequence[Part]) -> list[int]:
     """``[1, channels, height, width]``; a stem takes the course's images and resizes them."""
     size = INPUT_RESOLUTION if parts[0].kind == "stem" else parts[0].size
     return [1, parts[0].inputs, size, size]
+
+
+def output_shape(part: Part) -> list[int]:
+    """``[1, channels, height, width]``, or ``[1, classes]`` after the head."""
+    sizes = {"stem": halved(halved(part.size)), "block": halved(part.size) if part.stride == 2 else part.size}
+    return [1, part.outputs] if part.kind == "head" else [1, part.outputs, *[sizes[part.kind]] * 2]
 
 
 class GraphWriter:

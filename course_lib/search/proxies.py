@@ -34,7 +34,7 @@ def synflow(model: nn.Module, images: Tensor) -> float:
         parameter.data.abs_()
         parameter.grad = None
     models.forward(linear, torch.ones_like(images[:1], dtype=torch.float64)).sum().backward()
-    flow = sum(float((p * p.grad).abs().sum()) for p in linear.parameters() if p.grad is not None)
+    flow = sum(float((p.detach() * p.grad).abs().sum()) for p in linear.parameters() if p.grad is not None)
     return float(torch.tensor(flow, dtype=torch.float64).log())
 
 

@@ -65,11 +65,15 @@ def sort_channels(model: nn.Module, depths: tuple[int, ...] = (2, 2, 2, 2)) -> n
         depths: residual blocks of each stage.
 
     Raises:
-        ValueError: if a weight of ``model`` is recomputed before each call.
+        ValueError: if ``model`` lacks a layer of a ResNet of these depths, or recomputes a weight before each call.
     """
     model = copy_model(model)
     layers = dict(model.named_modules())
-    for group in channel_groups(depths):
+    groups = channel_groups(depths)
+    for name in [name for group in groups for pair in group.written for name in pair]:
+        if name not in layers:
+            raise ValueError(f"model must be a ResNet with {depths} blocks, but {name} is missing")
+    for group in groups:
         order = channel_importance(model, group).argsort(descending=True, stable=True)
         positions = torch.arange(len(order))
         for layer in [name for pair in group.written for name in pair]:

@@ -94,7 +94,7 @@ def supernet_from(model: nn.Module, space: SearchSpace = RESNET18_SPACE) -> Supe
     """A supernet that starts from the most important channels of a trained ResNet18.
 
     Raises:
-        ValueError: if ``model`` is no ResNet18 that is at least as wide as the largest subnet.
+        ValueError: if ``model`` is no whole ResNet18 that is at least as wide as the largest subnet.
     """
     trained = sort_channels(model).state_dict()
     largest = architectures.build(architecture(space.largest, trained["fc.weight"].shape[0]))

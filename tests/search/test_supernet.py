@@ -69,8 +69,11 @@ def test_a_supernet_starts_from_the_first_channels_of_the_sorted_net(resnet18):
 def test_a_net_of_another_shape_is_refused(resnet18, supernet, space):
     with pytest.raises(ValueError, match=r"net must have conv1\.weight of shape"):
         search.Supernet(resnet18, space)
-    with pytest.raises(ValueError, match="must be at least as wide"):
+    with pytest.raises(ValueError, match=r"but layer1\.1\.conv2 is missing"):
         search.supernet_from(supernet.extract(space.smallest))
+    narrow = search.Subnet(56, (2,) * 4, (16, 24, 48, 96), (1.0,) * 4)
+    with pytest.raises(ValueError, match="must be at least as wide"):
+        search.supernet_from(supernet.extract(narrow))
 
 
 def test_a_seeded_step_is_repeatable_and_all_four_subnets_learn(fashion, resnet18):
