@@ -49,6 +49,7 @@ def panels() -> Iterator[tuple[str, Panel, float]]:
         "rank_panel": widgets.rank_panel,
         "rate_panel": widgets.rate_panel,
         "coder_panel": widgets.coder_panel,
+        "subnet_panel": widgets.subnet_panel,
     }
     for name, make in makers.items():
         seconds, panel = timed(make)

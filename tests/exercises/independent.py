@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from torch.nn.utils import prune
 from torch.utils.flop_counter import FlopCounterMode
 
-from course_lib import coding, distillation, lowrank, pruning, quantization
+from course_lib import coding, distillation, lowrank, pruning, quantization, search
 from course_lib.training.input_statistics import inverse_factor
 
 Pairs = Iterator[tuple[Any, Any]]
@@ -780,3 +780,66 @@ def _(reference: ModuleType) -> Pairs:
         )
         coded = words + math.ceil(5 * len(counts) / 8) + 4 * len(counts)
         yield reference.layer_bytes(counts, lengths, 4), {"fixed": fixed, "huffman": coded}
+
+
+@independent("13.1")
+def _(reference: ModuleType) -> Pairs:
+    """Two steps of phi with EfficientNet's bases, by the functions of the package."""
+    found = reference.compound_scaling([2, 3], [24, 100], 224, 4.0, 1.2, 1.1, 1.15)
+    scaling = search.compound_scaling(2)
+    yield found["phi"], 2
+    yield found["layers"], [search.scaled_layers(count, scaling.depth) for count in (2, 3)]
+    yield found["channels"], [search.scaled_channels(count, scaling.width) for count in (24, 100)]
+    yield found["resolution"], scaling.resolution
+
+
+@independent("13.2")
+def _(reference: ModuleType) -> Pairs:
+    """With all channels the pair computes the same; the first ones have the largest filters."""
+    first, bias, second, image = random(6, 3, 3, 3), random(6, seed=1), random(4, 6, 3, 3, seed=2), random(1, 3, 9, 9)
+    sorted_first, sorted_bias, sorted_second = reference.first_channels(first, bias, second, 6)
+    before = F.conv2d(F.conv2d(image, first, bias).relu(), second)
+    yield F.conv2d(F.conv2d(image, sorted_first, sorted_bias).relu(), sorted_second), before
+    norms = sorted((filter.abs().sum().item() for filter in first), reverse=True)
+    kept = reference.first_channels(first, bias, second, 2)
+    yield [filter.abs().sum().item() for filter in kept[0]], norms[:2]
+    yield kept[2], sorted_second[:, :2]
+
+
+@independent("13.3")
+def _(reference: ModuleType) -> Pairs:
+    """BatchNorm itself, on all images as one batch."""
+    batches = [random(4, 3, 2, 2) + 5, random(7, 3, 2, 2, seed=1) - 1]
+    images = torch.cat(batches)
+    mean, var = reference.batchnorm_statistics(batches)
+    yield F.batch_norm(images, mean, var, eps=1e-9), F.batch_norm(images, None, None, training=True, eps=1e-9)
+
+
+@independent("13.4")
+def _(reference: ModuleType) -> Pairs:
+    """Deb's rules of the package, which takes the violation of the limit."""
+    nets = [
+        (place, score, cost) for place, (score, cost) in enumerate([(5, 9), (3, 2), (4, 4), (9, 6), (1, 4), (4, 3)])
+    ]
+    for limit in (1, 4, 9):
+        expected = search.evolution_step([(net, score, max(0, cost - limit)) for net, score, cost in nets], 4)
+        found = reference.survivors([((net,), score, cost) for net, score, cost in nets], limit, 4)
+        yield [net for (net,) in found], expected
+
+
+@independent("13.5")
+def _(reference: ModuleType) -> Pairs:
+    accuracy, latency = (random(30, seed=1).round(decimals=1).tolist(), random(30, seed=2).round(decimals=1).tolist())
+    front = search.pareto_front([(-one, ms) for one, ms in zip(accuracy, latency, strict=True)])
+    yield reference.pareto_front(accuracy, latency), front
+
+
+@independent("13.6")
+def _(reference: ModuleType) -> Pairs:
+    """The parts of a subnet of the package whose blocks are as wide inside as outside."""
+    subnet = search.Subnet(56, (2, 1, 2, 2), (16, 24, 48, 96), (1.0,) * 4)
+    blocks = [part for part in search.parts_of(subnet) if part.kind == "block"]
+    table = {(part.inputs, part.outputs, part.size, part.stride): 0.25 + place for place, part in enumerate(blocks)}
+    times = [table[part.inputs, part.outputs, part.size, part.stride] for part in blocks]
+    found = reference.table_latency(table, [16, 24, 48, 96], [2, 1, 2, 2], blocks[0].size, 0.5, 0.125)
+    yield found, 0.5 * sum(times) + 0.125

@@ -221,4 +221,32 @@ PRINTED = {
         "are 12: 14 bytes. Huffman: 5 + 4 + 2 = 11 bits are 2 bytes, the table has 15 bits, 2 bytes, and with"
         " the codebook it is 16 bytes. So for a small layer the codes do not pay."
     ),
+    "13.1": (
+        "Example: `layers = [1, 3]`, `channels = [10, 40]`, `resolution = 100`, `times = 20`, α = 1.5, β = "
+        "1.25, γ = 1.1. The work grows 2.84 times for each step, so φ is 2, for 8.04 times. Layers 2.25 and "
+        "6.75 become `[3, 7]`. Channels 15.6 and 62.5 become `[16, 64]`. The resolution is 121."
+    ),
+    "13.2": (
+        "Example: four filters have the importances 2, 6, 2 and 3. The order is 1, 3, 0, 2. For `keep = 3` "
+        "the new first layer has the filters 1, 3 and 0, and the second layer reads these."
+    ),
+    "13.3": (
+        "Example: one channel, one pixel, two batches with the values 1, 3 and 8. The mean is 4, and the "
+        "variance is (9 + 1 + 16) / 3 = 8.667."
+    ),
+    "13.4": (
+        "Example: with `limit = 5` and the candidates `((0,), 0.9, 7)`, `((1,), 0.6, 5)`, `((2,), 0.7, 3)`, "
+        "`((3,), 0.8, 6)`, the order is `(2,)`, `(1,)`, `(3,)`, `(0,)`. For `count = 3` the answer is `[(2,),"
+        " (1,), (3,)]`."
+    ),
+    "13.5": (
+        "Example: accuracies `[0.90, 0.92, 0.92, 0.91, 0.90]` and latencies `[1, 3, 2, 2, 1]`. The second and"
+        " the fourth are dominated by the third. The first and the last are equal, and nothing dominates "
+        "them. The answer is `[0, 2, 4]`."
+    ),
+    "13.6": (
+        "Example: `widths = [16, 32]`, `depths = [1, 2]`, `size = 7`. The blocks are `(16, 16, 7, 1)`, `(16, "
+        "32, 7, 2)` and `(32, 32, 4, 1)`. If they take 1, 2 and 3 ms, `scale` is 0.5 and `offset` is 0.25, "
+        "the answer is 3.25."
+    ),
 }

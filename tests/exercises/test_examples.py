@@ -119,6 +119,18 @@ EXAMPLES: dict[str, list[Example]] = {
     "12.5": [of(T([0.9, 2.2, -1.4]), 1.0, 0.1, T([9.0, 4, 1, 4, 9]), gives=T([1, 2, -1])),
              of(T([0.9, 2.2, -1.4]), 1.0, 0.5, T([9.0, 4, 1, 4, 9]), gives=T([0, 1, -1]))],
     "12.6": [of([5, 2, 1], [1, 2, 2], 4, gives={"fixed": 14, "huffman": 16})],
+    "13.1": [of([1, 3], [10, 40], 100, 20, 1.5, 1.25, 1.1,
+                gives={"phi": 2, "layers": [3, 7], "channels": [16, 64], "resolution": 121})],
+    "13.2": [where(lambda first, bias, second, keep: keep == 3 and first.abs().flatten().tolist() == [2, 6, 2, 3],
+                   holds=lambda result: result[1].tolist() == [1, 3, 0])],
+    "13.3": [where(lambda batches: [one.flatten().tolist() for one in batches] == [[1, 3], [8]],
+                   gives=(T([4.0]), T([8.667])))],
+    "13.4": [of([((0,), 0.9, 7), ((1,), 0.6, 5), ((2,), 0.7, 3), ((3,), 0.8, 6)], 5, 3, gives=[(2,), (1,), (3,)]),
+             of([((0,), 0.9, 7), ((1,), 0.6, 5), ((2,), 0.7, 3), ((3,), 0.8, 6)], 5, 4,
+                gives=[(2,), (1,), (3,), (0,)])],
+    "13.5": [of([0.90, 0.92, 0.92, 0.91, 0.90], [1, 3, 2, 2, 1], gives=[0, 2, 4])],
+    "13.6": [of({(16, 16, 7, 1): 1.0, (16, 32, 7, 2): 2.0, (32, 32, 4, 1): 3.0}, [16, 32], [1, 2], 7, 0.5, 0.25,
+                gives=3.25)],
 }  # fmt: skip
 OF_CLASSES = {"06.3", "09.4"}
 """Examples of classes, which have tests of their own below."""

@@ -56,6 +56,10 @@ PICTURES = {
         lowrank.energy(lowrank.singular_values(WEIGHT)).tolist(), break_even=13, title="Energy of a layer"
     ),
     "filters": lambda: plots.filter_banks({"as trained": WEIGHT, "zeros": torch.zeros_like(WEIGHT)}, title="Filters"),
+    "slices": lambda: plots.shared_slices({"largest": (64, 48), "smallest": (16, 24)}, title="Shared weights"),
+    "subnets": lambda: plots.accuracy_cost(
+        [1.0, 2.0, 3.0], [0.88, 0.91, 0.9], [0, 1], title="Subnets", x_label="ms", marked={"found": (2.0, 0.91)}
+    ),
     "bars": lambda: plots.bars(SIZES, title="Size of the file", x_label="MB"),
     "rates": lambda: plots.rate_distortion(RATES, title="A layer"),
     "curves": lambda: plots.curves(LOSSES, title="Loss of the student", x_label="step", y_label="loss"),
