@@ -20,7 +20,7 @@ from course_lib.training import Evaluation
 if TYPE_CHECKING:
     import pandas
 
-SCANNED = 128  # examples for the scan of every layer
+SCANNED = 64  # examples for the scan of every layer
 WIDTHS = (2, 4, 8)
 PROBE = Scheme(4)  # the compression that damage is measured with if there is no compressed model yet
 
@@ -45,7 +45,7 @@ class Case:
     calibration: Split | None = None
     compressed: nn.Module | None = None
     plan: Pipeline | None = None
-    examples: int = 1000
+    examples: int = 600
 
     @cached_property
     def validation(self) -> Split:

@@ -49,10 +49,9 @@ def candidates(case: Case) -> Iterator[Pipeline]:
         embedding_bits = 8 if any(isinstance(part, nn.Embedding) for part in case.model.modules()) else None
         yield Pipeline([step("quantize", method="rtn", bits=bits, embedding_bits=embedding_bits), code])
     yield Pipeline([step("prune", sparsity=0.5), step("quantize", method="rtn", bits=8), code])
-    yield Pipeline([step("quantize", method="ptq", bits=8), code])
 
 
-def propose_pipelines(case: Case, progress: bool = False) -> list[ProposedPipeline]:
+def propose_pipelines(case: Case) -> list[ProposedPipeline]:
     """The best candidates: those that retain 99 % from the smallest file on, then the others by what they retain.
 
     A candidate that this model does not allow is left out.

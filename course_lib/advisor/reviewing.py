@@ -98,7 +98,7 @@ def review(
     calibration: Split | None = None,
     compressed: nn.Module | None = None,
     plan: Pipeline | None = None,
-    examples: int = 1000,
+    examples: int = 600,
     proposals: bool = True,
     progress: bool = True,
 ) -> Review:

@@ -11,7 +11,7 @@ from course_lib.quantization import Scheme
 from course_lib.training.losses import divergence
 
 MANY_ZEROS = 0.95
-SPARSITIES = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
+SPARSITIES = (0.5, 0.8, 0.9, 0.95, 0.98)
 RETAINED = 0.99
 SMALL_OVERLAP = 0.6
 DIFFERENT = 5.0  # largest / median damage above which layers differ

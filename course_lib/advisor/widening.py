@@ -26,7 +26,8 @@ class Proposal:
     """Layers to leave wide.
 
     Args:
-        forms: layer → ``"8 bits"``, ``"16 bits"``, or ``"as in the original"`` for norms and embeddings.
+        forms: layer → ``"8 bits"``, ``"16 bits"``, ``"as in the original"`` for norms and embeddings, or its present
+            bits, rounded again, with its inputs left wide.
         regained: share of the damage that is gone with them, measured together.
         more_bytes: what they add, as a share of the compressed weights.
     """
@@ -62,7 +63,9 @@ def propose(
     candidates = {
         (name, form): (layer, cost - sizes[name])
         for name in [one for one in order if one in both.names][:TRIED]
-        for form, (layer, cost) in _wider(both.exact.get_submodule(name)).items()
+        for form, (layer, cost) in _wider(
+            both.exact.get_submodule(name), _bits(both.compressed, both.names[name]), sizes[name]
+        ).items()
     }
     chosen: dict[str, tuple[str, nn.Module]] = {}
     spent, left = 0.0, total
@@ -82,19 +85,33 @@ def propose(
     return Proposal(forms, 1 - left / total if total > 0 else 0.0, max(spent, 0.0) / max(file_bytes, 1))
 
 
-def _wider(layer: nn.Module) -> dict[str, tuple[nn.Module, float]]:
-    """Form → the original layer in it, with its bytes."""
+def _bits(model: nn.Module, layer: str) -> int | None:
+    """Bits in which the weight of a layer is packed; None if it is not."""
+    encoded = storage.encodings_of(model).get(f"{layer}.weight")
+    return int(encoded.facts["bits"]) if encoded is not None and encoded.encoding == "packed" else None
+
+
+def _wider(layer: nn.Module, bits: int | None, now: float) -> dict[str, tuple[nn.Module, float]]:
+    """Form → the original layer in it, with its bytes; one of them is rounded again to the bits that it has ``now``."""
     values = sum(parameter.numel() for parameter in layer.parameters())
     if not is_weighted(layer):
         return {NORM_FORM: (layer, 2.0 * values)}
-    return {"8 bits": (_rounded(layer), 1.0 * values), "16 bits": (layer, 2.0 * values)}
+    forms = {"8 bits": (_rounded(layer, 8), _packed_bytes(layer, 8, values)), "16 bits": (layer, 2.0 * values)}
+    return {f"{bits} bits, rounded again": (_rounded(layer, bits), now), **forms} if bits is not None else forms
 
 
-def _rounded(layer: nn.Module) -> nn.Module:
+def _packed_bytes(layer: nn.Module, bits: int, values: int) -> float:
+    """Bytes of a layer with packed weights, a scale of 4 bytes per output channel, and 2 bytes for other values."""
+    weight = layer.get_parameter("weight")
+    return weight.numel() * bits / 8 + 4 * weight.shape[output_axis(layer)] + 2 * (values - weight.numel())
+
+
+def _rounded(layer: nn.Module, bits: int) -> nn.Module:
+    """The original layer with weights rounded per channel, and its inputs as they are."""
     rounded: Any = copy.deepcopy(layer)
     weight = rounded.weight.detach()
     with torch.no_grad():
-        rounded.weight.copy_(fake_quantize(weight, weight_params(weight, 8, axis=output_axis(layer))))
+        rounded.weight.copy_(fake_quantize(weight, weight_params(weight, bits, axis=output_axis(layer))))
     return rounded
 
 

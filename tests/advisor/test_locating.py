@@ -85,3 +85,11 @@ def test_models_of_other_shapes_and_the_test_split_are_refused():
         advisor.locate(trained(), nn.Linear(3, 2), images())
     with pytest.raises(TestSplitError):
         advisor.locate(toy_model(), toy_model(), toy_splits().test)
+
+
+@pytest.mark.parametrize("name", ["outlier channel, late", "wrong scale, late"])
+def test_a_layer_that_was_rounded_badly_is_repaired_without_further_bytes(name):
+    compressed, layer = planted(trained(), images(size=64), FAULTS[name])
+    found = advisor.locate(trained(), compressed, images(), more_bytes=0.0)
+    assert found.proposal.forms[layer] == "6 bits, rounded again"
+    assert found.proposal.regained > 0.5 and found.proposal.more_bytes == 0
