@@ -1,4 +1,4 @@
-"""Neural-network compression: pruning, quantization, distillation, low-rank factorization, coding, all measured.
+"""Neural-network compression: pruning, quantization, distillation, low-rank factors, coding, search, all measured.
 
 Subpackages are imported on first use, so ``import course_lib`` is quick and does not import torch.
 """
@@ -11,9 +11,9 @@ from typing import Any
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
-    "architectures", "assets", "calculator", "cli", "coding", "core", "data", "distillation", "doctor", "grading",
-    "launch", "learning", "lowrank", "models", "notebook", "plots", "profiling", "pruning", "quantization",
-    "report", "storage", "training", "widgets",
+    "advisor", "architectures", "assets", "calculator", "cli", "coding", "core", "data", "deploy", "distillation",
+    "doctor", "grading", "launch", "learning", "lowrank", "models", "notebook", "pipeline", "plots", "profiling",
+    "pruning", "quantization", "report", "search", "storage", "training", "widgets",
 )  # fmt: skip
 
 __all__ = ["__version__", *_SUBPACKAGES]

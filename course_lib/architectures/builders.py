@@ -29,6 +29,14 @@ def resnet18(num_classes: int = 10) -> nn.Module:
     return torchvision_resnet18(num_classes=num_classes)
 
 
+@builder("resized_resnet18")
+def resized_resnet18(resolution: int, num_classes: int = 10) -> nn.Module:
+    """ResNet18 that resizes its images to ``resolution`` first; see ``resized_input.ResizedResNet18``."""
+    from course_lib.architectures.resized_input import ResizedResNet18
+
+    return ResizedResNet18(resolution, num_classes)
+
+
 @builder("torchvision")
 def torchvision_classifier(name: str, num_classes: int = 1000, **options: bool) -> nn.Module:
     """One of torchvision's classifiers, unchanged, with random weights.

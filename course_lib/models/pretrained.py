@@ -23,6 +23,8 @@ from course_lib.architectures.builders import (
 from course_lib.architectures.registry import ARCHITECTURE_ATTRIBUTE, build, describe
 from course_lib.core.network import check_reachable
 from course_lib.core.validation import check_choice
+from course_lib.models.fetching import FETCHABLE, fetched_path
+from course_lib.models.gguf_file import gguf_tokenizer, load_gguf
 
 BASELINES = ("resnet18", "minilm")
 SHIPPED = (*BASELINES, "tiny_llama")
@@ -34,17 +36,22 @@ def load(name: str, *, weights: str = "course") -> nn.Module:
     """A trained model in eval mode, with fp32 weights.
 
     Args:
-        name: ``"resnet18"``, ``"minilm"``, ``"tiny_llama"`` or another of ``shipped_models()``, a torchvision
-            classifier with ``weights="imagenet"``, or the name or folder of a Hugging Face model.
+        name: ``"resnet18"``, ``"minilm"``, ``"tiny_llama"`` or another of ``shipped_models()``, ``"smollm2"`` after
+            ``course fetch smollm2``, a torchvision classifier with ``weights="imagenet"``, or the name or folder of a
+            Hugging Face model.
         weights: ``"course"`` for the shipped ones, ``"imagenet"`` for torchvision's, ``"none"`` for untrained.
 
     Raises:
         ValueError: if ``weights`` or ``name`` is unknown.
         ConnectionError: if the weights must be downloaded and cannot be.
+        FileNotFoundError: if it is one of ``FETCHABLE`` and not fetched.
     """
     check_choice("weights", weights, ("course", "imagenet", "none"))
     if weights == "imagenet":
         return _download(name, _load_torchvision)
+    if name in FETCHABLE:
+        fetched = load_gguf(fetched_path(name))
+        return build(describe(fetched)) if weights == "none" else fetched
     if name not in shipped_models():
         check_available(name)
         return _download(name, _load_hugging_face)
@@ -59,11 +66,14 @@ def shipped_models() -> list[str]:
 
 
 def hugging_face_tokenizer(name: str) -> Any:
-    """The tokenizer of a Hugging Face model, by name or from its folder.
+    """The tokenizer of a Hugging Face model, by name or from its folder, or of ``"smollm2"``.
 
     Raises:
         ConnectionError: if it must be downloaded and cannot be.
+        FileNotFoundError: if it is one of ``FETCHABLE`` and not fetched.
     """
+    if name in FETCHABLE:
+        return gguf_tokenizer(fetched_path(name))
     check_available(name)
     from transformers import AutoTokenizer
 
