@@ -4,7 +4,8 @@
     python benchmarks/pipeline.py --only recipes       # ResNet18 and MiniLM, up to half an hour each
     python benchmarks/pipeline.py --only killed sweep
 
-The recipes are the files in benchmarks/pipelines/. Their arguments were chosen on validation; test is read once.
+The recipes are the files in benchmarks/pipelines/; their arguments are first guesses from the tables of the single
+techniques. Change them by what validation says, before this script reads test.
 """
 
 from __future__ import annotations
