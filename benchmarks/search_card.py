@@ -92,9 +92,9 @@ def inherited(rows: list[common.Row]) -> str:
         for row in rows
     ]  # fmt: skip
     return (
-        "Inherited weights, fine-tuned for one pass, and the same net from scratch on the same images for as many passes\n"
-        "as supernet and fine-tuning had together (those of the `resnet18` from which the supernet started are not\n"
-        "counted; test split):\n\n"
+        "Inherited weights, fine-tuned for one pass, and the same net from scratch on the same images for as many\n"
+        "passes as supernet and fine-tuning had together (those of the `resnet18` from which the supernet started are\n"
+        "not counted; test split):\n\n"
         "| MACs | inherited | fine-tuned | from scratch | fine-tuned over scratch, points |\n"
         f"|---|---|---|---|---|\n{common.table_lines(lines)}"
     )
