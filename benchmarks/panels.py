@@ -47,6 +47,9 @@ def panels() -> Iterator[tuple[str, Panel, float]]:
         ),
         "stage_panel": widgets.stage_panel,
         "rank_panel": widgets.rank_panel,
+        "rate_panel": widgets.rate_panel,
+        "coder_panel": widgets.coder_panel,
+        "subnet_panel": widgets.subnet_panel,
     }
     for name, make in makers.items():
         seconds, panel = timed(make)

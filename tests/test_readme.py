@@ -63,7 +63,7 @@ def test_a_table_of_few_bits_shows_every_row(part, file, key, column):
 
 def test_the_overview_has_a_row_for_every_technique_with_its_shipped_figures():
     assert PARTS["overview"] in README.partition("## Start")[0]
-    assert PARTS["overview"].count("](notebooks/") == len(BUILDER["OVERVIEW"]) == 8
+    assert PARTS["overview"].count("](notebooks/") == len(BUILDER["OVERVIEW"]) == 9
     pruned = BUILDER["find"](BUILDER["shipped"]("pruning")["compare"], name="95 %, fp16 values")
     line = line_of("overview", "Magnitude pruning")
     for figure in (f"{pruned['stored_bytes'] / 1e6:.2f} MB", f"{pruned['ratio']:.1f}×", f"{pruned['speedup']:.1f}×"):

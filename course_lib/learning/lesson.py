@@ -1,6 +1,7 @@
 """Everything that the lessons use, for one line at their top: ``from course_lib.learning.lesson import *``."""
 
 import copy
+import math
 import tempfile
 import time
 import warnings
@@ -16,6 +17,7 @@ from torch.nn.utils import prune
 from course_lib import (
     assets,
     calculator,
+    coding,
     data,
     distillation,
     lowrank,
@@ -36,10 +38,12 @@ from course_lib.widgets import (
     bits_panel,
     calculator_panel,
     clipping_panel,
+    coder_panel,
     distillation_panel,
     few_bits_panel,
     gptq_panel,
     rank_panel,
+    rate_panel,
     roofline_panel,
     sparsity_panel,
     stage_panel,
@@ -49,9 +53,9 @@ from course_lib.widgets import (
 
 __all__ = [
     "F", "Path", "Scheme", "assets", "aware_panel", "bits_panel", "calculator", "calculator_panel", "check",
-    "clipping_panel", "copy", "course_map", "data", "distillation", "distillation_panel", "few_bits_panel",
-    "gptq_panel", "hint", "judged", "lesson_done", "lesson_opened", "lowrank", "models", "nn", "pandas", "plots",
-    "predict", "profiling", "prune", "pruning", "qat", "quantization", "quiz", "rank_panel", "replace", "report",
-    "reveal", "roofline_panel", "sparsity_panel", "stage_panel", "storage", "tempfile", "time", "torch", "training",
-    "verdict_table", "warnings", "width_panel",
+    "clipping_panel", "coder_panel", "coding", "copy", "course_map", "data", "distillation", "distillation_panel",
+    "few_bits_panel", "gptq_panel", "hint", "judged", "lesson_done", "lesson_opened", "lowrank", "math", "models", "nn",
+    "pandas", "plots", "predict", "profiling", "prune", "pruning", "qat", "quantization", "quiz", "rank_panel",
+    "rate_panel", "replace", "report", "reveal", "roofline_panel", "sparsity_panel", "stage_panel", "storage",
+    "tempfile", "time", "torch", "training", "verdict_table", "warnings", "width_panel",
 ]  # fmt: skip

@@ -4,12 +4,15 @@ Every function returns a ``Picture``, a matplotlib ``Figure`` that a notebook di
 give the same bytes.
 """
 
+from course_lib.plots.coding import rate_distortion
 from course_lib.plots.general import bars, curves, size_front
 from course_lib.plots.lowrank import energy_curve, filter_banks
 from course_lib.plots.profiling import layer_bars, roofline
 from course_lib.plots.pruning import accuracy_curves, schedule_curves, seed_intervals, sensitivity_map, weight_histogram
+from course_lib.plots.search import accuracy_cost, shared_slices
 
 __all__ = [
-    "accuracy_curves", "bars", "curves", "energy_curve", "filter_banks", "layer_bars", "roofline", "schedule_curves",
-    "seed_intervals", "sensitivity_map", "size_front", "weight_histogram",
+    "accuracy_cost", "accuracy_curves", "bars", "curves", "energy_curve", "filter_banks", "layer_bars",
+    "rate_distortion", "roofline", "schedule_curves", "seed_intervals", "sensitivity_map", "shared_slices",
+    "size_front", "weight_histogram",
 ]  # fmt: skip

@@ -20,10 +20,11 @@ from torch.nn import functional as F
 from torch.nn.utils import prune
 from torch.utils.flop_counter import FlopCounterMode
 
-from course_lib import distillation, lowrank, pruning, quantization
+from course_lib import coding, distillation, lowrank, pruning, quantization, search
 from course_lib.training.input_statistics import inverse_factor
 
 Pairs = Iterator[tuple[Any, Any]]
+T = torch.tensor
 INDEPENDENT: dict[str, Callable[[ModuleType], Pairs]] = {}
 
 
@@ -724,3 +725,121 @@ def _(reference: ModuleType) -> Pairs:
     down, up = sorted((one.data for one in adapted.parameters() if one.requires_grad), key=lambda one: one.shape[0])
     merged = lowrank.merge_lora(adapted)[0].weight.detach()
     yield reference.lora_weight(model[0].weight.detach(), down, up, 4.0), merged
+
+
+@independent("12.1")
+def _(reference: ModuleType) -> Pairs:
+    """The package's step sorts the centroids; the printed example by hand."""
+    for values, centroids in ((random(30), T([-1.0, 0.1, 0.9])), (T([0.0, 1.0, 5.0]), T([0.0, 50.0]))):
+        indices, moved = reference.kmeans_step(values, centroids)
+        yield indices, coding.assign(values, centroids)
+        yield moved.sort().values, coding.update(values, indices, centroids)
+    yield reference.kmeans_step(T([0.0, 1.0, 2.0, 10.0]), T([0.0, 5.0, 10.0])), (T([0, 0, 0, 2]), T([1.0, 0.0, 10.0]))
+
+
+@independent("12.2")
+def _(reference: ModuleType) -> Pairs:
+    for counts in ([5, 1, 1, 0, 9], [1, 1, 1, 1, 1], [3], [1, 2, 4, 8, 16, 31]):
+        lengths = coding.code_lengths(counts)
+        yield reference.canonical_codes(lengths), coding.canonical_codes(lengths)
+    yield reference.canonical_codes([2, 3, 0, 1, 3]), {3: "0", 0: "10", 1: "110", 4: "111"}
+
+
+@independent("12.3")
+def _(reference: ModuleType) -> Pairs:
+    for counts in ([5, 1, 1, 0, 9], [1, 1, 1, 1, 1], [3], [1, 2, 4, 8, 16, 31]):
+        yield reference.entropy_and_length(counts), (coding.entropy(counts), coding.huffman_bits_per_symbol(counts))
+
+
+@independent("12.4")
+def _(reference: ModuleType) -> Pairs:
+    """The package's coder; and the message comes back."""
+    generator = torch.Generator().manual_seed(0)
+    for length in (0, 1, 7, 50):
+        message = torch.randint(0, 3, (length,), generator=generator).tolist()
+        bits = reference.arithmetic_encode(message, [9, 2, 5])
+        yield bits, coding.arithmetic_encode(message, [9, 2, 5])
+        yield coding.arithmetic_decode(bits, [9, 2, 5], length), message
+
+
+@independent("12.5")
+def _(reference: ModuleType) -> Pairs:
+    weights, bits = random(200).clamp(-2.4, 2.4), 1 + 3 * torch.rand(11, generator=torch.Generator().manual_seed(1))
+    for lam in (0.0, 0.05, 0.3):
+        expected = coding.rdoq(weights, 0.5, lam, lambda levels: bits[levels.long() + 5])
+        yield reference.rdoq(weights, 0.5, lam, bits), expected.long()
+
+
+@independent("12.6")
+def _(reference: ModuleType) -> Pairs:
+    for counts in ([5, 2, 1], [70, 9, 9, 1, 1, 1], [12]):
+        lengths = coding.code_lengths(counts)
+        fixed = math.ceil(coding.codebook_bits(sum(counts), len(counts), 0) / 8) + 4 * len(counts)
+        words = math.ceil(
+            len(coding.encode(range(len(counts)), {s: "0" * n * counts[s] for s, n in enumerate(lengths)})) / 8
+        )
+        coded = words + math.ceil(5 * len(counts) / 8) + 4 * len(counts)
+        yield reference.layer_bytes(counts, lengths, 4), {"fixed": fixed, "huffman": coded}
+
+
+@independent("13.1")
+def _(reference: ModuleType) -> Pairs:
+    """Two steps of phi with EfficientNet's bases, by the functions of the package."""
+    found = reference.compound_scaling([2, 3], [24, 100], 224, 4.0, 1.2, 1.1, 1.15)
+    scaling = search.compound_scaling(2)
+    yield found["phi"], 2
+    yield found["layers"], [search.scaled_layers(count, scaling.depth) for count in (2, 3)]
+    yield found["channels"], [search.scaled_channels(count, scaling.width) for count in (24, 100)]
+    yield found["resolution"], scaling.resolution
+
+
+@independent("13.2")
+def _(reference: ModuleType) -> Pairs:
+    """With all channels the pair computes the same; the first ones have the largest filters."""
+    first, bias, second, image = random(6, 3, 3, 3), random(6, seed=1), random(4, 6, 3, 3, seed=2), random(1, 3, 9, 9)
+    sorted_first, sorted_bias, sorted_second = reference.first_channels(first, bias, second, 6)
+    before = F.conv2d(F.conv2d(image, first, bias).relu(), second)
+    yield F.conv2d(F.conv2d(image, sorted_first, sorted_bias).relu(), sorted_second), before
+    norms = sorted((filter.abs().sum().item() for filter in first), reverse=True)
+    kept = reference.first_channels(first, bias, second, 2)
+    yield [filter.abs().sum().item() for filter in kept[0]], norms[:2]
+    yield kept[2], sorted_second[:, :2]
+
+
+@independent("13.3")
+def _(reference: ModuleType) -> Pairs:
+    """BatchNorm itself, on all images as one batch."""
+    batches = [random(4, 3, 2, 2) + 5, random(7, 3, 2, 2, seed=1) - 1]
+    images = torch.cat(batches)
+    mean, var = reference.batchnorm_statistics(batches)
+    yield F.batch_norm(images, mean, var, eps=1e-9), F.batch_norm(images, None, None, training=True, eps=1e-9)
+
+
+@independent("13.4")
+def _(reference: ModuleType) -> Pairs:
+    """Deb's rules of the package, which takes the violation of the limit."""
+    nets = [
+        (place, score, cost) for place, (score, cost) in enumerate([(5, 9), (3, 2), (4, 4), (9, 6), (1, 4), (4, 3)])
+    ]
+    for limit in (1, 4, 9):
+        expected = search.evolution_step([(net, score, max(0, cost - limit)) for net, score, cost in nets], 4)
+        found = reference.survivors([((net,), score, cost) for net, score, cost in nets], limit, 4)
+        yield [net for (net,) in found], expected
+
+
+@independent("13.5")
+def _(reference: ModuleType) -> Pairs:
+    accuracy, latency = (random(30, seed=1).round(decimals=1).tolist(), random(30, seed=2).round(decimals=1).tolist())
+    front = search.pareto_front([(-one, ms) for one, ms in zip(accuracy, latency, strict=True)])
+    yield reference.pareto_front(accuracy, latency), front
+
+
+@independent("13.6")
+def _(reference: ModuleType) -> Pairs:
+    """The parts of a subnet of the package whose blocks are as wide inside as outside."""
+    subnet = search.Subnet(56, (2, 1, 2, 2), (16, 24, 48, 96), (1.0,) * 4)
+    blocks = [part for part in search.parts_of(subnet) if part.kind == "block"]
+    table = {(part.inputs, part.outputs, part.size, part.stride): 0.25 + place for place, part in enumerate(blocks)}
+    times = [table[part.inputs, part.outputs, part.size, part.stride] for part in blocks]
+    found = reference.table_latency(table, [16, 24, 48, 96], [2, 1, 2, 2], blocks[0].size, 0.5, 0.125)
+    yield found, 0.5 * sum(times) + 0.125

@@ -193,4 +193,60 @@ PRINTED = {
         "Example: weight `[[1, 0]]`, `A = [[1, 1]]`, `B = [[2]]` and `alpha = 0.5`: r is 1, the update is 0.5"
         " · `[[2, 2]]`, and the result is `[[2, 1]]`."
     ),
+    "12.1": (
+        "Example: values `[0, 1, 2, 10]`, centroids `[0, 5, 10]`. The indices are `[0, 0, 0, 2]` and the "
+        "means 1 and 10. Centroid 1 is empty. The values 0 and 2 lie equally far from their mean 1, and 0 "
+        "comes first: the centroids are `[1, 0, 10]`."
+    ),
+    "12.2": (
+        'Example: `canonical_codes([2, 3, 0, 1, 3])` is `{3: "0", 0: "10", 1: "110", 4: "111"}`. For `[1, 1, '
+        "2]` there is no code."
+    ),
+    "12.3": (
+        "Example: `entropy_and_length([2, 1, 1])` is `(1.5, 1.5)`, and `entropy_and_length([8, 1, 1])` is "
+        "about `(0.922, 1.2)`."
+    ),
+    "12.4": (
+        "Example: `arithmetic_encode([0, 2, 1], [2, 1, 1])`: the interval becomes $[0, 1/2)$, then $[3/8, "
+        '1/2)$, then $[7/16, 15/32)$. It begins at $14/32$ and is $1/32$ wide, so the code is `"01110"`.'
+    ),
+    "12.5": (
+        "Example: `weights = [0.9, 2.2, -1.4]`, `step = 1`, `lam = 0.1`, `bits = [9, 4, 1, 4, 9]`. For 0.9 "
+        "level 1 costs 0.01 + 0.4, level 0 costs 0.81 + 0.1: level 1. For 2.2 level 2 costs 0.04 + 0.9, level"
+        " 1 costs 1.44 + 0.4: level 2. For −1.4 level −1 costs 0.16 + 0.4, level 0 costs 1.96 + 0.1: level "
+        "−1. With `lam = 0.5` the levels are `[0, 1, -1]`."
+    ),
+    "12.6": (
+        "Example: `layer_bytes([5, 2, 1], [1, 2, 2], 4)`. Fixed: 8 indices of 2 bits are 2 bytes, 3 values "
+        "are 12: 14 bytes. Huffman: 5 + 4 + 2 = 11 bits are 2 bytes, the table has 15 bits, 2 bytes, and with"
+        " the codebook it is 16 bytes. So for a small layer the codes do not pay."
+    ),
+    "13.1": (
+        "Example: `layers = [1, 3]`, `channels = [10, 40]`, `resolution = 100`, `times = 20`, α = 1.5, β = "
+        "1.25, γ = 1.1. The work grows 2.84 times for each step, so φ is 2, for 8.04 times. Layers 2.25 and "
+        "6.75 become `[3, 7]`. Channels 15.6 and 62.5 become `[16, 64]`. The resolution is 121."
+    ),
+    "13.2": (
+        "Example: four filters have the importances 2, 6, 2 and 3. The order is 1, 3, 0, 2. For `keep = 3` "
+        "the new first layer has the filters 1, 3 and 0, and the second layer reads these."
+    ),
+    "13.3": (
+        "Example: one channel, one pixel, two batches with the values 1, 3 and 8. The mean is 4, and the "
+        "variance is (9 + 1 + 16) / 3 = 8.667."
+    ),
+    "13.4": (
+        "Example: with `limit = 5` and the candidates `((0,), 0.9, 7)`, `((1,), 0.6, 5)`, `((2,), 0.7, 3)`, "
+        "`((3,), 0.8, 6)`, the order is `(2,)`, `(1,)`, `(3,)`, `(0,)`. For `count = 3` the answer is `[(2,),"
+        " (1,), (3,)]`."
+    ),
+    "13.5": (
+        "Example: accuracies `[0.90, 0.92, 0.92, 0.91, 0.90]` and latencies `[1, 3, 2, 2, 1]`. The second and"
+        " the fourth are dominated by the third. The first and the last are equal, and nothing dominates "
+        "them. The answer is `[0, 2, 4]`."
+    ),
+    "13.6": (
+        "Example: `widths = [16, 32]`, `depths = [1, 2]`, `size = 7`. The blocks are `(16, 16, 7, 1)`, `(16, "
+        "32, 7, 2)` and `(32, 32, 4, 1)`. If they take 1, 2 and 3 ms, `scale` is 0.5 and `offset` is 0.25, "
+        "the answer is 3.25."
+    ),
 }

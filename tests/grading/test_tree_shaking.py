@@ -89,11 +89,11 @@ def test_a_whole_module_can_be_wanted(folder):
     assert "def answer_it" in kept["lesson_99.cases"] and "def inputs" in kept["lesson_99.cases"]
 
 
-@pytest.mark.parametrize("lesson", ["03", "04", "05", "06", "07", "08", "09", "10", "11"])
+@pytest.mark.parametrize("lesson", ["03", "04", "05", "06", "07", "08", "09", "10", "11", "12", "13"])
 def test_the_room_that_an_exercise_rebuilds_is_not_in_its_sandbox(lesson, tmp_path):
     """In its place stands one file, which refuses to be imported."""
     (path,) = building.SOLUTIONS.glob(f"{lesson}_*.ipynb")
-    rooms = {"quantization", "distillation", "lowrank", "pruning"}
+    rooms = {"quantization", "distillation", "lowrank", "pruning", "coding", "search"}
     staged = Assignment(path).stage(tmp_path)
     inside = {name: file.read_text() for name, file in staged.items() if "/" in name and name.split("/")[1] in rooms}
     assert set(inside) == {f"course_lib/{room}/__init__.py" for room in rooms}

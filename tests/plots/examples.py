@@ -11,6 +11,10 @@ SPARSITIES = [0.0, 0.5, 0.9, 0.95]
 CURVES = {"cut only": (SPARSITIES, [0.93, 0.9, 0.4, 0.1]), "fine-tuned": (SPARSITIES, [0.93, 0.93, 0.92, 0.9])}
 ROOF = SimpleNamespace(peak_gflops=100.0, bandwidth_gbs=20.0, ridge=5.0)
 SIZES = pandas.Series({"ResNet18, fp32": 44.7, "int8": 11.2})
+RATES = [
+    {"method": method, "bits": bits, "error": 4.0**-bits * factor}
+    for method, factor in (("uniform", 1.4), ("k-means", 2.0)) for bits in (1, 2, 3)
+]  # fmt: skip
 LOSSES = pandas.DataFrame({"with a teacher": [2.0, 1.0], "without": [2.0, 1.5]})
 WEIGHT = torch.randn(16, 3, 5, 5, generator=torch.Generator().manual_seed(0))
 
@@ -52,6 +56,11 @@ PICTURES = {
         lowrank.energy(lowrank.singular_values(WEIGHT)).tolist(), break_even=13, title="Energy of a layer"
     ),
     "filters": lambda: plots.filter_banks({"as trained": WEIGHT, "zeros": torch.zeros_like(WEIGHT)}, title="Filters"),
+    "slices": lambda: plots.shared_slices({"largest": (64, 48), "smallest": (16, 24)}, title="Shared weights"),
+    "subnets": lambda: plots.accuracy_cost(
+        [1.0, 2.0, 3.0], [0.88, 0.91, 0.9], [0, 1], title="Subnets", x_label="ms", marked={"found": (2.0, 0.91)}
+    ),
     "bars": lambda: plots.bars(SIZES, title="Size of the file", x_label="MB"),
+    "rates": lambda: plots.rate_distortion(RATES, title="A layer"),
     "curves": lambda: plots.curves(LOSSES, title="Loss of the student", x_label="step", y_label="loss"),
 }
