@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import common
+import search_card
 import search_outcomes as outcomes
 import search_parts as parts
 import torch
@@ -98,33 +99,6 @@ def quick(arguments: Any) -> None:
     results.save()
 
 
-def card(results: dict[str, Any]) -> None:
-    """The card of the shipped supernet, with the figures of the results file."""
-    largest, smallest = results["supernet"]["rows"]
-    predictor = max(results["predictor"]["rows"], key=lambda row: row["measured"])
-    errors = sorted(abs(row["error"]) for row in results["latency"]["rows"])
-    settings = [
-        [
-            row["setting"], f"{row['feasible']:.2%}", f"{row['wins']} of {row['seeds']}",
-            f"{row['points']:+.3f} ({row['points_low']:+.3f} to {row['points_high']:+.3f})",
-        ]
-        for row in results["evolution"]["rows"]
-    ]  # fmt: skip
-    uniform = [
-        [
-            f"{row['uniform_ms']:.3f} ms", row["weights"], f"{row['uniform_accuracy']:.2%}",
-            f"{row['searched_accuracy']:.2%}",
-            f"{row['points']:+.2f} ({row['points_low']:+.2f} to {row['points_high']:+.2f})",
-        ]
-        for row in results["uniform"]["rows"]
-    ]  # fmt: skip
-    common.write_card(
-        "resnet18_supernet", largest=largest, smallest=smallest, predictor=predictor,
-        subnets=search.RESNET18_SPACE.size, settings=common.table_lines(settings), uniform=common.table_lines(uniform),
-        latency_median=errors[len(errors) // 2], latency_worst=errors[-1],
-    )  # fmt: skip
-
-
 def main() -> None:
     """Measure the parts that were asked for."""
     options = common.parser(__doc__, parts=PARTS)
@@ -135,8 +109,8 @@ def main() -> None:
         return
     SOURCE[0] = arguments.source
     results = common.run_parts(arguments, "search", PARTS, *splits_of(arguments.source))
-    if set(PARTS) <= results.keys():
-        card(results)
+    if "supernet" in results:
+        search_card.write(results)
     build_manifest()
 
 

@@ -47,8 +47,11 @@ def calibrated(supernet: search.Supernet, subnet: search.Subnet, train: data.Spl
 
 
 def subnets(splits: data.Splits, held_out: data.Split) -> Iterator[Row]:
-    """Costs and accuracy of random subnets with inherited weights, on images that the supernet was not trained on."""
-    supernet, latency = stored_supernet(), table()
+    """Costs and accuracy of random subnets with inherited weights, on images that the supernet was not trained on.
+
+    Without a latency table they have no latency; run this part again after ``latency``.
+    """
+    supernet, latency = stored_supernet(), table() if LATENCIES.exists() else None
     for subnet in measured_subnets():
         genes = list(SPACE.genes(subnet))
         file = FOLDER / "subnets" / f"{'-'.join(map(str, genes))}.json"

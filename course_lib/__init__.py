@@ -11,9 +11,9 @@ from typing import Any
 __version__ = "0.1.0"
 
 _SUBPACKAGES = (
-    "architectures", "assets", "calculator", "cli", "coding", "core", "data", "distillation", "doctor", "grading",
-    "launch", "learning", "lowrank", "models", "notebook", "plots", "profiling", "pruning", "quantization",
-    "report", "search", "storage", "training", "widgets",
+    "advisor", "architectures", "assets", "calculator", "cli", "coding", "core", "data", "deploy", "distillation",
+    "doctor", "grading", "launch", "learning", "lowrank", "models", "notebook", "pipeline", "plots", "profiling",
+    "pruning", "quantization", "report", "search", "storage", "training", "widgets",
 )  # fmt: skip
 
 __all__ = ["__version__", *_SUBPACKAGES]

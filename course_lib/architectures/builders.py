@@ -14,6 +14,7 @@ CAUSAL_LMS = {
     "llama": "Llama", "opt": "OPT", "gpt2": "GPT2", "qwen2": "Qwen2", "mistral": "Mistral", "gemma": "Gemma",
 }  # fmt: skip
 CLASSIFIERS = {"distilbert": "DistilBert", "roberta": "Roberta", "electra": "Electra", "albert": "Albert", "vit": "ViT"}
+TORCHVISION_OPTIONS = ("aux_logits", "transform_input")
 BERT_SHAPE = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act",
     "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "pad_token_id",
@@ -37,12 +38,19 @@ def resized_resnet18(resolution: int, num_classes: int = 10) -> nn.Module:
 
 
 @builder("torchvision")
-def torchvision_classifier(name: str, num_classes: int = 1000) -> nn.Module:
-    """One of torchvision's classifiers, unchanged, with random weights."""
+def torchvision_classifier(name: str, num_classes: int = 1000, **options: bool) -> nn.Module:
+    """One of torchvision's classifiers, unchanged, with random weights.
+
+    Args:
+        options: of GoogLeNet and Inception, see ``TORCHVISION_OPTIONS``: whether they have auxiliary heads, which only
+            training uses, and whether they normalize their input as the trained weights expect it.
+    """
     from torchvision import models as torchvision_models
 
     check_choice("name", name, torchvision_models.list_models(module=torchvision_models))
-    return torchvision_models.get_model(name, weights=None, num_classes=num_classes)
+    for option in options:
+        check_choice("options", option, TORCHVISION_OPTIONS)
+    return torchvision_models.get_model(name, weights=None, num_classes=num_classes, **options)
 
 
 @builder("bert")

@@ -78,6 +78,9 @@ def _allocate(model: nn.Module, name: str, module: nn.Module, allocated: dict[in
         module._buffers[key] = torch.full(buffer.shape, _unset(buffer), dtype=buffer.dtype)
     if parameters or buffers:
         _initialize(model, module)
+    for key, attribute in vars(module).items():
+        if isinstance(attribute, Tensor) and attribute.is_meta:
+            raise ValueError(f"{type(model).__name__} cannot be resized: only its builder can compute {name}.{key}")
     for key in buffers:
         value: Any = module._buffers[key]
         unset = torch.tensor(_unset(value), dtype=value.dtype, device=value.device)

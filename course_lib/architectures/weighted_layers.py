@@ -7,9 +7,13 @@ GPT-2), convolutions and transposed convolutions in one to three dimensions.
 from __future__ import annotations
 
 import copy
+import types
+from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -90,10 +94,58 @@ def copy_model(model: nn.Module) -> nn.Module:
     """A deep copy of ``model`` whose weights may be changed.
 
     Raises:
-        ValueError: as ``check_plain_weights``.
+        ValueError: as ``check_plain_weights``; if a parameter or a running statistic holds NaN or infinity, or another
+            buffer NaN (a mask may be infinite); or if the copy would use a weight of ``model`` itself.
     """
     check_plain_weights(model)
+    for name, parameter in model.named_parameters():
+        _check_values(name, parameter)
+    for name, buffer in model.named_buffers():
+        _check_values(name, buffer, infinite=not name.endswith(("running_mean", "running_var")))
+    _check_no_captured_parts(model)
     return copy.deepcopy(model)
+
+
+def _check_values(name: str, tensor: Tensor, *, infinite: bool = False) -> None:
+    """Refuse NaN, and infinity unless it is allowed; the sum, one fast pass, is finite where all values are."""
+    if not tensor.is_floating_point() or tensor.detach().sum(dtype=torch.float64).isfinite():
+        return
+    if count := int((tensor.isnan() if infinite else ~tensor.isfinite()).sum()):
+        layer, _, kind = name.rpartition(".")
+        raise ValueError(
+            f"layer {layer!r}: its {kind} holds NaN or infinity in {count:,} of {tensor.numel():,} entries"
+        )
+
+
+def _check_no_captured_parts(model: nn.Module) -> None:
+    """Refuse a hook or a replaced ``forward`` that holds a part of the model: in a copy it would hold the original's.
+
+    Bound methods are copied with their module; a function, lambda or closure is not.
+    """
+    parts = {id(part) for part in (*model.modules(), *model.parameters(), *model.buffers())}
+    for name, module in model.named_modules():
+        hooks = [*module._forward_pre_hooks.values(), *module._forward_hooks.values()]
+        for function in [*hooks, *([vars(module)["forward"]] if "forward" in vars(module) else [])]:
+            if any(id(owner) in parts for owner in _captured(function)):
+                raise ValueError(
+                    f"layer {name!r} has a hook or a forward function that holds a part of the model, so a copy of the "
+                    "model would use the weights of the original; remove it, or make it a method of a module"
+                )
+
+
+def _captured(function: Any) -> Iterator[Any]:
+    """What a function keeps in its closure and its defaults, and the owners of bound methods among it."""
+    cells = [cell.cell_contents for cell in getattr(function, "__closure__", None) or () if _is_filled(cell)]
+    for value in [*cells, *(getattr(function, "__defaults__", None) or ())]:
+        yield from (value, getattr(value, "__self__", None))
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018 - an empty cell raises
+    except ValueError:
+        return False
+    return True
 
 
 def check_plain_weights(model: nn.Module) -> None:
@@ -101,8 +153,10 @@ def check_plain_weights(model: nn.Module) -> None:
 
     Raises:
         ValueError: names the layer with ``weight_norm``, ``spectral_norm``, a parametrization, or a mask of
-            ``torch.nn.utils.prune``, and says how to make its weight a plain parameter.
+            ``torch.nn.utils.prune``, and says how to make its weight a plain parameter; or a layer without values,
+            which is lazy or on the ``meta`` device.
     """
+    check_has_values(model)
     for name, module in model.named_modules():
         if found := recomputed_parameter(module):
             kind, parameter, remedy = found
@@ -111,6 +165,23 @@ def check_plain_weights(model: nn.Module) -> None:
                 f"layer {name!r} recomputes its {parameter} before each call ({kind}), so a change of it would be "
                 f"lost; make it a plain parameter first: {advice}"
             )
+
+
+def check_has_values(model: nn.Module) -> None:
+    """Refuse a model with a lazy layer that was not called yet, or with parameters on the ``meta`` device.
+
+    Raises:
+        ValueError: names the layer.
+    """
+    for name, module in model.named_modules():
+        own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+        if any(map(is_lazy, own)):
+            raise ValueError(
+                f"layer {name!r} of kind {type(module).__name__} has no weights yet; run the model once on an example, "
+                "which gives it its sizes"
+            )
+        if any(tensor.is_meta for tensor in own):
+            raise ValueError(f"layer {name!r} is on the meta device and has no values; load its weights first")
 
 
 def recomputed_parameter(module: nn.Module) -> tuple[str, str, str] | None:

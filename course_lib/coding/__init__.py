@@ -79,7 +79,6 @@ from course_lib.coding.rate_distortion import (
 from course_lib.coding.sequential import gptq_levels, quantize_sequentially, row_steps
 from course_lib.coding.shipped_results import (
     coders_table,
-    lossless_table,
     nncodec_table,
     shipped_rows,
     stages_table,
@@ -104,9 +103,9 @@ __all__ = [
     "dependent_quantize", "dependent_values", "embedding_counts", "empirical_bits", "encode", "entropy",
     "entropy_bits", "expected_bits", "expected_magnitudes", "exponent_coded_bits", "field_entropy", "fields",
     "fisher_information", "fisher_steps", "gaps", "gptq_levels", "huffman_bits_per_symbol", "huffman_tree",
-    "initial_centroids", "join_fields", "k_means", "layer_entropies", "levels_of", "lossless_table",
-    "narrowing_intervals", "nncodec_table", "published_bytes", "quantize_levels", "quantize_sequentially",
-    "quantize_uniform", "rdoq", "rdoq_point", "row_steps", "set_levels", "share_weights", "shipped_rows",
-    "shortest_bits", "stages_table", "storable_steps", "train_centroids", "train_through_coder", "update",
-    "variance_steps", "weights_of", "with_shared_weights",
+    "initial_centroids", "join_fields", "k_means", "layer_entropies", "levels_of", "narrowing_intervals",
+    "nncodec_table", "published_bytes", "quantize_levels", "quantize_sequentially", "quantize_uniform", "rdoq",
+    "rdoq_point", "row_steps", "set_levels", "share_weights", "shipped_rows", "shortest_bits", "stages_table",
+    "storable_steps", "train_centroids", "train_through_coder", "update", "variance_steps", "weights_of",
+    "with_shared_weights",
 ]  # fmt: skip

@@ -6,7 +6,6 @@ Huffman Coding, 2016.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from course_lib import models, training
+from course_lib.architectures.weighted_layers import copy_model
 from course_lib.coding.codebook import Codebook, k_means
 from course_lib.coding.huffman import code_bits, code_lengths, gaps
 from course_lib.data import Split
@@ -99,7 +99,7 @@ def share_weights(
 
 def with_shared_weights(model: nn.Module, shared: Mapping[str, SharedWeights]) -> nn.Module:
     """A copy of ``model`` with the shared values as weights."""
-    changed = copy.deepcopy(model)
+    changed = copy_model(model)
     for name, weights in shared.items():
         parameter: Any = changed.get_submodule(name).weight
         parameter.data.copy_(weights.values())

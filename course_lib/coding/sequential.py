@@ -11,7 +11,6 @@ information of output i and d_j = 1 / U_jj². All rows trade bits for loss at th
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_lib import models
+from course_lib.architectures.weighted_layers import copy_model
 from course_lib.coding.embeddings import quantize_embeddings
 from course_lib.coding.uniform import per_row, quantize_levels, set_levels, storable_steps
 from course_lib.core.validation import check_positive
@@ -148,7 +148,7 @@ def quantize_sequentially(
     check_positive("c", c)
     if any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in model.modules()):
         raise ValueError("model has BatchNorm layers, whose statistics would be those of other weights; fold them")
-    quantized = quantize_embeddings(copy.deepcopy(model).eval(), fisher, c, counts or {})
+    quantized = quantize_embeddings(copy_model(model).eval(), fisher, c, counts or {})
     run = _Pass(quantized, fisher, c, damping, keep_zeros, match)
     inputs = calibration.example(len(calibration))
     if isinstance(inputs, dict):

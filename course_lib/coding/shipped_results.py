@@ -22,19 +22,6 @@ def shipped_rows(table: str) -> list[dict[str, Any]]:
     return assets.results("coding")[table]["rows"]
 
 
-def lossless_table() -> pandas.DataFrame:
-    """ResNet18 as a file, what general compressors leave of it, and what coded exponents would, in per cent."""
-    rows = {
-        row["file"]: {
-            "file": byte_size(row["stored_bytes"]),
-            **{name: percent(row[name] / row["stored_bytes"], 0) for name in ("gzip", "xz", "zstd") if name in row},
-            "coded exponents": percent(row["exponent_coded_bytes"] / row["stored_bytes"], 0),
-        }
-        for row in shipped_rows("lossless")
-    }
-    return _frame(rows)
-
-
 def nncodec_table() -> pandas.DataFrame:
     """Each model and operating point: file and retained accuracy of nncodec, and of the coded file chosen for it."""
     rows = {
@@ -67,7 +54,11 @@ def stages_table() -> pandas.DataFrame:
 
 
 def coders_table() -> pandas.DataFrame:
-    """Levels of coded files by Huffman codes, at their entropy, and by adaptive tables with contexts; true files."""
+    """Levels of coded files by Huffman codes, at their entropy, and by adaptive tables with contexts; true files.
+
+    A row that was measured on another file than the one that was chosen in the end is left out.
+    """
+    chosen = {row["point"]: row["stored_bytes"] for row in shipped_rows("points")}
     rows = {
         row["point"]: {
             "Huffman": byte_size(row["huffman_bytes"]), "entropy": byte_size(row["order_0_bytes"]),
@@ -75,6 +66,7 @@ def coders_table() -> pandas.DataFrame:
             "Huffman's loss": f"{row['huffman_bytes'] / row['order_0_bytes'] - 1:+.0%}".replace("%", " %"),
         }
         for row in shipped_rows("coders")
+        if row["arithmetic_file"] == chosen[row["point"]]
     }  # fmt: skip
     return _frame(rows)
 
@@ -87,4 +79,4 @@ def _retained(row: Mapping[str, Any]) -> str:
 def _frame(rows: Mapping[str, Mapping[str, str]]) -> pandas.DataFrame:
     import pandas
 
-    return pandas.DataFrame.from_dict(rows, orient="index")
+    return pandas.DataFrame(list(rows.values()), index=list(rows))

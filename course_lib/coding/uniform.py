@@ -7,7 +7,6 @@ coder is within 0.25 bit of the best one).
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import storage
+from course_lib.architectures.weighted_layers import copy_model
 from course_lib.core.validation import check_positive
 
 STEP_MANTISSA_BITS = 4
@@ -100,7 +100,7 @@ def quantize_uniform(model: nn.Module, steps: Mapping[str, Tensor]) -> nn.Module
     Raises:
         ValueError: as ``quantize_levels``, or if a name is unknown.
     """
-    quantized = copy.deepcopy(model)
+    quantized = copy_model(model)
     state = quantized.state_dict()
     if unknown := sorted(set(steps) - set(state)):
         raise ValueError(f"steps names {unknown[0]!r}, which is no parameter of the model")

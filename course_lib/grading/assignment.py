@@ -146,9 +146,7 @@ class Exercise:
         """
         here = Path(__file__).parent
         visible = {name: here / name for name in ("probe_runtime.py", "sandbox_kernel.py")}
-        code = [cell.source for cell in self.code]
-        for name in visible_files.visible([*code, *self.library.values()], PACKAGE):
-            visible[f"course_lib/{name}"] = PACKAGE / name
+        visible |= {f"course_lib/{name}": PACKAGE / name for name in self._visible}
         exercises = "course_lib/learning/exercises"
         made = {f"{exercises}/{name.replace('.', '/')}.py": source for name, source in self.library.items()}
         made |= {f"course_lib/{name}": source for name, source in visible_files.STUBS.items()}
@@ -158,6 +156,12 @@ class Exercise:
             visible[inside].chmod(READABLE)
         visible |= {f"{exercises}/{file.relative_to(self.modules).as_posix()}": file for file in self._data_files()}
         return {inside: _readable(file, folder, inside) for inside, file in visible.items()}
+
+    @cached_property
+    def _visible(self) -> list[str]:
+        """The files of the package that the exercise needs; to find them takes a third of a second."""
+        code = [cell.source for cell in self.code]
+        return visible_files.visible([*code, *self.library.values()], PACKAGE)
 
     def _data_files(self) -> list[Path]:
         """What the playgrounds of the exercise read."""

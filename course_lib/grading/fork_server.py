@@ -146,8 +146,8 @@ class _Server:
         self.process.stdin.write(json.dumps(job).encode() + b"\n")
         self.pid, self.running = self._read_number(START_SECONDS), True
 
-    def wait(self, timeout: float) -> int:
-        """The exit status of the job.
+    def wait(self, timeout: float | None) -> int:
+        """The exit status of the job; ``timeout`` in seconds, without end if it is None.
 
         Raises:
             subprocess.TimeoutExpired: if it does not end in time.
@@ -164,11 +164,11 @@ class _Server:
             if pipe is not None:
                 pipe.close()
 
-    def _read_number(self, timeout: float) -> int:
+    def _read_number(self, timeout: float | None) -> int:
         assert self.process.stdout is not None
         ready, _, _ = select.select([self.process.stdout], [], [], timeout)
         if not ready:
-            raise subprocess.TimeoutExpired("job of a fork server", timeout)
+            raise subprocess.TimeoutExpired("job of a fork server", timeout or 0.0)
         line = self.process.stdout.readline()
         if not line:
             raise OSError("the fork server has ended")
@@ -184,6 +184,7 @@ def serve(kind: str) -> None:
         importlib.import_module(name)
     if kind == "compare":
         _compile_schema()
+        importlib.import_module("course_lib.grading.provisioner").register()  # reads the entry points of all packages
     gc.collect()
     gc.freeze()
     jobs, answers = os.fdopen(0, "rb", buffering=0, closefd=False), os.dup(1)
@@ -261,7 +262,22 @@ def _run_pytest(job: Mapping[str, Any]) -> int:
     os.dup2(os.open("stderr.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), 2)
     os.environ.clear()
     os.environ.update(job["environment"])
-    return int(pytest.main([*job["arguments"]]))
+    arguments, plugins = _with_modules(job["arguments"])
+    return int(pytest.main(arguments, plugins))
+
+
+def _with_modules(arguments: Sequence[str]) -> tuple[list[str], list[Any]]:
+    """Arguments without ``-p NAME``, and these modules: pytest would look for each name among all entry points."""
+    import importlib
+
+    left, plugins, rest = [], [], iter(arguments)
+    for argument in rest:
+        name = next(rest) if argument == "-p" else None
+        if name is None or name.startswith("no:"):
+            left += [argument] if name is None else [argument, name]
+        else:
+            plugins.append(importlib.import_module(name))
+    return left, plugins
 
 
 def _run_judge(arguments: Mapping[str, Any]) -> int:

@@ -31,7 +31,12 @@ import zmq
 
 PACKET = 200_000
 DESCRIPTORS = 32
-KERNEL = ("ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "IPython.core.completer", "zmq")
+KERNEL = (
+    "ipykernel.kernelapp", "ipykernel.ipkernel", "ipykernel.zmqshell", "ipykernel.debugger", "IPython.core.completer",
+    "IPython.core.completerlib", "IPython.core.debugger", "IPython.core.oinspect", "IPython.extensions.storemagic",
+    "tornado.platform.asyncio", "faulthandler", "zmq",
+)  # fmt: skip
+"""What ipykernel imports before it is ready; each kernel would spend a quarter of a second on it."""
 FIRST_PROCESS_UID = 209_999
 
 

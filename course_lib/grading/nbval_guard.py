@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 import pytest
 import zmq
+from jupyter_client.blocking import BlockingKernelClient
 from nbval.kernel import RunningKernel
 
 from course_lib.grading import cgroups, provisioner, sandbox
@@ -48,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings = provisioner.read_settings()
     provisioner.register()
     _limit_own_memory()
+    BlockingKernelClient.wait_for_ready = wait_for_ready
     config.stash[METER] = guard(RunningKernel, sandbox.Limits(**settings["limits"]), settings["cgroup"])
 
 
@@ -55,6 +57,24 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """Leave the counted seconds beside the settings of the submission."""
     if (meter := config.stash.get(METER, None)) is not None:
         provisioner.settings_file().with_name(provisioner.SECONDS).write_text(f"{meter.now():.3f}", encoding="ascii")
+
+
+def wait_for_ready(client: Any, timeout: float) -> None:
+    """Until the kernel replies. jupyter_client then waits 0.2 s for silence; nbval itself waits for the idle status.
+
+    Raises:
+        RuntimeError: if the kernel ends, or does not reply in ``timeout`` seconds.
+    """
+    end = time.monotonic() + timeout
+    while True:
+        client.kernel_info()
+        with contextlib.suppress(Empty):
+            if client.get_shell_msg(timeout=1)["msg_type"] == "kernel_info_reply":
+                return
+        if not client.is_alive():
+            raise RuntimeError("the kernel died before it replied")
+        if time.monotonic() > end:
+            raise RuntimeError(f"the kernel did not reply in {timeout:g} seconds")
 
 
 def guard(kernel_class: Any, limits: sandbox.Limits, groups: Sequence[str] = ()) -> Meter:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -13,7 +11,7 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from course_lib.grading import nbval_report, nbval_run, own_kernel, sandbox
+from course_lib.grading import fork_server, nbval_report, nbval_run, own_kernel, sandbox
 from course_lib.grading.building import ROOT
 from course_lib.grading.outcome import Stop, StopReason
 
@@ -39,11 +37,9 @@ def run(notebook: NotebookNode, files: Mapping[str, Path] | None, limits: sandbo
         )  # fmt: skip
         limits = replace(limits, notebook_seconds=nbval_run.STRETCH * limits.notebook_seconds)
         settings = own_kernel.settings(str(library), str(folder / "home"), asdict(limits))
-        finished = subprocess.run(
-            [sys.executable, "-m", "pytest", *options], cwd=folder, env=_environment(settings),
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False,
-        )  # fmt: skip
-        return nbval_run.read(folder / "report.json", notebook, _failure(finished))
+        with fork_server.start(options, folder, _environment(settings)) as comparison:
+            status = comparison.wait(None)
+        return nbval_run.read(folder / "report.json", notebook, _failure(status, folder / "stderr.txt"))
 
 
 def _environment(settings: str) -> dict[str, str]:
@@ -57,8 +53,8 @@ def _environment(settings: str) -> dict[str, str]:
     }
 
 
-def _failure(finished: subprocess.CompletedProcess[str]) -> Stop | None:
-    if finished.returncode in nbval_report.EXIT_STATUS:
+def _failure(status: int, errors: Path) -> Stop | None:
+    if status in nbval_report.EXIT_STATUS:
         return None
-    last = (finished.stderr or finished.stdout).strip().splitlines()[-1:] or ["no output"]
+    last = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] or [f"status {status}"]
     return Stop(StopReason.COMPARISON_FAILED, f"nbval could not run the notebook: {last[0]}")

@@ -2,7 +2,8 @@
 
 This module is in the sandbox beside the notebook, and the reference lines are made with it outside. It decides
 nothing: a kernel in which it was changed still has to print the right values. Dictionaries and sets are sorted. Lists
-and tuples are written alike, so are all floating dtypes, and a tensor without dimensions is a number, as in the checks.
+and tuples are written alike, so are all floating dtypes but half precision, which has too few digits, and a tensor
+without dimensions is a number, as in the checks.
 
 Numbers are rounded so that another correct computation prints the same. A float keeps ``DIGITS`` digits; the entries
 of a tensor are rounded at the last digit of its largest entry. A reference value too near a rounding edge is listed
@@ -27,6 +28,7 @@ DIGITS = 4
 EDGE = 0.05
 TINY = 1e-9
 BESIDE = 4e-6
+HALF = ("float16", "bfloat16")
 _print = print
 _pristine: dict[str, Any] = {}
 
@@ -96,9 +98,10 @@ class Writer:
         return whole
 
     def _tensor(self, value: Any) -> str:
-        if not value.shape:
-            return self.write(_entries(value)[0])
         dtype = str(value.dtype).removeprefix("torch.")
+        half = f"{dtype} " if dtype in HALF else ""
+        if not value.shape:
+            return half + self.write(_entries(value)[0])
         shape = ",".join(str(size) for size in value.shape)
         entries = _entries(value)
         if not dtype.startswith(("float", "bfloat")):
@@ -106,7 +109,7 @@ class Writer:
             return f"{dtype}[{shape}]:{text}"
         largest = max((abs(entry) for entry in entries if math.isfinite(entry)), default=0.0)
         exponent = self._exponent(largest) - DIGITS + 1 if largest >= TINY else 0
-        return f"float[{shape}]e{exponent}:" + ",".join(self._entries(entries, exponent))
+        return f"{half}float[{shape}]e{exponent}:" + ",".join(self._entries(entries, exponent))
 
     def _entries(self, entries: Iterable[float], exponent: int) -> Iterable[str]:
         for entry in entries:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FIRST_NOTEBOOK = "notebooks/00_start_here.ipynb"
 PRE_SAVE_HOOK = "course_lib.notebook.saved_widgets.keep_pictures"
 DEFAULT_PORT = 8888
-TEST_EXTRAS = ("classroom", "dev")
+TEST_EXTRAS = ("classroom", "llm", "dev")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

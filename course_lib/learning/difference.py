@@ -16,8 +16,8 @@ def difference(got: Any, expected: Any, tolerance: Tolerance = None) -> str | No
     """How two plain values differ (``expected …, got …``), or None if they agree.
 
     Types, here and in what the grader's probes print: a list is as good as a tuple, a tensor without dimensions as a
-    number, an ``int`` as a float, and a floating dtype as any other. A float is no ``int``, a boolean no number, and a
-    NumPy array no tensor.
+    number, an ``int`` as a float, and a floating dtype as any other, but for half precision, which has too few digits
+    to be compared where they are expected. A float is no ``int``, a boolean no number, and a NumPy array no tensor.
     """
     got, expected = _without_dimensions(got), _without_dimensions(expected)
     if is_tensor(expected):
@@ -93,6 +93,8 @@ def _tensor_difference(got: Any, expected: Any, tolerance: Tolerance) -> str | N
         return f"expected a dense tensor, got {describe(got)}"
     if got.shape != expected.shape:
         return f"expected shape {tuple(expected.shape)}, got {tuple(got.shape)}"
+    if is_half(got) and expected.is_floating_point() and not is_half(expected):
+        return f"expected dtype {expected.dtype}, got {got.dtype}, which has too few digits; compute in float32"
     if not (got.is_floating_point() if expected.is_floating_point() else got.dtype == expected.dtype):
         return f"expected dtype {expected.dtype}, got {got.dtype}"
     rtol, atol = _tolerances(tolerance, exact=not expected.is_floating_point())
@@ -127,8 +129,13 @@ def _tolerances(tolerance: Tolerance, *, exact: bool) -> tuple[float, float]:
 
 def _without_dimensions(value: Any) -> Any:
     """The number in a tensor without dimensions; any other value as it is."""
-    is_number = is_tensor(value) and value.dim() == 0 and not (value.is_meta or value.is_sparse)
+    is_number = is_tensor(value) and value.dim() == 0 and not (value.is_meta or value.is_sparse or is_half(value))
     return value.item() if is_number else value
+
+
+def is_half(tensor: Any) -> bool:
+    """Whether a tensor is in half precision (float16 or bfloat16), which holds two or three digits."""
+    return str(tensor.dtype) in ("torch.float16", "torch.bfloat16")
 
 
 def _is_array(value: Any) -> bool:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from course_lib.learning.difference import difference
+from course_lib.learning.difference import difference, is_half
 from course_lib.learning.values import (
     UnusableResult,
     clone,
@@ -156,6 +156,8 @@ def expect_tensor(
         if wanted is not None:
             found = getattr(got, name) if name == "dtype" else tuple(got.shape)
             expect(found == wanted, f"{what} should have {name} {wanted}, yours has {found}", given=given, hint=hint)
+    if dtype is None and is_half(got):
+        expect(False, f"{what} should be in float32, yours is {got.dtype}, which has too few digits", given=given)
 
 
 def as_float(value: Any) -> float:

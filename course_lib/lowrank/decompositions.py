@@ -133,7 +133,7 @@ def factor_layer(module: nn.Module, kind: str, ranks: Sequence[int], moment: Ten
         last: Any = chain[-1]
         if last.bias is not None:
             last.bias.copy_(module.bias)
-    return chain.to(weight.device).train(module.training)
+    return chain.to(weight.device, weight.dtype).train(module.training)
 
 
 def merge(chain: Factored) -> Tensor:

@@ -13,7 +13,9 @@ from course_lib.architectures import input_quantizers
 from course_lib.architectures.factorized import KINDS, Factored, Plan
 from course_lib.architectures.layer_sizes import sizes
 from course_lib.architectures.registry import extend_argument
+from course_lib.architectures.tracing import changes_values
 from course_lib.architectures.weighted_layers import (
+    check_has_values,
     copy_model,
     is_linear,
     is_transposed,
@@ -163,7 +165,8 @@ def _has_factors(module: nn.Module, kind: str) -> bool:
 
 
 def check_model(model: nn.Module) -> None:
-    """Raise ``ValueError`` if ``model`` is in training mode."""
+    """Raise ``ValueError`` if ``model`` is in training mode, or has no values."""
+    check_has_values(model)
     if model.training:
         raise ValueError("model must be in eval mode to be factored; call model.eval() first")
 
@@ -200,6 +203,8 @@ def _refusal(model: nn.Module, name: str, layer: Any) -> str:
         return "is frozen (requires_grad is False); unfreeze it, or leave it out of the plan"
     if hasattr(layer, input_quantizers.GRID):
         return "rounds its input to a grid; factor the model first and quantize it then"
+    if changes_values(layer):
+        return "has forward hooks or a forward function of its own, which its factors would not have; remove them first"
     return ""
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from course_lib.architectures.weighted_layers import copy_model
+from course_lib.architectures.tracing import changes_values, replace_module
+from course_lib.architectures.weighted_layers import copy_model, uncalled_layers
 from course_lib.core.validation import check_positive
 
 
@@ -24,8 +26,9 @@ class LoraLinear(nn.Module):
         super().__init__()
         self.base = base.requires_grad_(False)
         self.scale = alpha / rank
-        self.A = nn.Parameter(torch.randn(rank, base.in_features, device=base.weight.device) / rank)
-        self.B = nn.Parameter(torch.zeros(base.out_features, rank, device=base.weight.device))
+        place: Any = {"device": base.weight.device, "dtype": base.weight.dtype}
+        self.A = nn.Parameter(torch.randn(rank, base.in_features, **place) / rank)
+        self.B = nn.Parameter(torch.zeros(base.out_features, rank, **place))
 
     def forward(self, values: Tensor) -> Tensor:
         """``(…, in)`` → ``(…, out)``."""
@@ -49,7 +52,8 @@ def add_lora(
         train_also: names of further modules that stay trainable, for example a classifier.
 
     Raises:
-        ValueError: if a name is unknown, a layer is not linear, or ``rank`` is not from 1 to the layer's shorter side.
+        ValueError: if a name is unknown, a layer is not linear or could not be merged with its update, or ``rank`` is
+            not from 1 to the layer's shorter side.
     """
     check_positive("alpha", alpha)
     adapted = copy_model(model).requires_grad_(False)
@@ -58,10 +62,11 @@ def add_lora(
         layer = modules.get(name)
         if not isinstance(layer, nn.Linear):
             raise ValueError(f"layers must name linear layers of the model, got {name!r}")
+        _check_is_called_as_it_is(model, name)
         limit = min(layer.in_features, layer.out_features)
         if type(rank) is not int or not 1 <= rank <= limit:
             raise ValueError(f"rank must be a whole number from 1 to {limit} for layer {name!r}, got {rank!r}")
-        adapted.set_submodule(name, LoraLinear(layer, rank, alpha))
+        replace_module(adapted, name, LoraLinear(layer, rank, alpha))
     for name in train_also:
         if name not in modules:
             raise ValueError(f"train_also must name modules of the model, got {name!r}")
@@ -74,5 +79,19 @@ def merge_lora(model: nn.Module) -> nn.Module:
     merged = copy.deepcopy(model)
     adapters = {name: layer for name, layer in merged.named_modules() if isinstance(layer, LoraLinear)}
     for name, layer in adapters.items():
-        merged.set_submodule(name, layer.merged())
+        replace_module(merged, name, layer.merged())
     return merged.requires_grad_(True)
+
+
+def _check_is_called_as_it_is(model: nn.Module, name: str) -> None:
+    """Refuse a linear layer whose output is more than its weight says, or that is never called."""
+    layer = model.get_submodule(name)
+    if name in uncalled_layers(model):
+        raise ValueError(
+            f"layer {name!r} is used by its attention module without being called, so no update reaches it"
+        )
+    if type(layer).forward is not nn.Linear.forward or changes_values(layer):
+        raise ValueError(
+            f"layer {name!r} of kind {type(layer).__name__} has a forward pass of its own, hooks or an input grid, so "
+            "its weight and its update could not be merged; remove them first, or leave it out of layers"
+        )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import models
+from course_lib.architectures.weighted_layers import spatial_dimensions
 from course_lib.core import memory
 from course_lib.data import Split, refuse_test
 from course_lib.models.hooks import Hook, forward_hooks
@@ -26,7 +27,7 @@ def output_moments(
 
     Raises:
         TestSplitError: if ``split`` is the test split.
-        ValueError: if a layer is unknown or neither a convolution nor linear.
+        ValueError: if a layer is unknown, neither a convolution nor linear, or never called.
     """
     refuse_test(split, "used to choose factors")
     modules = models.prunable_layers(model)
@@ -45,7 +46,9 @@ def output_moments(
             mask = None if given is None else given.bool()
             models.call(model, inputs)
     memory.return_freed()
-    return {name: moment.total / max(moment.count, 1) for name, moment in moments.items()}
+    if uncalled := [name for name, moment in moments.items() if not moment.count]:
+        raise ValueError(f"layer {uncalled[0]!r} is never called, so it has no outputs; leave it out of layers")
+    return {name: moment.total / moment.count for name, moment in moments.items()}
 
 
 @dataclass
@@ -62,7 +65,7 @@ class _Moment:
 
 def _rows(layer: Any, output: Tensor, mask: Tensor | None) -> Tensor:
     """Outputs ``(n, out)`` without bias, one row per position or unmasked token."""
-    values = output.movedim(1, -1) if isinstance(layer, nn.Conv2d) else output
+    values = output.movedim(-1 - spatial_dimensions(layer), -1)
     if mask is not None and values.shape[:-1] == mask.shape:
         values = values[mask]
     rows = values.reshape(-1, values.shape[-1])

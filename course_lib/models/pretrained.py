@@ -13,31 +13,45 @@ import torch
 from torch import nn
 
 from course_lib import assets, storage
-from course_lib.architectures.builders import BERT_SHAPE, CAUSAL_LMS, CLASSIFIERS, config_fields
+from course_lib.architectures.builders import (
+    BERT_SHAPE,
+    CAUSAL_LMS,
+    CLASSIFIERS,
+    TORCHVISION_OPTIONS,
+    config_fields,
+)
 from course_lib.architectures.registry import ARCHITECTURE_ATTRIBUTE, build, describe
 from course_lib.core.network import check_reachable
 from course_lib.core.validation import check_choice
+from course_lib.models.fetching import FETCHABLE, fetched_path
+from course_lib.models.gguf_file import gguf_tokenizer, load_gguf
 
 BASELINES = ("resnet18", "minilm")
 SHIPPED = (*BASELINES, "tiny_llama")
 HUB = "https://huggingface.co"
+TORCHVISION_HOST = "https://download.pytorch.org"
 
 
 def load(name: str, *, weights: str = "course") -> nn.Module:
     """A trained model in eval mode, with fp32 weights.
 
     Args:
-        name: ``"resnet18"``, ``"minilm"``, ``"tiny_llama"`` or another of ``shipped_models()``, a torchvision
-            classifier with ``weights="imagenet"``, or the name or folder of a Hugging Face model.
+        name: ``"resnet18"``, ``"minilm"``, ``"tiny_llama"`` or another of ``shipped_models()``, ``"smollm2"`` after
+            ``course fetch smollm2``, a torchvision classifier with ``weights="imagenet"``, or the name or folder of a
+            Hugging Face model.
         weights: ``"course"`` for the shipped ones, ``"imagenet"`` for torchvision's, ``"none"`` for untrained.
 
     Raises:
         ValueError: if ``weights`` or ``name`` is unknown.
         ConnectionError: if the weights must be downloaded and cannot be.
+        FileNotFoundError: if it is one of ``FETCHABLE`` and not fetched.
     """
     check_choice("weights", weights, ("course", "imagenet", "none"))
     if weights == "imagenet":
         return _download(name, _load_torchvision)
+    if name in FETCHABLE:
+        fetched = load_gguf(fetched_path(name))
+        return build(describe(fetched)) if weights == "none" else fetched
     if name not in shipped_models():
         check_available(name)
         return _download(name, _load_hugging_face)
@@ -52,11 +66,14 @@ def shipped_models() -> list[str]:
 
 
 def hugging_face_tokenizer(name: str) -> Any:
-    """The tokenizer of a Hugging Face model, by name or from its folder.
+    """The tokenizer of a Hugging Face model, by name or from its folder, or of ``"smollm2"``.
 
     Raises:
         ConnectionError: if it must be downloaded and cannot be.
+        FileNotFoundError: if it is one of ``FETCHABLE`` and not fetched.
     """
+    if name in FETCHABLE:
+        return gguf_tokenizer(fetched_path(name))
     check_available(name)
     from transformers import AutoTokenizer
 
@@ -85,14 +102,19 @@ def _load_torchvision(name: str) -> nn.Module:
     from torchvision import models as torchvision_models
 
     check_choice("name", name, torchvision_models.list_models(module=torchvision_models))
+    check_available(name, TORCHVISION_HOST)
     model = torchvision_models.get_model(name, weights="DEFAULT")
-    builder, own = ("resnet18", {}) if name == "resnet18" else ("torchvision", {"name": name})
+    options = {key: getattr(model, key) for key in TORCHVISION_OPTIONS if hasattr(model, key)}
+    builder, own = ("resnet18", {}) if name == "resnet18" else ("torchvision", {"name": name, **options})
     setattr(model, ARCHITECTURE_ATTRIBUTE, {"builder": builder, "arguments": {**own, "num_classes": 1000}})
     return model
 
 
-def check_available(name: str) -> None:
+def check_available(name: str, host: str = "") -> None:
     """Return if a model is on this machine or could be downloaded; known at once, without importing its library.
+
+    Args:
+        host: from which it would be downloaded; the Hugging Face hub by default.
 
     Raises:
         ConnectionError: if it is not here and there is no network, with the names of the models that are.
@@ -100,9 +122,9 @@ def check_available(name: str) -> None:
     if Path(name).is_dir() or any(any(folder.glob(pattern)) for folder, pattern in _downloads(name)):
         return
     try:
-        if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
+        if not host and os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
             raise ConnectionError("HF_HUB_OFFLINE is set")
-        check_reachable(os.environ.get("HF_ENDPOINT", HUB))
+        check_reachable(host or os.environ.get("HF_ENDPOINT", HUB))
     except ConnectionError as error:
         raise _unavailable(name, error) from error
 
@@ -113,7 +135,8 @@ def _downloads(name: str) -> list[tuple[Path, str]]:
     home = Path(os.environ.get("HF_HOME", cache / "huggingface"))
     hub = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
     file = glob.escape(name.replace("/", "--"))
-    return [(hub, f"models--{file}"), (Path(torch.hub.get_dir()) / "checkpoints", f"{file}-*.pth")]
+    checkpoints = Path(torch.hub.get_dir()) / "checkpoints"  # googlenet-….pth, inception_v3_google-….pth
+    return [(hub, f"models--{file}"), (checkpoints, f"{file}-*.pth"), (checkpoints, f"{file}_*-*.pth")]
 
 
 def _from_hub(name: str, loader: Callable[..., Any]) -> Any:

@@ -21,7 +21,10 @@ def rate_distortion(rows: Sequence[dict[str, Any]], *, title: str, most_bits: fl
     for row in rows:
         if row["bits"] <= most_bits:
             points.setdefault(row["method"], []).append((row["bits"], -10 * math.log10(row["error"])))
-    curves = {method: tuple(zip(*sorted(found), strict=True)) for method, found in points.items()}
+    curves = {}
+    for method, found in points.items():
+        x, y = zip(*sorted(found), strict=True)
+        curves[method] = (x, y)
     with canvas(title, "bits per weight", "signal-to-noise ratio (dB)") as (picture, axes):
         draw_curves(axes, curves, bottom=0)
     ends = (f"{method} {y[-1]:.1f} dB at {x[-1]:.1f} bits" for method, (x, y) in curves.items())

@@ -34,7 +34,7 @@ def count_macs(model: nn.Module, inputs: Inputs) -> int:
     Convolutions, matrix products, attention, recurrent and bilinear layers are counted as dense work: a zero weight is
     multiplied too. Embeddings, norms and activations count as none.
     """
-    with models.evaluating(model), torch.inference_mode(), mac_counter(model) as counter:
+    with models.evaluating(model), torch.no_grad(), mac_counter(model) as counter:
         models.call(model, inputs)
     return counter.get_total_flops() // 2
 
@@ -45,6 +45,7 @@ def mac_counter(model: nn.Module) -> Iterator[FlopCounterMode]:
 
     torch does not count its CPU kernel for attention, so BERT would look cheaper under SDPA than under eager, nor the
     fused kernels of ``nn.MultiheadAttention``, ``nn.TransformerEncoderLayer`` and ``nn.LSTM``, which are not used here.
+    Use it under ``no_grad``: in inference mode it fails where a weight is recomputed before each call.
     """
     from torch.utils.flop_counter import FlopCounterMode
 

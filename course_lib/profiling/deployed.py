@@ -1,4 +1,4 @@
-"""A model as it is deployed: one ONNX file, quantized operators included, that ONNX Runtime executes."""
+"""A model as it is deployed: an ONNX file, quantized operators included, that ONNX Runtime executes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from course_lib.profiling.runtimes import Runner, feed_of, session, session_runn
 
 @dataclass(frozen=True)
 class Deployed:
-    """An ONNX ``file`` with its weights inside, and the exported ``model``, whose parameters and MACs are counted."""
+    """An ONNX ``file``, and the exported ``model``, whose parameters and MACs are counted."""
 
     file: Path
     model: nn.Module = field(repr=False)
 
     @property
     def stored_bytes(self) -> int:
-        """Size of the file, which is the size of the model."""
-        return self.file.stat().st_size
+        """Size of the model: the file, and the file of weights beside it (``FILE.data``) if there is one."""
+        beside = self.file.with_name(f"{self.file.name}.data")
+        return self.file.stat().st_size + (beside.stat().st_size if beside.exists() else 0)
 
     def runner(self, inputs: Inputs, threads: int = 2) -> Runner:
         """A runner of this file on ONNX Runtime, for timing."""

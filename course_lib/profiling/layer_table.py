@@ -56,13 +56,14 @@ def layers(model: nn.Module, inputs: Inputs, *, timed: bool = True) -> pandas.Da
     import pandas
 
     costs: dict[str, _LayerCost] = defaultdict(_LayerCost)
-    with models.evaluating(model), torch.inference_mode():
-        with mac_counter(model) as counter:
+    with models.evaluating(model):
+        with torch.no_grad(), mac_counter(model) as counter:
             for name, macs, moved in _trace(model, inputs, lambda: counter.get_total_flops() // 2, _tensor_bytes):
                 costs[name].macs += macs
                 costs[name].bytes += moved
         if timed:
-            _time(model, inputs, costs)
+            with torch.inference_mode():
+                _time(model, inputs, costs)
     roof = _roofline(costs) if timed else None
     chosen = list(_rows_of(model, costs))
     rows = [_row(name, module, costs, own, roof) for name, module, own in chosen]

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from course_lib import models, storage, training
+from course_lib.architectures.tracing import replace_module
 from course_lib.architectures.weighted_layers import copy_model
 from course_lib.data import Split, refuse_test
 from course_lib.pruning.channel_removal import check_prunable
@@ -52,7 +53,7 @@ def remove_blocks(model: nn.Module, names: Collection[str]) -> nn.Module:
     for position in encoder:
         del pruned.bert.encoder.layer[position]
     for name in names if not encoder else ():
-        pruned.set_submodule(name, nn.Identity().eval())
+        replace_module(pruned, name, nn.Identity().eval())
     if encoder:
         _renumber(pruned)
     if encodings := storage.encodings_of(model):

@@ -11,6 +11,7 @@ from course_lib.architectures.channels import channel_tensors
 from course_lib.architectures.input_quantizers import GRID
 from course_lib.architectures.layer_sizes import is_depthwise, layer_like, sizes, update_head_count
 from course_lib.architectures.registry import extend_argument
+from course_lib.architectures.tracing import replace_module
 from course_lib.architectures.weighted_layers import copy_model
 from course_lib.pruning.coupling import Coupling, CouplingError, Group, couple
 from course_lib.storage import encodings_of
@@ -41,7 +42,7 @@ def remove_channels(model: nn.Module, kept: Kept, coupling: Coupling | None = No
     removed = _removed_positions(groups, channels)
     pruned = copy_model(model)
     for layer, positions in sorted(removed.items()):
-        pruned.set_submodule(layer, _smaller(pruned.get_submodule(layer), positions))
+        replace_module(pruned, layer, _smaller(pruned.get_submodule(layer), positions))
     for name, module in pruned.named_modules():
         update_head_count(name, module)
     if removed:

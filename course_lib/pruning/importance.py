@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from course_lib import models, training
 from course_lib.architectures.channels import channel_tensors
 from course_lib.architectures.layer_sizes import NORMS
+from course_lib.architectures.weighted_layers import check_has_values
 from course_lib.core import memory
 from course_lib.core.validation import check_choice, check_positive
 from course_lib.data import Split, refuse_test
@@ -95,6 +96,7 @@ def channel_importance(
     """
     check_choice("criterion", criterion, CRITERIA)
     check_positive("batches", batches)
+    check_has_values(model)
     coupling = couple(model) if coupling is None else coupling
     groups = {name: group for name, group in coupling.items() if not group.kept_whole}
     if criterion == "random":

@@ -178,9 +178,9 @@ def layer_weights(model: nn.Module, layers: Collection[str] | None = None) -> di
     seen: set[int] = set()
     for name in chosen:
         weight = matrices[check_choice("layers", name, matrices)]
-        if weight.data_ptr() not in seen or weight.numel() == 0:
+        if id(weight) not in seen:
             weights[name] = weight.detach()
-        seen.add(weight.data_ptr())
+        seen.add(id(weight))
     if not weights:
         raise ValueError(
             f"model {type(model).__name__} has no convolution or linear layer to prune"
@@ -192,9 +192,9 @@ def layer_weights(model: nn.Module, layers: Collection[str] | None = None) -> di
 
 def _default_names(model: nn.Module, matrices: Mapping[str, Tensor]) -> list[str]:
     """Layers with weights and fused weights, without those that are an embedding table too."""
-    tables = {matrices[name].data_ptr() for name in embedding_layers(model) if matrices[name].numel()}
+    tables = {id(matrices[name]) for name in embedding_layers(model)}
     names = [*weighted_layers(model), *fused_weights(model)]
-    return [name for name in names if matrices[name].data_ptr() not in tables]
+    return [name for name in names if id(matrices[name]) not in tables]
 
 
 def weights_to_rank(model: nn.Module, layers: Collection[str] | None = None) -> dict[str, Tensor]:

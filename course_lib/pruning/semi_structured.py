@@ -56,6 +56,8 @@ def semi_structured_layers(model: nn.Module) -> list[str]:
 def semi_structured_masks(model: nn.Module, layers: Collection[str] | None = None) -> Masks:
     """A 2:4 mask for each of ``layers`` (by default those of ``semi_structured_layers``)."""
     chosen = semi_structured_layers(model) if layers is None else layers
+    if layers is None and not chosen:
+        raise ValueError(f"model {type(model).__name__} has no layer whose number of inputs is a multiple of {BLOCK}")
     for name in chosen:
         layer = weighted_layers(model).get(name)
         if layer is not None and output_axis(layer) == 1:

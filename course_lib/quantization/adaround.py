@@ -110,7 +110,7 @@ def round_adaptively(
         kept: boolean, in the shape of ``weight``; the integers are zero where it is false.
     """
     scale, (low, high) = params.scale[:, None], params.range
-    steps = weight.detach().flatten(1) / scale
+    steps = weight.detach().float().flatten(1) / scale
     down = steps.floor()
     allowed = torch.ones_like(steps) if kept is None else kept.flatten(1).float()
     v = torch.logit(((steps - down).clamp(0.01, 0.99) + MARGIN) / STRETCH).requires_grad_()
@@ -162,8 +162,9 @@ def _inputs_and_targets(
         pairs = [_layer_inputs(model, name, batch, calls) for model in (rounded, original)]
         for noisy, exact in zip(*pairs, strict=True):
             keep = max(1, COLUMNS // (len(batches) * calls * len(exact)))
-            inputs.append(patches(layer, noisy, keep, seed=index))
-            targets.append(layer.get_parameter("weight").flatten(1) @ patches(layer, exact, keep, seed=index))
+            inputs.append(patches(layer, noisy.float(), keep, seed=index))
+            matrix = layer.get_parameter("weight").float().flatten(1)
+            targets.append(matrix @ patches(layer, exact.float(), keep, seed=index))
     return (torch.cat(inputs, dim=1), torch.cat(targets, dim=1)) if calls else None
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from course_lib import storage
-from course_lib.architectures.batchnorm_folding import traced_nodes, used_once
+from course_lib.architectures.tracing import changes_values, forward_graphs, used_once
 from course_lib.architectures.weighted_layers import copy_model
 
 
@@ -41,28 +42,35 @@ def equalize(model: nn.Module, iterations: int = 20) -> nn.Module:
 
 def equalizable_pairs(model: nn.Module) -> list[tuple[str, str]]:
     """Names of consecutive convolutions (or linear layers) with nothing but a ReLU between them, each called once."""
-    layers = dict(model.named_modules())
+    first, *others = [list(_pairs_of(model, graph)) for graph in forward_graphs(model)]
+    return [pair for pair in first if all(pair in other for other in others)]
 
-    def module(node: Any) -> nn.Module | None:
-        return layers.get(node.target) if node.op == "call_module" else None
 
-    pairs, nodes = [], traced_nodes(model)
-    once = used_once(model, nodes)
-    for node in nodes:
-        if not isinstance(module(node), nn.Conv2d | nn.Linear):
+def _pairs_of(model: nn.Module, graph: fx.Graph) -> Iterator[tuple[str, str]]:
+    layers, once = dict(model.named_modules()), used_once(model, graph)
+
+    def module(node: fx.Node) -> nn.Module | None:
+        return layers.get(str(node.target)) if node.op == "call_module" else None
+
+    for node in graph.nodes:
+        if type(module(node)) not in (nn.Conv2d, nn.Linear) or changes_values(layers[node.target], ["_forward_hooks"]):
             continue
         following, relus = node, 0
         while len(following.users) == 1:
             following = next(iter(following.users))
-            if isinstance(module(following), nn.ReLU):
-                relus += 1
-            elif not isinstance(module(following), nn.Identity):
+            between = module(following)
+            if not isinstance(between, nn.ReLU | nn.Identity) or changes_values(between):
                 break
-        names = str(node.target), str(following.target)
-        same_kind = type(module(following)) is type(module(node)) and getattr(module(following), "groups", 1) == 1
-        if relus and same_kind and set(names) <= once:
-            pairs.append(names)
-    return pairs
+            relus += isinstance(between, nn.ReLU)
+        if relus and _reads_alike(layers[node.target], module(following)):
+            names = str(node.target), str(following.target)
+            yield from [names] if set(names) <= once else []
+
+
+def _reads_alike(first: Any, second: Any) -> bool:
+    """Whether ``second`` is a layer of the same kind that reads every channel of ``first`` with all of its filters."""
+    plain = type(second) is type(first) and not changes_values(second, ["_forward_pre_hooks"])
+    return plain and getattr(second, "groups", 1) == 1
 
 
 def _equalize_pair(first: Any, second: Any) -> None:

@@ -19,12 +19,16 @@ from course_lib.quantization.affine import QuantizedTensor, QuantParams
 
 
 class Graph:
-    """An ONNX model, read from ``file`` with its external weights, whose nodes are rewritten one after another."""
+    """An ONNX model whose nodes are rewritten one after another.
 
-    def __init__(self, file: Path) -> None:
+    Args:
+        source: a file, read with its external weights, or a loaded model.
+    """
+
+    def __init__(self, source: Any) -> None:
         import onnx
 
-        self.model = onnx.load(file)
+        self.model = onnx.load(source) if isinstance(source, Path) else source
         self.source = list(self.model.graph.node)
         self.constants = {it.name: onnx.numpy_helper.to_array(it) for it in self.model.graph.initializer}
         self.nodes: list[Any] = []

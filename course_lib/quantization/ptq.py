@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from course_lib import models
 from course_lib.architectures import input_quantizers
 from course_lib.architectures.batchnorm_folding import fold_batchnorm
 from course_lib.architectures.input_quantizers import InputGrid
@@ -177,7 +178,8 @@ def post_training_quantization(
     """
     check_calibration(calibration)
     quantizable_layers(model, layers)
-    exact = fold_batchnorm(model)
+    device = next(model.parameters()).device
+    exact = fold_batchnorm(model, models.to_device(calibration.example(1), device))
     quantized = quantize_weights(exact, weights, layers=layers, embeddings=embeddings, overrides=overrides)
     if activation_bits is not None:
         observers = calibrate(exact, calibration, method, bits=activation_bits, layers=layers)

@@ -49,15 +49,26 @@ def convolutions(subnet: Subnet) -> Iterator[Convolution]:
     """All convolutions, in order; the shortcut of a block comes after its two convolutions."""
     widths = layer_widths(subnet)
     sizes = stage_sizes(subnet.resolution)
-    yield Convolution("conv1", *widths["conv1"], 7, subnet.resolution, halved(subnet.resolution))
+    yield Convolution("conv1", widths["conv1"][0], widths["conv1"][1], 7, subnet.resolution, halved(subnet.resolution))
     size = sizes[0]
     for stage, depth in enumerate(subnet.depths, start=1):
         for number in range(depth):
             block, after = f"layer{stage}.{number}", sizes[stage - 1]
-            yield Convolution(f"{block}.conv1", *widths[f"{block}.conv1"], 3, size, after)
-            yield Convolution(f"{block}.conv2", *widths[f"{block}.conv2"], 3, after, after)
+            yield Convolution(
+                f"{block}.conv1", widths[f"{block}.conv1"][0], widths[f"{block}.conv1"][1], 3, size, after
+            )
+            yield Convolution(
+                f"{block}.conv2", widths[f"{block}.conv2"][0], widths[f"{block}.conv2"][1], 3, after, after
+            )
             if f"{block}.downsample.0" in widths:
-                yield Convolution(f"{block}.downsample.0", *widths[f"{block}.downsample.0"], 1, size, after)
+                yield Convolution(
+                    f"{block}.downsample.0",
+                    widths[f"{block}.downsample.0"][0],
+                    widths[f"{block}.downsample.0"][1],
+                    1,
+                    size,
+                    after,
+                )
             size = after
 
 

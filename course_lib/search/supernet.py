@@ -81,8 +81,10 @@ def sliced_block(x: Tensor, block: Any, inner: int, outputs: int) -> Tensor:
     """A residual block with the first ``inner`` channels between its convolutions and ``outputs`` behind them."""
     y = sliced_convolution(x, block.conv1, block.bn1, inner).relu()
     y = sliced_convolution(y, block.conv2, block.bn2, outputs)
-    shortcut = x if block.downsample is None else sliced_convolution(x, *block.downsample, outputs)
-    return (y + shortcut).relu()
+    if block.downsample is not None:
+        conv, norm = block.downsample
+        x = sliced_convolution(x, conv, norm, outputs)
+    return (y + x).relu()
 
 
 def first_entries(tensor: Tensor, shape: torch.Size) -> Tensor:

@@ -91,7 +91,7 @@ def coder_panel(*, position: int = 4, message: str = "mostly zeros") -> Panel:
         title="A tree, and an interval",
         subtitle="Each symbol narrows the interval to its part: a wide part costs little. Drag, or use the arrow keys.",
         position=slider(position, 0, LENGTH, label="Symbols coded"),
-        weights=choice(*MESSAGES, value=message, label="Message: levels of 16 weights"),
+        weights=choice(*MESSAGES, value=message, label="Levels of 16 weights"),
     )
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LAYERS = ("layer1.0.conv1", "layer3.1.conv2", "layer4.1.conv2", "fc")
 START, PRUNED = "layer3.1.conv2", "layer3.1.conv2, 95 % pruned"
 SAMPLE = 6000  # weights of a layer
-CODEBOOKS = (2, 3, 4, 5, 6, 8, 10)
+CODEBOOKS = (2, 3, 4, 6, 8, 10)
 STEPS = (0.45, 0.6, 0.8, 1.1, 1.5, 2.0, 2.7)  # of the curves, in standard deviations
 CURVE_LAMBDA = 0.1  # of the curve of RDOQ, in squared steps a bit
 HIGHEST_DB, MOST_BITS, SPREAD = 16.0, 3.0, 3.5  # ends of the charts; the last in standard deviations
@@ -53,7 +53,7 @@ class SampledLayer:
         flat = weight.detach().flatten().float()
         sample = flat[:: max(1, len(flat) // SAMPLE)][:SAMPLE].contiguous()
         spread = float(sample.std(correction=0)) or 1.0
-        books = [coding.k_means(sample, k, method="density") for k in CODEBOOKS if k <= len(sample.unique())]
+        books = [coding.k_means(sample, k, method="density", steps=20) for k in CODEBOOKS if k <= len(sample.unique())]
         shared = [
             (coding.entropy_bits(book.indices) / len(sample), _decibels(sample, book.values().double()))
             for book in books

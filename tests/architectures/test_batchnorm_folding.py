@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from course_lib import models, storage
+from course_lib import models, quantization, storage
 from course_lib.architectures.batchnorm_folding import batchnorm_pairs, fold_batchnorm
+from course_lib.data import Split
 from tests.toys import small_convolutional
 
 
@@ -88,3 +89,50 @@ def test_without_scale_and_shift_and_behind_a_linear_layer():
     model[1].running_mean.normal_()
     x = torch.randn(5, 4)
     assert torch.allclose(fold_batchnorm(model)(x), model(x), atol=1e-5)
+
+
+def sequences(length: int = 6) -> torch.Tensor:
+    return torch.randn(4, length, 6, generator=torch.Generator().manual_seed(2))
+
+
+def of_rows_or_sequences() -> nn.Module:
+    """Linear layers with a ``BatchNorm1d`` between them, for rows ``(B, 6)`` or sequences ``(B, 6, 6)``."""
+    torch.manual_seed(0)
+    return with_statistics(nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 2)))
+
+
+@torch.no_grad()
+def test_a_norm_over_positions_is_not_folded_into_the_features():
+    model = of_rows_or_sequences()
+    kept = fold_batchnorm(model, sequences())
+    assert batchnorm_pairs(model, sequences()) == [] and torch.equal(kept(sequences()), model(sequences()))
+    folded = fold_batchnorm(model)
+    rows = sequences()[:, 0]
+    assert batchnorm_pairs(model, rows) == batchnorm_pairs(model) == [["0", "1"]]
+    assert torch.allclose(folded(rows), model(rows), atol=1e-5)
+    with pytest.raises(ValueError, match=r"shape \(4, 6, 6\), of which BatchNorm1d normalizes dimension 1"):
+        folded(sequences())
+
+
+@torch.no_grad()
+def test_a_model_of_sequences_is_quantized_with_its_norm(tmp_path, monkeypatch):
+    monkeypatch.setitem(models.BUILDERS, "of_rows_or_sequences", of_rows_or_sequences)
+    model = models.build({"builder": "of_rows_or_sequences", "arguments": {}})
+    split = Split("noise", "train", sequences(), torch.arange(4) % 2, ("a", "b"))
+    quantized = quantization.post_training_quantization(model, split).model
+    assert isinstance(quantized[1], nn.BatchNorm1d)
+    expected = model(sequences())
+    assert (quantized(sequences()) - expected).abs().max() < 0.05 * expected.abs().max()
+    folded = fold_batchnorm(model)
+    loaded = storage.load(storage.save(folded, tmp_path / "folded.safetensors"))
+    assert torch.equal(loaded(sequences()[:, 0]), folded(sequences()[:, 0]))
+    with pytest.raises(ValueError, match="normalizes dimension 1"):
+        loaded(sequences())
+
+
+def test_folding_keeps_the_dtype():
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3)).double()
+    model[1].running_mean.normal_()
+    model.eval()
+    x = torch.randn(5, 4, dtype=torch.float64)
+    assert torch.allclose(fold_batchnorm(model)(x), model(x), atol=1e-14)

@@ -18,9 +18,10 @@ from course_lib.architectures.weighted_layers import (
     uncalled_layers,
     weighted_layers,
 )
-from course_lib.lowrank import factorize
-from course_lib.pruning import apply_masks, prune_global, sensitivity_scan
-from course_lib.quantization import equalize, post_training_quantization, quantize_weights, rtn
+from course_lib.data import Split
+from course_lib.lowrank import add_lora, factorize, merge_lora, plan_for_size
+from course_lib.pruning import apply_masks, prune_channels, prune_global, sensitivity_scan
+from course_lib.quantization import adaround, equalize, post_training_quantization, quantize_weights, rtn
 from tests.unusual_models import (
     OneDimensional,
     WithAttention,
@@ -96,3 +97,64 @@ def test_the_remedy_works(kind):
 def test_plain_models_are_copied():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.LSTM(4, 4), WithAttention())
     assert copy_model(model).state_dict().keys() == copy.deepcopy(model).state_dict().keys()
+
+
+class WithMask(nn.Module):
+    """A norm, a linear layer, and a causal mask, which is infinite on purpose."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.norm = nn.Linear(4, 4), nn.BatchNorm1d(4)
+        self.register_buffer("mask", torch.full((4, 4), -torch.inf).triu(1))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["layer.weight", "layer.bias", "norm.weight", "norm.running_var"])
+def test_a_copy_of_a_model_with_bad_values_is_refused_by_name(name, bad):
+    model = WithMask()
+    copy_model(model)
+    model.state_dict()[name].view(-1)[0] = bad
+    layer, kind = name.split(".")
+    with pytest.raises(ValueError, match=rf"layer '{layer}': its {kind} holds NaN or infinity in 1 of \d+ entries"):
+        copy_model(model)
+
+
+def test_a_buffer_may_be_infinite_but_not_nan():
+    model = WithMask()
+    model.mask[0, 0] = float("nan")
+    with pytest.raises(ValueError, match="its mask holds NaN"):
+        copy_model(model)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        fold_batchnorm,
+        equalize,
+        rtn,
+        quantize_weights,
+        lambda model: prune_global(model, 0.5),
+        lambda model: prune_channels(model, 0.5),
+        lambda model: plan_for_size(model, 0.5),
+    ],
+)
+def test_a_model_without_values_is_refused(use):
+    model = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 8)).eval().to("meta")
+    with pytest.raises(ValueError, match="layer '0' is on the meta device and has no values"):
+        use(model)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_factors_updates_and_rounding_keep_the_dtype(dtype):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16)).eval().to(dtype)
+    rows = torch.randn(8, 16).to(dtype)
+    split = Split("rows", "train", rows, torch.arange(8) % 2, ("a", "b"))
+    with torch.enable_grad():
+        rounded = adaround(model, split, bits=8, iterations=3, progress=False).model
+    adapted = add_lora(model, 2, ["0"])
+    for changed in (factorize(model, {"0": ("svd", 4)}).model, adapted, merge_lora(adapted), rounded):
+        assert {parameter.dtype for parameter in changed.parameters()} == {dtype}
+        assert changed(rows).dtype == dtype
+    assert (rounded(rows) - model(rows)).abs().max() < 0.1 * model(rows).abs().max()

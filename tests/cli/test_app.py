@@ -170,3 +170,19 @@ def test_without_the_classroom_extra_a_command_that_needs_it_says_how_to_get_it(
     result = course(*arguments)
     assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1
     assert 'install it with: .venv/bin/python -m pip install -e ".[classroom]" -c requirements.lock' in result.stderr
+
+
+def test_a_model_is_fetched_and_a_missing_extra_or_network_is_one_line(monkeypatch, tmp_path):
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"weights")
+    monkeypatch.setattr(models, "fetch", lambda name: file)
+    assert course("fetch", "smollm2").stdout == f"smollm2: {file} (7 bytes)\n"
+
+    def offline(name):
+        raise ConnectionError(f"{name} could not be fetched")
+
+    monkeypatch.setattr(models, "fetch", offline)
+    refused = course("fetch", "smollm2")
+    assert (refused.exit_code, refused.stderr) == (2, "course: smollm2 could not be fetched\n")
+    monkeypatch.setattr(extras, "packages", lambda extra: [f"{extra}-of-nowhere"])
+    assert "the extra [llm] is not installed" in course("fetch", "smollm2").stderr

@@ -30,11 +30,9 @@ def test_the_stages_are_relative_to_the_fp32_file_of_resnet18():
 def test_no_coder_is_below_the_entropy_of_what_it_knows():
     table = coding.coders_table()
     assert all(loss.startswith("+") for loss in table["Huffman's loss"])
-    assert len(table) == len(coding.shipped_rows("coders"))
-
-
-def test_the_lossless_table_has_a_row_for_every_file():
-    assert list(coding.lossless_table().index) == [row["file"] for row in coding.shipped_rows("lossless")]
+    files = {row["point"]: row["stored_bytes"] for row in coding.shipped_rows("points")}
+    measured = [row["point"] for row in coding.shipped_rows("coders") if row["arithmetic_file"] == files[row["point"]]]
+    assert list(table.index) == measured and len(measured) >= 8
 
 
 def test_an_unknown_table_is_an_error():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from queue import Empty
 
 import pytest
 import zmq
@@ -87,3 +88,33 @@ def test_processes_are_counted_without_control_groups_with_those_that_ended():
         process.kill()
         process.wait()
     assert nbval_guard.processor_seconds(process.pid) == 0.0
+
+
+class Starting:
+    """A client whose kernel replies after some waits, or ends."""
+
+    def __init__(self, waits: int, *, lives: bool) -> None:
+        self.waits, self.lives, self.asked = waits, lives, 0
+
+    def kernel_info(self) -> None:
+        self.asked += 1
+
+    def get_shell_msg(self, timeout: float) -> dict[str, str]:
+        if self.asked <= self.waits:
+            raise Empty
+        return {"msg_type": "kernel_info_reply"}
+
+    def is_alive(self) -> bool:
+        return self.lives
+
+
+def test_a_kernel_is_ready_at_its_first_reply():
+    client = Starting(3, lives=True)
+    nbval_guard.wait_for_ready(client, 60)
+    assert client.asked == 4
+
+
+@pytest.mark.parametrize(("lives", "seconds", "message"), [(False, 60, "died"), (True, 0, "in 0 seconds")])
+def test_a_kernel_that_never_replies_is_an_error(lives, seconds, message):
+    with pytest.raises(RuntimeError, match=message):
+        nbval_guard.wait_for_ready(Starting(10_000, lives=lives), seconds)

@@ -158,9 +158,18 @@ def test_close_uses_both_tolerances_and_counts_must_be_exact():
     assert "expected dtype" in failure(expect_close, "the value", torch.ones(2), torch.ones(2, dtype=torch.int64))
 
 
-def test_half_precision_is_compared_like_any_other_floating_dtype():
-    expect_close("the value", torch.full((2,), 0.1, dtype=torch.bfloat16), torch.full((2,), 0.1), rtol=1e-2)
-    assert "[0]" in failure(expect_close, "the value", torch.zeros(2, dtype=torch.half), torch.ones(2))
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_has_too_few_digits_to_be_compared(dtype):
+    ones = torch.ones(2, dtype=dtype)
+    for got, expected in ((ones, torch.ones(2)), (ones.double().to(dtype), torch.ones(2, dtype=torch.float64))):
+        for compare in (expect_close, expect_equal):
+            assert f"got {dtype}, which has too few digits" in failure(compare, "the value", got, expected)
+    assert str(dtype).removeprefix("torch.") in failure(expect_close, "the value", ones[0], 1.0)
+    assert "should be in float32" in failure(expect_tensor, "the value", ones)
+    expect_tensor("the value", ones, dtype=dtype)
+    expect_close("the value", ones, ones.clone())
+    expect_close("the value", torch.ones(2), ones)
+    assert "expected dtype torch.int64" in failure(expect_close, "the value", ones, torch.ones(2, dtype=torch.int64))
 
 
 def test_the_line_names_the_input_and_what_it_usually_means():

@@ -187,3 +187,11 @@ def test_gpt2_and_models_that_read_a_weight_without_a_call():
         result = lowrank.factorize(model, full)
         with torch.no_grad():
             assert torch.isfinite(models.forward(result.model, FAMILIES[family].inputs())).all()
+
+
+def test_a_layer_with_hooks_is_refused_and_left_out_of_a_plan():
+    model = nn.Sequential(nn.Linear(32, 32), nn.Linear(32, 32)).eval()
+    model[0].register_forward_hook(lambda module, args, output: output + 1)
+    assert list(lowrank.plan_for_size(model, 0.5)) == ["1"]
+    with pytest.raises(ValueError, match="layer '0' has forward hooks"):
+        lowrank.factorize(model, {"0": ("svd", 4)})

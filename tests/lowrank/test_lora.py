@@ -35,3 +35,20 @@ def test_lora_refuses_what_it_cannot_adapt(mlp, rank, layers, problem):
 def test_lora_names_a_module_that_is_not_there(mlp):
     with pytest.raises(ValueError, match="train_also must name modules of the model, got 'head'"):
         lowrank.add_lora(mlp, 2, ["1"], train_also=["head"])
+
+
+class Absolute(nn.Linear):
+    """A linear layer that uses the absolute values of its weight."""
+
+    def forward(self, values):
+        return nn.functional.linear(values, self.weight.abs(), self.bias)
+
+
+def test_a_layer_that_could_not_be_merged_is_refused():
+    hooked = nn.Sequential(nn.Linear(4, 4))
+    hooked[0].register_forward_hook(lambda module, args, output: output + 1)
+    for model, layer in ((nn.Sequential(Absolute(4, 4)), "0"), (hooked, "0")):
+        with pytest.raises(ValueError, match="could not be merged"):
+            lowrank.add_lora(model, 2, [layer])
+    with pytest.raises(ValueError, match="without being called, so no update reaches it"):
+        lowrank.add_lora(nn.Sequential(nn.MultiheadAttention(4, 2)), 2, ["0.out_proj"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from course_lib import lowrank
 from course_lib.data import Split
@@ -34,3 +35,24 @@ def test_padding_does_not_count(bert):
 def test_unknown_layers_have_no_moments(mlp):
     with pytest.raises(ValueError, match="got '2'"):
         lowrank.output_moments(mlp, vectors("train"), ["2"])
+
+
+def test_a_layer_that_is_never_called_is_refused():
+    class Unused(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused = nn.Linear(12, 4), nn.Linear(12, 4)
+
+        def forward(self, x):
+            return self.used(x)
+
+    with pytest.raises(ValueError, match="layer 'unused' is never called"):
+        lowrank.output_moments(Unused(), vectors("train"), ["used", "unused"])
+
+
+def test_channels_of_a_one_dimensional_convolution_are_dimension_one():
+    layer, sequences = nn.Conv1d(3, 5, 3), torch.randn(4, 3, 9)
+    split = Split("toy", "train", sequences, torch.zeros(4).long(), ("a",))
+    outputs = (layer(sequences) - layer.bias[:, None]).movedim(1, -1).reshape(-1, 5)
+    moment = lowrank.output_moments(nn.Sequential(layer), split, ["0"])["0"]
+    assert torch.allclose(moment.float(), outputs.T @ outputs / len(outputs), atol=1e-5)

@@ -39,20 +39,47 @@ def test_a_local_hugging_face_folder_loads_with_its_head(tmp_path):
     assert {k: v.shape for k, v in again.state_dict().items()} == {k: v.shape for k, v in loaded.state_dict().items()}
 
 
-def test_any_torchvision_classifier_can_be_rebuilt_from_its_description(monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("squeezenet1_1", {}),
+        ("googlenet", {"aux_logits": False, "transform_input": True}),
+        ("inception_v3", {"aux_logits": True, "transform_input": True}),
+    ],
+)
+def test_any_torchvision_classifier_can_be_rebuilt_from_its_description(name, options, monkeypatch):
     import torchvision
 
-    def untrained(name, weights, **options):
-        return original(name, weights=None, **options)
+    def untrained(name, weights, **arguments):
+        return original(name, weights=None, **options if weights else arguments)
 
     original = torchvision.models.get_model
     monkeypatch.setattr(torchvision.models, "get_model", untrained)
-    model = models.load("squeezenet1_1", weights="imagenet")
-    assert models.describe(model) == {
-        "builder": "torchvision",
-        "arguments": {"name": "squeezenet1_1", "num_classes": 1000},
-    }
-    assert models.build(models.describe(model)).state_dict().keys() == model.state_dict().keys()
+    monkeypatch.setattr("course_lib.models.pretrained.check_reachable", lambda url: None)
+    model = models.load(name, weights="imagenet")
+    arguments = {"name": name, "num_classes": 1000, **options}
+    assert models.describe(model) == {"builder": "torchvision", "arguments": arguments}
+    with torch.device("meta"):
+        rebuilt = original(name, weights=None, num_classes=1000, **options)
+    assert rebuilt.state_dict().keys() == model.state_dict().keys()
+
+
+def test_weights_of_torchvision_without_network_are_refused_at_once(monkeypatch, tmp_path):
+    def unreachable(url):
+        raise ConnectionError(f"{url} cannot be reached")
+
+    monkeypatch.setattr("course_lib.models.pretrained.check_reachable", unreachable)
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    with pytest.raises(ConnectionError, match=r"'inception_v3' is neither shipped .* \(https://download\.pytorch\.org"):
+        models.load("inception_v3", weights="imagenet")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "inception_v3_google-0cc3c7bd.pth").touch()
+    check_available("inception_v3", "https://download.pytorch.org")
+
+
+def test_options_of_other_classifiers_are_refused():
+    with pytest.raises(ValueError, match="options must be one of 'aux_logits', 'transform_input'"):
+        models.torchvision_classifier("googlenet", 10, dropout=0.5)
 
 
 @pytest.mark.parametrize("name", models.BASELINES)

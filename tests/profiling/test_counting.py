@@ -103,3 +103,13 @@ def test_a_model_that_returns_several_tensors_is_counted():
             return {"first": super().forward(x), "second": [x]}
 
     assert profiling.count_macs(Two(4, 3), torch.randn(2, 4)) == 2 * 4 * 3
+
+
+def test_layers_with_recomputed_weights_are_counted():
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(64, 2))
+    images = torch.randn(2, 3, 6, 6)
+    expected = profiling.count_macs(plain, images)
+    torch.nn.utils.parametrizations.weight_norm(plain[0])
+    torch.nn.utils.parametrizations.weight_norm(plain[2])
+    assert profiling.count_macs(plain, images) == expected == 2 * (4 * 16 * 27 + 128)
+    assert profiling.layers(plain, images, timed=False)["macs"].sum() == expected

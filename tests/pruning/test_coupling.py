@@ -324,3 +324,32 @@ def test_tied_weights_stay_whole():
     coupling = everything_is_removed_or_kept(model, torch.randn(2, 4))
     assert "2.weight is shared with 0.weight" in coupling["0"].kept_whole
     assert list(coupling.prunable()) == ["3"]
+
+
+def test_a_norm_over_positions_is_told_by_an_example():
+    model = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 2)).eval()
+    assert not couple(model)["0"].kept_whole
+    assert not couple(model, torch.randn(4, 6))["0"].kept_whole
+    whole = couple(model, torch.randn(4, 6, 6))
+    assert "the layer '1' of kind BatchNorm1d may mix them" in whole["0"].kept_whole
+    with pytest.raises(ValueError, match="no group that may lose channels"):
+        pruning.prune_channels(model, 0.5, coupling=whole)
+
+
+def test_heads_of_torchs_own_attention_are_refused_with_the_remedy():
+    layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True)
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), layer, nn.Linear(16, 2)).eval()
+    with pytest.raises(ValueError, match="no group of unit 'head' that may lose channels"):
+        pruning.prune_channels(model, 0.5, unit="head")
+
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.before, self.attention = nn.Linear(8, 16), nn.MultiheadAttention(16, 4, batch_first=True)
+
+        def forward(self, x):
+            x = self.before(x)
+            return self.attention(x, x, x)[0]
+
+    with pytest.raises(ValueError, match=r"'attention' of kind MultiheadAttention.*attention classes of transformers"):
+        pruning.prune_channels(Attention().eval(), 0.5, unit="head")

@@ -166,3 +166,11 @@ def test_make_permanent_halves_the_state_and_skips_what_was_never_pruned(model):
     assert "1.weight" in model.state_dict() and "1.weight_mask" not in model.state_dict()
     assert torch.equal(model(torch.ones(1, 12)), logits)
     assert pruning.make_permanent(model) == []
+
+
+def test_two_parameters_over_one_memory_are_both_pruned():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model[1].weight = nn.Parameter(model[0].weight.data)  # not tied: a copy of the model gives each its own memory
+    pruned = pruning.prune_layerwise(model, 0.5)
+    assert [int((layer.weight == 0).sum()) for layer in pruned] == [8, 8]
+    assert pruning.sparsity(pruned) == 0.5

@@ -32,7 +32,7 @@ def test_without_lambda_no_weight_moves():
 
 def test_the_curves_are_of_the_three_quantizers():
     layer = SampledLayer.of("layer", WEIGHT)
-    book = coding.k_means(WEIGHT.flatten(), 4, method="density")
+    book = coding.k_means(WEIGHT.flatten(), 4, method="density", steps=20)
     assert coding.entropy_bits(book.indices) / WEIGHT.numel() == pytest.approx(layer.curves["k-means"][0][2])
     step = 0.6 * layer.spread
     point = coding.rdoq_point(WEIGHT.flatten(), step, CURVE_LAMBDA * step**2)

@@ -11,14 +11,16 @@ Source: Fang et al., DepGraph: Towards Any Structural Pruning, 2023.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torch import nn
 
+from course_lib.architectures.batchnorm_folding import Inputs, norms_of_sequences
 from course_lib.core.validation import check_choice
 from course_lib.pruning.coupling.groups import GroupFinder
 from course_lib.pruning.coupling.mappings import IndexMap
-from course_lib.pruning.coupling.nodes import POINTER, CouplingError, Node, is_bert, trace
+from course_lib.pruning.coupling.nodes import POINTER, CouplingError, Node, is_bert, traces
 from course_lib.pruning.coupling.protection import protected_layers
 from course_lib.pruning.coupling.transformer_blocks import block_groups
 from course_lib.pruning.coupling.values import UNITS, Group, Member
@@ -26,7 +28,7 @@ from course_lib.pruning.coupling.values import UNITS, Group, Member
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["POINTER", "UNITS", "Coupling", "CouplingError", "Group", "IndexMap", "Member", "Node", "couple", "trace"]
+__all__ = ["POINTER", "UNITS", "Coupling", "CouplingError", "Group", "IndexMap", "Member", "Node", "couple", "traces"]
 
 
 class Coupling(Mapping[str, Group]):
@@ -86,11 +88,16 @@ class Coupling(Mapping[str, Group]):
         return self.table.to_html(index=False)
 
 
-def couple(model: nn.Module) -> Coupling:
+def couple(model: nn.Module, inputs: Inputs | None = None) -> Coupling:
     """Find the groups of ``model``: of any model that torch.fx can trace, and of the transformers library's blocks.
 
     Channels that an unknown operation reads stay whole, and so do those of layers that are used twice, share a
-    parameter, have forward hooks or recompute their weights: ``Group.kept_whole`` says why.
+    parameter, have forward hooks or recompute their weights, or where an optional argument of the forward pass decides
+    what reads them: ``Group.kept_whole`` says why.
+
+    Args:
+        inputs: an example. Behind a linear layer ``BatchNorm1d`` is taken to normalize the features of rows ``(B, C)``;
+            in sequences ``(B, L, C)`` it normalizes the positions, which only an example shows.
 
     Raises:
         CouplingError: if the model cannot be traced, or a layer is not used; the message names it.
@@ -98,5 +105,19 @@ def couple(model: nn.Module) -> Coupling:
     protected = protected_layers(model)
     groups = [] if is_bert(model) else block_groups(model, protected)
     if not groups:
-        groups = GroupFinder(dict(model.named_modules()), protected).groups(trace(model))
+        modules = dict(model.named_modules())
+        positions = set() if inputs is None else norms_of_sequences(model, inputs)
+        groups, *others = [GroupFinder(modules, protected, positions).groups(nodes) for nodes in traces(model)]
+        groups = [_kept_if_different(group, others) for group in groups]
     return Coupling(groups)
+
+
+def _kept_if_different(group: Group, others: Collection[Collection[Group]]) -> Group:
+    """``group`` itself if it may lose channels in the other graphs too, else the same kept whole."""
+    if group.kept_whole or all(any(_is_equal(group, one) for one in other) for other in others):
+        return group
+    return replace(group, kept_whole="what reads them depends on an optional argument of the model's forward")
+
+
+def _is_equal(one: Group, other: Group) -> bool:
+    return (one.name, one.unit, set(one.members), "") == (other.name, other.unit, set(other.members), other.kept_whole)

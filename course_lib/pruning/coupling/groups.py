@@ -7,6 +7,7 @@ Where an operation may mix channels, those that it reads stay whole, so that its
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,10 @@ from course_lib.pruning.coupling.nodes import Node
 from course_lib.pruning.coupling.values import BatchSize, Channels, Group, GroupDraft, Member, Shape, Value, merge
 
 ANSWERS = "the answers of the model"
+FUSED_HEADS = (
+    "its heads cannot be removed, for torch computes them from one matrix that must be as wide as its input; attention "
+    "classes of transformers can lose heads"
+)
 
 
 class GroupFinder:
@@ -25,10 +30,17 @@ class GroupFinder:
     Args:
         modules: name → module of the model.
         protected: layer → why its weights must not change; their channels stay whole.
+        norms_of_sequences: ``BatchNorm1d`` layers that see ``(examples, …, channels)`` with further dimensions.
     """
 
-    def __init__(self, modules: dict[str, nn.Module], protected: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        modules: dict[str, nn.Module],
+        protected: Mapping[str, str] | None = None,
+        norms_of_sequences: Collection[str] = (),
+    ) -> None:
         self.modules: dict[str, Any] = modules
+        self.norms_of_sequences = set(norms_of_sequences)
         self.protected = dict(protected or {})
         self.values: dict[str, Value] = {}
         self.lineages: dict[str, str] = {}
@@ -69,8 +81,9 @@ class GroupFinder:
 
     def _opaque(self, node: Node) -> Value:
         if node.name in self.modules:
-            kind = type(self.modules[node.name]).__name__
-            return self._keep_whole(node, f"the layer {node.name!r} of kind {kind} may mix them")
+            layer = self.modules[node.name]
+            note = f"; {FUSED_HEADS}" if isinstance(layer, nn.MultiheadAttention) else ""
+            return self._keep_whole(node, f"the layer {node.name!r} of kind {type(layer).__name__} may mix them{note}")
         return self._keep_whole(node, f"the operation {node.name!r} (step {node.key!r}) may mix them")
 
     def _keep_whole(self, node: Node, reason: str) -> Value:
@@ -106,6 +119,7 @@ class GroupFinder:
         """BatchNorm works along dimension 1; ``(examples, channels)`` are the last dimension too."""
         value, layer = self.values[node.inputs[0]], self.modules[node.name]
         of_rows = isinstance(layer, nn.BatchNorm1d) and isinstance(value, Channels) and value.rank in (2, None)
+        of_rows = of_rows and node.name not in self.norms_of_sequences
         if isinstance(value, Channels) and value.last and not of_rows:
             return self._opaque(node)
         return self._follow(node, layer.num_features)

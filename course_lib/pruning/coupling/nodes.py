@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import fx, nn
 
+from course_lib.architectures.tracing import changes_values, forward_graphs
 from course_lib.pruning.coupling.operations import BERT_LEAVES, OPAQUE, Kind, layer_kind, operation_kind
 
 POINTER = "for other architectures use the Torch-Pruning library, https://github.com/VainF/Torch-Pruning"
@@ -37,16 +38,16 @@ class Node:
     detail: Any = None
 
 
-def trace(model: nn.Module) -> list[Node]:
-    """The nodes of ``model`` in the order in which they run.
+def traces(model: nn.Module) -> list[list[Node]]:
+    """The nodes of ``model`` in the order in which they run, for each graph of ``forward_graphs``.
 
     Raises:
         CouplingError: if the model cannot be traced, or a layer with parameters is not used.
     """
     modules = dict(model.named_modules(remove_duplicate=False))
-    nodes = [_node(step, modules) for step in _graph(model).nodes]
-    _check_all_used(model, nodes)
-    return nodes
+    found = [[_node(step, modules) for step in graph.nodes] for graph in _graphs(model)]
+    _check_all_used(model, {node.name for nodes in found for node in nodes})
+    return found
 
 
 def is_bert(model: nn.Module) -> bool:
@@ -55,17 +56,15 @@ def is_bert(model: nn.Module) -> bool:
     return kind.__module__.startswith("transformers.") and kind.__name__ == "BertForSequenceClassification"
 
 
-def _graph(model: nn.Module) -> fx.Graph:
+def _graphs(model: nn.Module) -> list[fx.Graph]:
     if isinstance(model, fx.GraphModule):
-        return model.graph
+        return [model.graph]
     if hasattr(model, "_orig_mod"):
         raise CouplingError(f"{type(model).__name__} is compiled; prune model._orig_mod, then compile the result")
-    root = _BertForward(model) if is_bert(model) else model
     try:
-        return _Tracer().trace(root)
-    except Exception as error:  # a forward pass may raise anything when it is called with proxies
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CouplingError(f"{type(model).__name__} cannot be traced by torch.fx ({reason}); {POINTER}") from error
+        return forward_graphs(_BertForward(model) if is_bert(model) else model, _Tracer)
+    except ValueError as error:
+        raise CouplingError(f"{error}; {POINTER}") from error
 
 
 class _Tracer(fx.Tracer):
@@ -107,8 +106,12 @@ def _node(step: fx.Node, modules: Mapping[str, nn.Module]) -> Node:
 
 
 def _module_kind(step: fx.Node, module: nn.Module, inputs: int) -> Kind:
-    """Kind of a layer; one that is called with more than its input may do something else with it."""
-    return layer_kind(module) if inputs == 1 and len(step.args) + len(step.kwargs) == 1 else OPAQUE
+    """Kind of a layer; one with more arguments than its input, or with hooks and no parameters, may do anything.
+
+    Hooks of layers with parameters are a reason to protect them, see ``protected_layers``.
+    """
+    changed = changes_values(module) and next(module.parameters(), None) is None
+    return layer_kind(module) if inputs == 1 and len(step.args) + len(step.kwargs) == 1 and not changed else OPAQUE
 
 
 def _inputs(value: Any) -> Iterator[fx.Node]:
@@ -122,9 +125,12 @@ def _inputs(value: Any) -> Iterator[fx.Node]:
             yield from _inputs(one)
 
 
-def _check_all_used(model: nn.Module, nodes: list[Node]) -> None:
-    """Refuse a model with layers that its forward pass does not reach: the trace does not show what they would read."""
-    used = {node.name for node in nodes}
+def _check_all_used(model: nn.Module, used: set[str]) -> None:
+    """Refuse a model with layers that its forward pass does not reach: the trace does not show what they would read.
+
+    Args:
+        used: names of the layers and parameters that it reaches.
+    """
     for name, module in model.named_modules():
         own = [f"{name}.{label}".lstrip(".") for label, _ in module.named_parameters(recurse=False)]
         parts = name.split(".")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from course_lib.architectures.input_quantizers import GRID
+from course_lib.architectures.tracing import changes_values
 from course_lib.architectures.weighted_layers import recomputed_parameter
 
 
@@ -19,7 +20,9 @@ def protected_layers(model: nn.Module) -> dict[str, str]:
             reasons[name] = f"the layer {name!r} recomputes its {parameter} ({kind}); first {advice}"
         elif hasattr(module, GRID):
             reasons[name] = f"the layer {name!r} is quantized; remove channels first and quantize then"
-        elif module._forward_pre_hooks or module._forward_hooks:
+        elif "forward" in vars(module):
+            reasons[name] = f"the layer {name!r} has a forward function of its own, which may need its sizes"
+        elif changes_values(module):
             reasons[name] = f"the layer {name!r} has forward hooks, which may need its sizes; remove them first"
         for label, parameter in module.named_parameters(recurse=False):
             owner = owners.setdefault(id(parameter), f"{name}.{label}")
