@@ -2,6 +2,7 @@
 
 import copy
 import math
+import random
 import tempfile
 import time
 import warnings
@@ -27,6 +28,7 @@ from course_lib import (
     pruning,
     quantization,
     report,
+    search,
     storage,
     training,
 )
@@ -47,6 +49,7 @@ from course_lib.widgets import (
     roofline_panel,
     sparsity_panel,
     stage_panel,
+    subnet_panel,
     verdict_table,
     width_panel,
 )
@@ -54,8 +57,9 @@ from course_lib.widgets import (
 __all__ = [
     "F", "Path", "Scheme", "assets", "aware_panel", "bits_panel", "calculator", "calculator_panel", "check",
     "clipping_panel", "coder_panel", "coding", "copy", "course_map", "data", "distillation", "distillation_panel",
-    "few_bits_panel", "gptq_panel", "hint", "judged", "lesson_done", "lesson_opened", "lowrank", "math", "models", "nn",
-    "pandas", "plots", "predict", "profiling", "prune", "pruning", "qat", "quantization", "quiz", "rank_panel",
-    "rate_panel", "replace", "report", "reveal", "roofline_panel", "sparsity_panel", "stage_panel", "storage",
-    "tempfile", "time", "torch", "training", "verdict_table", "warnings", "width_panel",
+    "few_bits_panel", "gptq_panel", "hint", "judged", "lesson_done", "lesson_opened", "lowrank", "math", "models",
+    "nn", "pandas", "plots", "predict", "profiling", "prune", "pruning", "qat", "quantization", "quiz", "random",
+    "rank_panel", "rate_panel", "replace", "report", "reveal", "roofline_panel", "search", "sparsity_panel",
+    "stage_panel", "storage", "subnet_panel", "tempfile", "time", "torch", "training", "verdict_table", "warnings",
+    "width_panel",
 ]  # fmt: skip
