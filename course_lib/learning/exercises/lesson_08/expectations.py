@@ -68,6 +68,8 @@ def expect_factor(answer: Answer, rows: Tensor, damping: float) -> None:
     expect(lower < 1e-9, "everything below the diagonal of the factor should be 0", given=given, hint=advice)
     expected = reference.inverse_factor(rows, damping)
     advice = "H = XᵀX + damping · mean(diag XᵀX) · I, then UᵀU = H⁻¹"
+    if got.dtype == torch.float32 and (got.double() - expected).abs().max() < 0.1 * expected.abs().max():
+        advice = "compute in float64: in single precision the inverse of this matrix is only roughly right"
     expect_close("the factor", got.double(), expected, given=given, rtol=1e-3, atol=1e-8, hint=advice)
 
 
