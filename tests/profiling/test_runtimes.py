@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from course_lib import profiling
+from course_lib.architectures import input_quantizers
 from course_lib.profiling import export, runtimes
 from tests.profiling.networks import TOKENS, bert, mlp
 
@@ -47,6 +48,24 @@ def test_agreement_is_judged_on_the_scale_of_the_logits():
     assert not runtimes._agrees(torch.tensor([[0.1]]), torch.tensor([[0.2]]))
     assert not runtimes._agrees(torch.zeros(2, 1), torch.zeros(1, 1))
     assert not runtimes._agrees(torch.tensor([[math.nan]]), torch.zeros(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("shift", "rounded", "agrees"), [(0.008, False, False), (0.008, True, True), (0.1, True, False)]
+)
+def test_a_value_at_the_next_level_is_no_other_graph(monkeypatch, shift, rounded, agrees):
+    model, inputs = nn.Sequential(nn.Linear(4, 3)).eval(), torch.randn(2, 4).clamp(-1, 1)
+    nn.init.constant_(model[0].weight, 0.2)
+    if rounded:
+        input_quantizers.add_input_grids(model, {"0": [-128, 127]})
+    eager = profiling.eager(model, inputs)()
+    shifted = type("Shifted", (), {"__call__": lambda self: eager + shift, "close": lambda self: None})
+    monkeypatch.setattr(runtimes, "session_runner", lambda *arguments: shifted())
+    if agrees:
+        assert torch.equal(profiling.onnx(model, inputs)(), eager + shift)
+    else:
+        with pytest.raises(profiling.RuntimeMismatchError, match="differ by up to"):
+            profiling.onnx(model, inputs)
 
 
 def test_tokens_of_any_length_run_on_onnx():
