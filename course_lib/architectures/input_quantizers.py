@@ -92,6 +92,11 @@ def input_grids(model: nn.Module) -> dict[str, InputGrid]:
     return {name: layer.input_grid for name, layer in layers if isinstance(getattr(layer, GRID, None), InputGrid)}
 
 
+def rounds_inputs(model: nn.Module) -> bool:
+    """Whether the inputs of a layer are fake quantized, on a fixed grid or on one that is being trained."""
+    return any(hasattr(layer, GRID) for layer in model.modules())
+
+
 def _quantize_input(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     grid = getattr(layer, GRID)
     if args:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from course_lib import models
-from course_lib.architectures.input_quantizers import input_grids
+from course_lib.architectures.input_quantizers import rounds_inputs
 from course_lib.core.validation import check_positive
 from course_lib.profiling.counting import Inputs
 from course_lib.profiling.cpu_affinity import on_core, separate_cores, worker_affinities
@@ -97,7 +97,7 @@ def onnx(model: nn.Module, inputs: Inputs, threads: int = 2) -> Runner:
     """
     check_positive("threads", threads)
     expected = eager(model, inputs, threads)()
-    tolerance = ROUNDED_TOLERANCE if input_grids(model) else TOLERANCE
+    tolerance = ROUNDED_TOLERANCE if rounds_inputs(model) else TOLERANCE
     for fresh in (False, True):  # the cached graph of another model with the same signature may compute something else
         file = export_onnx(model, inputs, fresh=fresh)
         runner = session_runner(file, inputs, threads, sum(part.stat().st_size for part in file.parent.iterdir()))
